@@ -1,0 +1,244 @@
+"""Every key that mestad_d2 adds to detectron2's config, with meaning, unit and source.
+
+Sources: "paper" is ME-STAD (arXiv 2206.02987); "release" is the public code of the same
+method under its later name SE-STAD; "ours" is a choice where both are silent.
+"""
+
+from __future__ import annotations
+
+from detectron2.config import CfgNode as CN
+
+
+def add_mestad_config(cfg: CN) -> None:
+    """Add the keys of mestad_d2 to a detectron2 config, in place.
+
+    Args:
+        cfg: the node that ``detectron2.config.get_cfg()`` returns.
+    """
+    _add_input(cfg)
+    _add_backbone(cfg)
+    _add_fcos(cfg)
+    _add_action_head(cfg)
+    _add_solver(cfg)
+    _add_semisup(cfg)
+    _add_test(cfg)
+
+
+def _add_input(cfg: CN) -> None:
+    # Clips. Frame i of a clip lies (i - NUM_FRAMES // 2) * SAMPLING_RATE / FPS seconds from the
+    # key frame, whatever the frame rate of the file; times outside the video are clamped.
+    cfg.INPUT.CLIP = CN()
+    # Frames in a clip (paper: 32 for 8x8 models, 4 for SlowOnly 4x16).
+    cfg.INPUT.CLIP.NUM_FRAMES = 32
+    # Distance of two frames of a clip, in frames at INPUT.CLIP.FPS (paper: 2; 4x16: 16).
+    cfg.INPUT.CLIP.SAMPLING_RATE = 2
+    # Frames per second in which SAMPLING_RATE counts (AVA is used at 30).
+    cfg.INPUT.CLIP.FPS = 30.0
+    # Repeat the key frame instead of sampling: the control that shows what motion is worth (ours).
+    cfg.INPUT.CLIP.STILL = False
+    # Brightness, contrast, saturation (factors 1 +- x) and hue (+- x turns), one draw a clip; zeros
+    # turn it off (release: 0.4, 0.4, 0.4, 0.1).
+    cfg.INPUT.CLIP.COLOR_JITTER = [0.4, 0.4, 0.4, 0.1]
+    # Random zoom of the clip before the crop, as a factor range; [1, 1] turns it off (ours).
+    # The paper's scale augmentation is INPUT.MIN_SIZE_TRAIN with "range" sampling.
+    cfg.INPUT.CLIP.SCALE_RANGE = [1.0, 1.0]
+    # Boxes whose visible share after the crop is below this are dropped; those without area
+    # always are (ours; the release keeps empty ones).
+    cfg.INPUT.CLIP.MIN_VISIBLE = 0.0
+    # What to do with a video that can't be read: "raise" or "skip" (skip and report).
+    cfg.INPUT.CLIP.ON_ERROR = "raise"
+    # Share of clips that "skip" may lose before training stops all the same (ours).
+    cfg.INPUT.CLIP.MAX_SKIPPED = 0.01
+
+
+def _add_backbone(cfg: CN) -> None:
+    # Slow and fast pathways, built of pytorchvideo's parts (MODEL.BACKBONE.NAME
+    # "build_slow_backbone" or "build_slowfast_backbone").
+    cfg.MODEL.VIDEO_RESNET = CN()
+    # 50 or 101: blocks a stage (3, 4, 6, 3) or (3, 4, 23, 3).
+    cfg.MODEL.VIDEO_RESNET.DEPTH = 50
+    # Blocks of the four stages; empty: those of DEPTH. Small models set it.
+    cfg.MODEL.VIDEO_RESNET.STAGE_BLOCKS = []
+    # Channels of the (slow) stem; stage k has 4 * WIDTH * 2 ** k (paper: 64).
+    cfg.MODEL.VIDEO_RESNET.WIDTH = 64
+    # Temporal kernel of the slow pathway: stem, res2..res5 (SlowFast paper: 1, 1, 1, 3, 3).
+    cfg.MODEL.VIDEO_RESNET.TEMPORAL_KERNELS = [1, 1, 1, 3, 3]
+    # Only the first N blocks of a stage are temporal; -1: all (PySlowFast's R101-NL: 6 of res4's 23).
+    cfg.MODEL.VIDEO_RESNET.TEMPORAL_BLOCKS = [-1, -1, -1, -1]
+    # "BN" trainable (paper), "FrozenBN" (3-D too) or "SyncBN".
+    cfg.MODEL.VIDEO_RESNET.NORM = "BN"
+    # Spatial stride of res5: 1 keeps stride 16 for ROIAlign (release); 2 is the classifier's.
+    cfg.MODEL.VIDEO_RESNET.RES5_STRIDE = 1
+    # Dilation of res5 in the slow pathway (release: 2); the fast one has FAST_RES5_DILATION.
+    cfg.MODEL.VIDEO_RESNET.RES5_DILATION = 2
+
+    cfg.MODEL.SLOWFAST = CN()
+    # Fast frames per slow frame (SlowFast paper: 4 for 8x8).
+    cfg.MODEL.SLOWFAST.ALPHA = 4
+    # Slow channels per fast channel (SlowFast paper: 8).
+    cfg.MODEL.SLOWFAST.BETA_INV = 8
+    # Temporal kernel of the lateral connections (pytorchvideo and R50: 7; R101-NL: 5).
+    cfg.MODEL.SLOWFAST.FUSION_KERNEL = 7
+    # Channels of a lateral connection, per channel of the fast pathway (SlowFast paper: 2).
+    cfg.MODEL.SLOWFAST.FUSION_RATIO = 2
+    # Temporal kernel of the fast pathway: stem, res2..res5 (SlowFast paper: 5, 3, 3, 3, 3).
+    cfg.MODEL.SLOWFAST.FAST_TEMPORAL_KERNELS = [5, 3, 3, 3, 3]
+    # Dilation of res5 in the fast pathway (release: 1; pytorchvideo's detection builder: 2).
+    cfg.MODEL.SLOWFAST.FAST_RES5_DILATION = 1
+
+    # Non-local blocks on the slow pathway (PySlowFast's AVA config of R101-NL).
+    cfg.MODEL.NONLOCAL = CN()
+    # For each of res2..res5, the blocks after which one stands (R101-NL: res4 after 6, 13, 20).
+    cfg.MODEL.NONLOCAL.LOCATIONS = [[], [], [], []]
+    # "dot_product" or "softmax".
+    cfg.MODEL.NONLOCAL.INSTANTIATION = "dot_product"
+    # Pooling of keys and values: T, H, W.
+    cfg.MODEL.NONLOCAL.POOL = [2, 2, 2]
+
+    # Other backbones (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone", ...).
+    cfg.MODEL.VIDEO_BACKBONE = CN()
+    # Which member of the family: "s" or "m" for X3D, "v2_s" for MViT, "t" for Video-Swin ...
+    cfg.MODEL.VIDEO_BACKBONE.VARIANT = ""
+
+    # Load weights although some of the backbone's tensors are not in the file.
+    cfg.MODEL.WEIGHTS_ALLOW_MISSING = False
+    # Put the weights of a slow-only model into the slow pathway of SlowFast.
+    cfg.MODEL.WEIGHTS_SLOW_INTO_SLOWFAST = False
+
+
+def _add_fcos(cfg: CN) -> None:
+    cfg.MODEL.FCOS = CN()
+    # FPN levels that the head sees; strides come from the FPN.
+    cfg.MODEL.FCOS.IN_FEATURES = ["p3", "p4", "p5"]
+    # 3x3 convolutions of either tower, and their channels (paper: FCOS, so 4 and 256).
+    cfg.MODEL.FCOS.NUM_CONVS = 4
+    cfg.MODEL.FCOS.CONV_DIM = 256
+    # Norm of the towers: "GN" (32 groups, fewer where channels are fewer) or "" (release: GN).
+    cfg.MODEL.FCOS.NORM = "GN"
+    # Upper ends of the regression ranges of all levels but the last, in pixels (FCOS; the last
+    # level is open).
+    cfg.MODEL.FCOS.SIZES_OF_INTEREST = [64, 128]
+    # Centre sampling and its radius in strides (paper: with; FCOS: 1.5).
+    cfg.MODEL.FCOS.CENTER_SAMPLING = True
+    cfg.MODEL.FCOS.CENTER_SAMPLING_RADIUS = 1.5
+    # Distances are divided by the stride and passed through ReLU ("norm on box"); False: exp.
+    cfg.MODEL.FCOS.NORM_REG_TARGETS = True
+    # Centerness branch on the box tower; False: on the class tower (plain FCOS).
+    cfg.MODEL.FCOS.CENTERNESS_ON_REG = True
+    # "centerness" (paper) or "iou" (release: the IoU of the predicted box).
+    cfg.MODEL.FCOS.CENTERNESS_TARGET = "centerness"
+    # "giou" (paper, Eq. 1) or "iou" (plain FCOS).
+    cfg.MODEL.FCOS.LOC_LOSS = "giou"
+    # Focal loss of the person class (RetinaNet's values) and the prior it starts from.
+    cfg.MODEL.FCOS.FOCAL_ALPHA = 0.25
+    cfg.MODEL.FCOS.FOCAL_GAMMA = 2.0
+    cfg.MODEL.FCOS.PRIOR_PROB = 0.01
+    # Weight of the localisation losses L_al (paper, section 4.1: 1).
+    cfg.MODEL.FCOS.LOSS_WEIGHT = 1.0
+    # Class score (no centerness) below which a location is no proposal (paper: 0.3 / 0.4).
+    cfg.MODEL.FCOS.SCORE_THRESH_TRAIN = 0.3
+    cfg.MODEL.FCOS.SCORE_THRESH_TEST = 0.4
+    # IoU of NMS on sqrt(class x centerness); 1.0 or more: no NMS (paper: none / 0.3).
+    cfg.MODEL.FCOS.NMS_THRESH_TRAIN = 1.0
+    cfg.MODEL.FCOS.NMS_THRESH_TEST = 0.3
+    # Locations kept a level before NMS (ours), and proposals kept a clip (paper: 100 / 10).
+    cfg.MODEL.FCOS.PRE_NMS_TOPK = 1000
+    cfg.MODEL.FCOS.POST_NMS_TOPK_TRAIN = 100
+    cfg.MODEL.FCOS.POST_NMS_TOPK_TEST = 10
+
+
+def _add_action_head(cfg: CN) -> None:
+    cfg.MODEL.ROI_ACTION_HEAD = CN()
+    # Columns of the action scores; column = id in the label map - 1 (AVA: 80).
+    cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES = 80
+    # Feature that is pooled; its stride gives ROIAlign's scale.
+    cfg.MODEL.ROI_ACTION_HEAD.IN_FEATURE = "res5"
+    # ROIAlign: output size (release: 8) and samples a bin (0: adaptive).
+    cfg.MODEL.ROI_ACTION_HEAD.POOLER_RESOLUTION = 8
+    cfg.MODEL.ROI_ACTION_HEAD.POOLER_SAMPLING_RATIO = 0
+    # Predictor of ROI_ACTION_PREDICTOR_REGISTRY: "LinearActionHead" (paper) ...
+    cfg.MODEL.ROI_ACTION_HEAD.NAME = "LinearActionHead"
+    # Pooling over time before ROIAlign: "avg" (release) or "max"; over space: "max" or "avg".
+    cfg.MODEL.ROI_ACTION_HEAD.TEMPORAL_POOL = "avg"
+    cfg.MODEL.ROI_ACTION_HEAD.SPATIAL_POOL = "max"
+    # Dropout before the classifier (release: 0.5).
+    cfg.MODEL.ROI_ACTION_HEAD.DROPOUT = 0.5
+    # Concatenate the pooled whole frame to each actor's feature (release: True; the paper adds
+    # no module).
+    cfg.MODEL.ROI_ACTION_HEAD.WITH_CONTEXT = False
+    # Weight of the action loss L_ac: the paper's lambda_cls (section 4.1, Table 4: 10).
+    cfg.MODEL.ROI_ACTION_HEAD.LOSS_WEIGHT = 10.0
+    # A proposal with at least this IoU takes the labels of its ground-truth box; others are
+    # ignored (paper, section 4.1: 0.5).
+    cfg.MODEL.ROI_ACTION_HEAD.POSITIVE_IOU = 0.5
+    # Which boxes train the action head: "proposals" (paper), "gt" (Table 3, "GT only") or
+    # "external" (person boxes of a file).
+    cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES = "proposals"
+    # Which boxes are classified in inference: "proposals", "gt" (action head alone) or "external".
+    cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
+    # Append the ground truth to the training proposals (release: True).
+    cfg.MODEL.ROI_ACTION_HEAD.APPEND_GT = True
+    # Multiply the action scores of a detection with its person score (paper and release: False).
+    cfg.MODEL.ROI_ACTION_HEAD.SCORE_WITH_PERSON = False
+    # Action scores below this are not reported (paper: 0.002).
+    cfg.MODEL.ROI_ACTION_HEAD.SCORE_THRESH_TEST = 0.002
+    # Std of the normal initialisation of the last linear layer; 0: Xavier (paper).
+    cfg.MODEL.ROI_ACTION_HEAD.INIT_STD = 0.0
+
+
+def _add_solver(cfg: CN) -> None:
+    # "SGD" (paper) or "AdamW" (transformers, small models).
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    # Largest total norm of the gradient; 0: no clipping (release: 40).
+    cfg.SOLVER.CLIP_TOTAL_NORM = 40.0
+    # A loss that is not finite: "raise" (after writing what is needed to look into it) or "skip".
+    cfg.SOLVER.ON_NONFINITE = "raise"
+
+
+def _add_semisup(cfg: CN) -> None:
+    cfg.SEMISUP = CN()
+    # Mean-teacher training on the frames between key frames (paper, section 3.4).
+    cfg.SEMISUP.ENABLED = False
+    # Strategy of PSEUDO_LABELER_REGISTRY: "TLA", or Table 5's "EMA", "HardThreshold",
+    # "PerClassThreshold".
+    cfg.SEMISUP.PSEUDO_LABELER = "TLA"
+    # Supervised iterations before the teacher starts (paper: 20k of 60k).
+    cfg.SEMISUP.BURN_IN_ITERS = 20000
+    # Unlabelled clips per labelled clip of a batch (paper: 1:1).
+    cfg.SEMISUP.UNLABELED_RATIO = 1.0
+    # lambda_unsup of Eq. 4 (paper, Table 4: 0.5).
+    cfg.SEMISUP.LOSS_WEIGHT = 0.5
+    # EMA decay, and the ramp min(decay, (1 + k) / (10 + k)) over the first updates (release).
+    cfg.SEMISUP.EMA_DECAY = 0.999
+    cfg.SEMISUP.EMA_RAMP = True
+    # Weights of the three costs of Eq. 6 (paper: 1, 1, 1).
+    cfg.SEMISUP.COST_BCE = 1.0
+    cfg.SEMISUP.COST_L1 = 1.0
+    cfg.SEMISUP.COST_GIOU = 1.0
+    # Person score and NMS of the teacher's boxes (paper: as in testing).
+    cfg.SEMISUP.TEACHER_SCORE_THRESH = 0.4
+    cfg.SEMISUP.TEACHER_NMS_THRESH = 0.3
+    cfg.SEMISUP.TEACHER_MAX_BOXES = 10
+    # Score above which a class is a pseudo label under "HardThreshold" (ours).
+    cfg.SEMISUP.HARD_THRESHOLD = 0.5
+    # Smallest distance of an unlabelled centre from a key frame, in seconds (release: 1 frame).
+    cfg.SEMISUP.MIN_OFFSET = 1.0 / 30.0
+    # Two key frames further apart than this, in seconds, are no neighbours (AVA: 1 s apart).
+    cfg.SEMISUP.MAX_GAP = 1.5
+
+
+def _add_test(cfg: CN) -> None:
+    # Clips a step in evaluation.
+    cfg.TEST.BATCH_SIZE = 1
+    # Frame-mAP protocols to report: "activitynet" (today's official one, the first is the main
+    # figure) and "slowfast" (most published numbers). Both use IoU 0.5.
+    cfg.TEST.PROTOCOLS = ["activitynet", "slowfast"]
+    # Folder or file of person boxes for TRAIN_BOXES / TEST_BOXES "external": csv or pkl, one per
+    # dataset, in the order of DATASETS.TRAIN / TEST.
+    cfg.DATASETS.PERSON_BOXES_TRAIN = ()
+    cfg.DATASETS.PERSON_BOXES_TEST = ()
+    # Smallest person score of an external box (release: 0.9 in training).
+    cfg.DATASETS.PERSON_BOX_SCORE = 0.8
+    # Datasets of one's own without code: a list of {NAME, VIDEOS, ANNOTATIONS, LABEL_MAP} and
+    # optional EXCLUDE, START (timestamp of a file's first frame), DENSE; see datasets/README.md.
+    cfg.DATASETS.CUSTOM = []
