@@ -1,0 +1,204 @@
+"""Which detection of a frame claims which ground-truth box: vectorised over all frames and classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UserError
+from .heap_order import heap_order
+from .protocols import Protocol
+from .rows import Rows
+
+IOU_THRESHOLD = 0.5
+
+
+@dataclass
+class Matches:
+    """Judged detections in the order in which the protocol lists them.
+
+    Attributes:
+        gt, det: the rows that count (exclusions and unknown classes removed).
+        order: (m,) rows of ``det`` that are judged.
+        tp: (m,) bool, whether it is the first that claims its box.
+        iou: (m,) IoU with the best box of its class, 0 without any.
+        best: (m,) row of ``gt`` of that box, -1 without any.
+    """
+
+    gt: Rows
+    det: Rows
+    order: np.ndarray
+    tp: np.ndarray
+    iou: np.ndarray
+    best: np.ndarray
+
+
+def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded: set[str]) -> Matches:
+    """Judge detections against the ground truth at IoU 0.5.
+
+    Each detection is tried against the one box of its class with the highest IoU (the first on a tie); if
+    that box is taken, it is a false positive. Boxes of detections without area are left out.
+
+    Raises:
+        UserError: a ground-truth box is inverted and a detection has to be compared with it.
+    """
+    ids = np.array(sorted(class_ids), dtype=np.int64)
+    if not protocol.exclusions:
+        excluded = set()
+    named = set(gt.keys)
+    gt = _filter(gt, ids, excluded, None)
+    # The cap counts before anything but the class is filtered; frames are dropped whole, so order is free.
+    det = _filter(det, ids, excluded, named if protocol.drop_unknown_frames else None)
+    gt_index = {key: i for i, key in enumerate(gt.keys)}
+    to_gt = np.array([gt_index.get(key, -1) for key in det.keys], dtype=np.int64).reshape(-1)
+
+    order = _frame_order(det, protocol)
+    b = det.boxes[order]
+    order = order[(b[:, 0] < b[:, 2]) & (b[:, 1] < b[:, 3])]
+    gt_order = _frame_order_gt(gt, protocol, np.empty(0, dtype=np.int64))
+    tp, iou, best, unclear = _claim(gt, det, gt_order, order, to_gt)
+    if protocol.gt_scores and len(unclear):
+        gt_order = _frame_order_gt(gt, protocol, unclear)
+        tp, iou, best, _ = _claim(gt, det, gt_order, order, to_gt)
+    return Matches(gt, det, order, tp, iou, best)
+
+
+def _filter(rows: Rows, ids: np.ndarray, excluded: set[str], named: set[str] | None) -> Rows:
+    keep = np.isin(rows.actions, ids)
+    if excluded or named is not None:
+        good = [key not in excluded and (named is None or key in named) for key in rows.keys]
+        keep &= np.array(good, dtype=bool)[rows.frame]
+    return rows if keep.all() else rows.select(keep)
+
+
+def _appearance(frame: np.ndarray, num_frames: int) -> np.ndarray:
+    """Row of each frame's first appearance, the rank by which frames are ordered."""
+    first = np.full(num_frames, len(frame), dtype=np.int64)
+    first[frame[::-1]] = np.arange(len(frame) - 1, -1, -1)
+    return first
+
+
+def _frame_order(det: Rows, protocol: Protocol) -> np.ndarray:
+    """Rows that count, frame after frame by first appearance, inside a frame as the protocol says."""
+    rank = _appearance(det.frame, len(det.keys))[det.frame]
+    if not protocol.best_first:
+        return np.argsort(rank, kind="stable")
+    order = np.lexsort((-det.scores, rank))
+    if not len(order):
+        return order
+    starts = np.flatnonzero(np.diff(rank[order], prepend=-1))
+    counts = np.diff(starts, append=len(order))
+    place = np.arange(len(order)) - np.repeat(starts, counts)
+    tied = _tied_frames(det, order)
+    if protocol.cap:
+        full = starts[counts > protocol.cap]
+        s = det.scores[order]
+        at_edge = s[full + protocol.cap - 1] == s[full + protocol.cap]
+        tied = np.union1d(tied, det.frame[order[full[at_edge]]])
+        kept = place < protocol.cap
+    else:
+        kept = np.ones(len(order), dtype=bool)
+    if not len(tied):
+        return order[kept]
+    return _with_heaps(det, order, starts, counts, tied, kept, protocol.cap)
+
+
+def _tied_frames(rows: Rows, order: np.ndarray) -> np.ndarray:
+    """Frames in which two rows of one class have one score."""
+    f, c, s = rows.frame[order], rows.actions[order], rows.scores[order]
+    # Only rows whose score repeats inside their frame can tie, so the second sort is small.
+    same = (f[1:] == f[:-1]) & (s[1:] == s[:-1])
+    rep = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False)) if len(f) else same
+    f, c, s = f[rep], c[rep], s[rep]
+    by = np.lexsort((c, s, f))
+    f, c, s = f[by], c[by], s[by]
+    same = (f[1:] == f[:-1]) & (s[1:] == s[:-1]) & (c[1:] == c[:-1])
+    return np.unique(f[1:][same])
+
+
+def _with_heaps(
+    rows: Rows,
+    order: np.ndarray,
+    starts: np.ndarray,
+    counts: np.ndarray,
+    tied: np.ndarray,
+    kept: np.ndarray,
+    cap: int,
+) -> np.ndarray:
+    order, kept = order.copy(), kept.copy()
+    chosen = np.isin(rows.frame[order[starts]], tied)
+    for start, count in zip(starts[chosen].tolist(), counts[chosen].tolist(), strict=True):
+        here = heap_order(rows, np.sort(order[start : start + count]), cap)
+        order[start : start + len(here)] = here
+        kept[start : start + count] = np.arange(count) < len(here)
+    return order[kept]
+
+
+def _frame_order_gt(gt: Rows, protocol: Protocol, tied: np.ndarray) -> np.ndarray:
+    if not protocol.gt_scores:
+        return np.arange(len(gt))
+    order = np.lexsort((-gt.scores, gt.frame))
+    if not len(tied):
+        return order
+    starts = np.flatnonzero(np.diff(gt.frame[order], prepend=-1))
+    counts = np.diff(starts, append=len(order))
+    return _with_heaps(gt, order, starts, counts, tied, np.ones(len(order), dtype=bool), 0)
+
+
+def _claim(
+    gt: Rows, det: Rows, gt_order: np.ndarray, order: np.ndarray, to_gt: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """TP flag, IoU and box of each row of ``order``, and gt frames where two boxes tie at the best IoU."""
+    m = len(order)
+    tp, iou, best = np.zeros(m, dtype=bool), np.zeros(m), np.full(m, -1, dtype=np.int64)
+    nothing = np.empty(0, dtype=np.int64)
+    if not m or not len(gt):
+        return tp, iou, best, nothing
+    span = int(max(gt.actions.max(), det.actions.max())) + 1
+    gt_group = gt.frame[gt_order] * span + gt.actions[gt_order]
+    by = np.argsort(gt_group, kind="stable")
+    gt_group, gt_row = gt_group[by], gt_order[by]
+    frame = to_gt[det.frame[order]]
+    group = np.where(frame >= 0, frame * span + det.actions[order], -1)
+    low = np.searchsorted(gt_group, group, "left")
+    n = np.searchsorted(gt_group, group, "right") - low
+    has = np.flatnonzero(n)
+    if not len(has):
+        return tp, iou, best, nothing
+    n, low = n[has], low[has]
+    starts = np.cumsum(n) - n
+    pair_det = np.repeat(has, n)
+    pair_gt = gt_row[np.arange(n.sum()) - np.repeat(starts - low, n)]
+    values = _pair_iou(det.boxes[order[pair_det]], gt.boxes[pair_gt], gt, pair_gt)
+    top = np.maximum.reduceat(values, starts)
+    at_top = np.flatnonzero(values == np.repeat(top, n))
+    first = at_top[np.searchsorted(at_top, starts)]
+    iou[has], best[has] = top, pair_gt[first]
+
+    good = has[top >= IOU_THRESHOLD]
+    _, claim = np.unique(best[good], return_index=True)
+    tp[good[claim]] = True
+
+    more = at_top[~np.isin(at_top, first)]
+    more = more[values[more] >= IOU_THRESHOLD]
+    return tp, iou, best, np.unique(gt.frame[pair_gt[more]])
+
+
+def _pair_iou(a: np.ndarray, b: np.ndarray, gt: Rows, gt_rows: np.ndarray) -> np.ndarray:
+    """IoU of pairs of boxes (n, 4), in float64 and in the published order of operations."""
+    bad = (b[:, 0] > b[:, 2]) | (b[:, 1] > b[:, 3])
+    if bad.any():
+        row = int(gt_rows[bad][0])
+        raise UserError(
+            f"{gt.source}, row {int(gt.lines[row])}: box {gt.boxes[row].tolist()} is inverted; "
+            "write x1,y1,x2,y2 with x1 <= x2 and y1 <= y2"
+        )
+    w = np.maximum(0.0, np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]))
+    h = np.maximum(0.0, np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]))
+    inter = h * w
+    area_a = (a[:, 3] - a[:, 1]) * (a[:, 2] - a[:, 0])
+    area_b = (b[:, 3] - b[:, 1]) * (b[:, 2] - b[:, 0])
+    # A sliver whose area underflows to zero gives 0 / 0: no overlap.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(inter / (area_a + area_b - inter), nan=0.0)

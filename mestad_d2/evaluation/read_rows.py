@@ -1,0 +1,226 @@
+"""Ground truth, detections and exclusions from csv, under the parsing rules of either protocol."""
+
+from __future__ import annotations
+
+import csv
+import math
+from decimal import Decimal, InvalidOperation
+from os import PathLike
+
+import numpy as np
+
+from ..errors import UserError
+from .fast_csv import Chunk, NotPlain, chunks
+from .protocols import Protocol, get_protocol
+from .rows import Rows
+
+Path = str | PathLike[str]
+
+
+def read_rows(path: Path, role: str, protocol: str | Protocol, class_ids: set[int] | None = None) -> Rows:
+    """Rows of an AVA csv: ``video,timestamp,x1,y1,x2,y2,action_id[,score]``.
+
+    A row of two columns (``activitynet`` only) names a frame without boxes. Scores are read where the
+    protocol reads them, and only of classes in ``class_ids`` (None: all), since the published evaluators
+    skip the others first; their rows are returned with score NaN.
+
+    Args:
+        role: "gt" or "det".
+    Raises:
+        UserError: unreadable file or a row that the protocol does not accept; names file and row.
+    """
+    protocol = get_protocol(protocol)
+    reader = _Reader(str(path), role, protocol, class_ids)
+    try:
+        try:
+            return reader.fast()
+        except NotPlain:
+            return reader.exact()
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}); check the path") from None
+
+
+def read_exclusions(path: Path | None, protocol: str | Protocol) -> set[str]:
+    """Frame names of an exclusion list (``video,timestamp``); empty where the protocol has none.
+
+    Raises:
+        UserError: unreadable file or a bad row.
+    """
+    protocol = get_protocol(protocol)
+    if path is None or not protocol.exclusions:
+        return set()
+    excluded = set()
+    for number, row in _csv_rows(str(path)):
+        if len(row) != 2:
+            raise _bad(str(path), number, f"{len(row)} columns", "write video,timestamp")
+        excluded.add(_key(row[0], row[1], protocol, str(path), number))
+    return excluded
+
+
+class _Reader:
+    def __init__(self, path: str, role: str, protocol: Protocol, class_ids: set[int] | None) -> None:
+        self.path, self.protocol = path, protocol
+        self.ids = class_ids
+        self.widths = protocol.gt_widths if role == "gt" else protocol.det_widths
+        self.with_scores = role == "det" or protocol.gt_scores
+        # PySlowFast's copy fails on a row without a score only after it has skipped unknown classes.
+        self.score_needed = role == "det" and 7 not in self.widths
+        self.index: dict[str, int] = {}
+        self.parts: list[tuple[np.ndarray, ...]] = []
+
+    def fast(self) -> Rows:
+        """The whole file by columns; raises ``NotPlain`` where a row needs a closer look."""
+        self.index, self.parts = {}, []
+        names: dict[bytes, int] = {}
+        line = 1
+        for chunk in chunks(self.path):
+            if not np.isin(chunk.widths, self.widths).all():
+                raise NotPlain
+            frame = self._frames(chunk, names)
+            lines = np.flatnonzero(chunk.widths > 2)
+            boxes = np.empty((len(lines), 4))
+            actions = np.empty(0, dtype=np.int64)
+            if len(lines):
+                for i in range(4):
+                    boxes[:, i] = chunk.floats(lines, 2 + i)
+                actions = chunk.ints(lines, 6)
+            scores = np.ones(len(lines))
+            if self.with_scores and len(lines):
+                known = (
+                    np.isin(actions, list(self.ids)) if self.ids is not None else np.ones(len(lines), bool)
+                )
+                scores[~known] = np.nan
+                given = known & (chunk.widths[lines] == 8)
+                scores[given] = chunk.floats(lines[given], 7)
+                if not np.isfinite(scores[given]).all():
+                    raise NotPlain
+            if not np.isfinite(boxes).all():
+                raise NotPlain
+            self.parts.append((frame[lines], boxes, actions, scores, lines + line))
+            line += chunk.count
+        return self._rows()
+
+    def _frames(self, chunk: Chunk, names: dict[bytes, int]) -> np.ndarray:
+        """Frame index of each line; equal neighbours are looked up once."""
+        every = np.arange(chunk.count)
+        text = chunk.text(chunk.bounds(every, 0)[0], chunk.bounds(every, 1)[1])
+        heads = np.flatnonzero(np.concatenate([[True], text[1:] != text[:-1]]))
+        found = []
+        for name in text[heads].tolist():
+            number = names.get(name)
+            if number is None:
+                try:
+                    video, timestamp = name.decode().split(",")
+                    key = _key(video, timestamp, self.protocol, self.path, 0)
+                except ValueError:
+                    raise NotPlain from None
+                number = names[name] = self.index.setdefault(key, len(self.index))
+            found.append(number)
+        return np.repeat(np.array(found, dtype=np.int64), np.diff(heads, append=chunk.count))
+
+    def exact(self) -> Rows:
+        """The whole file row by row, as Python's csv module reads it."""
+        self.index = {}
+        frame, boxes, actions, scores, lines = [], [], [], [], []
+        for number, row in _csv_rows(self.path):
+            if len(row) not in self.widths and not (self.score_needed and len(row) == 7):
+                accepted = " or ".join(map(str, self.widths))
+                what = "an empty line" if not row else f"{len(row)} columns"
+                fix = "remove it" if not row else f"{self.protocol.name} accepts {accepted}"
+                raise _bad(self.path, number, what, fix)
+            key = _key(row[0], row[1], self.protocol, self.path, number)
+            index = self.index.setdefault(key, len(self.index))
+            if len(row) == 2:
+                continue
+            box = [self._number(row[2 + i], number, "xyxy"[i] + "1122"[i]) for i in range(4)]
+            action = self._action(row[6], number)
+            frame.append(index)
+            boxes.append(box)
+            actions.append(action)
+            scores.append(self._score(row, action, number))
+            lines.append(number)
+        self.parts = [
+            (
+                np.array(frame, dtype=np.int64),
+                np.array(boxes, dtype=np.float64).reshape(-1, 4),
+                np.array(actions, dtype=np.int64),
+                np.array(scores, dtype=np.float64),
+                np.array(lines, dtype=np.int64),
+            )
+        ]
+        return self._rows()
+
+    def _score(self, row: list[str], action: int, number: int) -> float:
+        if not self.with_scores:
+            return 1.0
+        if self.ids is not None and action not in self.ids:
+            return math.nan
+        if len(row) == 8:
+            return self._number(row[7], number, "score")
+        if self.score_needed:
+            raise _bad(self.path, number, "no score", "append a score as the eighth column")
+        return 1.0
+
+    def _number(self, text: str, number: int, name: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        # The published evaluators go on with NaN and give an arbitrary figure; here it is an error.
+        if not math.isfinite(value):
+            raise _bad(self.path, number, f"{name} is {text!r}", "write a finite number")
+        return value
+
+    def _action(self, text: str, number: int) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise _bad(self.path, number, f"action id is {text!r}", "write a whole number") from None
+        return value if abs(value) < 2**31 else -1
+
+    def _rows(self) -> Rows:
+        empty = (
+            np.empty(0, np.int64),
+            np.empty((0, 4)),
+            np.empty(0, np.int64),
+            np.empty(0),
+            np.empty(0, np.int64),
+        )
+        parts = self.parts or [empty]
+        frame, boxes, actions, scores, lines = (np.concatenate(c) for c in zip(*parts, strict=True))
+        return Rows(list(self.index), frame, boxes, actions, scores, lines, self.path)
+
+
+def _csv_rows(path: str):
+    """(line number, fields) of each row."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            for row in reader:
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{path}, row {reader.line_num}: {error}; save it as plain csv") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save the csv as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror}); check the path") from None
+
+
+def _key(video: str, timestamp: str, protocol: Protocol, path: str, number: int) -> str:
+    if protocol.fractional:
+        try:
+            value = float(Decimal(timestamp))
+        except (InvalidOperation, OverflowError, ValueError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise _bad(path, number, f"timestamp is {timestamp!r}", "write seconds, like 0902 or 3.48")
+        return f"{video},{value:.6f}"
+    try:
+        return f"{video},{int(timestamp):04d}"
+    except ValueError:
+        what = f"timestamp is {timestamp!r}"
+        raise _bad(path, number, what, "slowfast needs whole seconds; use activitynet") from None
+
+
+def _bad(path: str, number: int, what: str, fix: str) -> UserError:
+    return UserError(f"{path}, row {number}: {what}; {fix}")
