@@ -1,0 +1,158 @@
+"""ME-STAD: one network from a clip to people and their actions (paper, section 3.3 and Fig. 2).
+
+Shapes: N clips of T frames, N,3,T,H,W; the key frame is index T // 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import build_backbone, build_proposal_generator, build_roi_heads
+from detectron2.modeling.meta_arch import META_ARCH_REGISTRY
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor, nn
+
+from mestad_d2.modeling.keyframe_fpn import build_keyframe_fpn
+
+
+def _gt_as_proposals(inputs: list[dict], device: torch.device) -> list[Instances]:
+    proposals = []
+    for item in inputs:
+        gt = item["instances"]
+        proposals.append(_with_scores(gt.image_size, gt.gt_boxes.to(device), torch.ones(len(gt), device=device)))
+    return proposals
+
+
+def _external_proposals(inputs: list[dict], device: torch.device) -> list[Instances]:
+    proposals = []
+    for item in inputs:
+        given = item["proposals"].to(device)
+        proposals.append(_with_scores(given.image_size, given.proposal_boxes, given.objectness_logits))
+    return proposals
+
+
+def _with_scores(image_size: tuple[int, int], boxes: Boxes, scores: Tensor) -> Instances:
+    return Instances(image_size, proposal_boxes=boxes, objectness_logits=scores, scores=scores)
+
+
+# Where the boxes of the action head come from when the proposal generator does not give them (Table 3).
+BOX_SOURCES: dict[str, Callable[[list[dict], torch.device], list[Instances]]] = {
+    "gt": _gt_as_proposals,
+    "external": _external_proposals,
+}
+
+
+@META_ARCH_REGISTRY.register()
+class MESTAD(nn.Module):
+    """Backbone -> key-frame FPN -> proposals -> action head, trained end to end (paper, Eq. 3).
+
+    The parts are named ``backbone``, ``fpn``, ``proposal_generator`` and ``roi_heads``. With
+    ``MODEL.PROPOSAL_GENERATOR.NAME: PrecomputedProposals`` there is no FPN and no proposal generator:
+    the two-stage baseline of Table 1 on external boxes.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: nn.Module,
+        fpn: nn.Module | None,
+        proposal_generator: nn.Module | None,
+        roi_heads: nn.Module,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        train_boxes: str = "proposals",
+        test_boxes: str = "proposals",
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.fpn = fpn
+        self.proposal_generator = proposal_generator
+        self.roi_heads = roi_heads
+        self.train_boxes = train_boxes
+        self.test_boxes = test_boxes
+        self.size_divisibility = max(shape.stride for shape in backbone.output_shape().values())
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1, 1), persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict:
+        backbone = build_backbone(cfg)
+        shape = backbone.output_shape()
+        detects = cfg.MODEL.PROPOSAL_GENERATOR.NAME != "PrecomputedProposals"
+        fpn = build_keyframe_fpn(cfg, shape) if detects else None
+        return {
+            "backbone": backbone,
+            "fpn": fpn,
+            "proposal_generator": build_proposal_generator(cfg, fpn.output_shape()) if detects else None,
+            "roi_heads": build_roi_heads(cfg, shape),
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "train_boxes": cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES,
+            "test_boxes": cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
+        """Losses in training, detections in inference.
+
+        Args:
+            batched_inputs: dicts with ``clip`` (3, T, H, W), RGB in 0..255; in training ``instances``
+                with ``gt_boxes``, ``gt_classes`` and ``gt_actions`` (G, A) in the clip's pixels.
+
+        Returns:
+            in training, the losses by name; in inference, per clip ``{"instances": ...}`` with
+            ``pred_boxes`` in the original frame, ``scores`` and ``pred_actions`` (R, A).
+        """
+        if not self.training:
+            return self.inference(batched_inputs)
+        images, features = self._features(batched_inputs)
+        gt = [item["instances"].to(self.device) for item in batched_inputs]
+        proposals, losses = self._proposals(images, features, gt)
+        boxes = self._action_boxes(self.train_boxes, batched_inputs, proposals)
+        _, action_losses = self.roi_heads(images, features, boxes, gt)
+        return {**losses, **action_losses}
+
+    @torch.no_grad()
+    def inference(self, batched_inputs: list[dict], do_postprocess: bool = True) -> list:
+        """Detections of clips.
+
+        Args:
+            batched_inputs: as in ``forward``; ``height`` and ``width`` give the original frame.
+            do_postprocess: scale boxes to the original frame and wrap as ``{"instances": ...}``; else
+                a list of Instances in the clip's own pixels (what the mean teacher wants).
+        """
+        images, features = self._features(batched_inputs)
+        proposals, _ = self._proposals(images, features, None)
+        boxes = self._action_boxes(self.test_boxes, batched_inputs, proposals)
+        results, _ = self.roi_heads(images, features, boxes, None)
+        if not do_postprocess:
+            return results
+        return [
+            {"instances": detector_postprocess(result, item.get("height", size[0]), item.get("width", size[1]))}
+            for result, item, size in zip(results, batched_inputs, images.image_sizes, strict=True)
+        ]
+
+    def _features(self, batched_inputs: list[dict]) -> tuple[ImageList, dict[str, list[Tensor]]]:
+        clips = [(item["clip"].to(self.device).float() - self.pixel_mean) / self.pixel_std for item in batched_inputs]
+        images = ImageList.from_tensors(clips, self.size_divisibility)
+        return images, self.backbone(images.tensor)
+
+    def _proposals(
+        self, images: ImageList, features: dict[str, list[Tensor]], gt: list[Instances] | None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        if self.proposal_generator is None:
+            return [], {}
+        return self.proposal_generator(images, self.fpn(features), gt)
+
+    def _action_boxes(
+        self, source: str, batched_inputs: list[dict], proposals: list[Instances]
+    ) -> list[Instances]:
+        return proposals if source == "proposals" else BOX_SOURCES[source](batched_inputs, self.device)

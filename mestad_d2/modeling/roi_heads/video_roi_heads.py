@@ -1,0 +1,154 @@
+"""ROIAlign on the last stage and a multi-label action classifier (paper, section 3.3 and Eq. 2).
+
+Shapes: N clips, R boxes of all clips together, A action columns, S the pooler's resolution.
+"""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import ROI_HEADS_REGISTRY
+from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mestad_d2.modeling.roi_heads.action_heads import build_action_predictor
+
+
+def pool_time(pathways: list[Tensor], mode: str) -> Tensor:
+    """Pool every pathway (N, C_i, T_i, H, W) over time and concatenate: (N, sum C_i, H, W)."""
+    pooled = [x.mean(dim=2) if mode == "avg" else x.amax(dim=2) for x in pathways]
+    return torch.cat(pooled, dim=1)
+
+
+@torch.no_grad()
+def match_actions(boxes: Boxes, gt: Instances, positive_iou: float) -> tuple[Tensor, Tensor]:
+    """Give every box the labels of the ground-truth person it covers best.
+
+    Args:
+        boxes: R boxes.
+        gt: instances with ``gt_boxes``, ``gt_actions`` (G, A) and, optionally, ``gt_action_mask``
+            (G,), False where a person's actions are unknown (background persons of TLA).
+        positive_iou: least IoU of a match (paper, section 4.1: 0.5).
+
+    Returns:
+        targets (R, A) and a mask (R,) of the boxes that count in the loss.
+    """
+    actions = gt.gt_actions
+    if len(gt) == 0 or len(boxes) == 0:
+        return actions.new_zeros(len(boxes), actions.shape[1]), torch.zeros(
+            len(boxes), dtype=torch.bool, device=actions.device
+        )
+    iou, index = pairwise_iou(boxes, gt.gt_boxes).max(dim=1)
+    keep = iou >= positive_iou
+    if gt.has("gt_action_mask"):
+        keep = keep & gt.gt_action_mask[index]
+    return actions[index], keep
+
+
+@ROI_HEADS_REGISTRY.register()
+class VideoROIHeads(nn.Module):
+    """Classifies the actions of proposals on 5-D features."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        in_feature: str,
+        pooler: ROIPooler,
+        predictor: nn.Module,
+        num_classes: int,
+        temporal_pool: str = "avg",
+        positive_iou: float = 0.5,
+        append_gt: bool = True,
+        loss_weight: float = 10.0,
+        score_with_person: bool = False,
+    ) -> None:
+        super().__init__()
+        self.in_feature = in_feature
+        self.pooler = pooler
+        self.predictor = predictor
+        self.num_classes = num_classes
+        self.temporal_pool = temporal_pool
+        self.positive_iou = positive_iou
+        self.append_gt = append_gt
+        self.loss_weight = loss_weight
+        self.score_with_person = score_with_person
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict) -> dict:
+        head = cfg.MODEL.ROI_ACTION_HEAD
+        shape = input_shape[head.IN_FEATURE]
+        return {
+            "in_feature": head.IN_FEATURE,
+            "pooler": ROIPooler(
+                output_size=head.POOLER_RESOLUTION,
+                scales=(1.0 / shape.stride,),
+                sampling_ratio=head.POOLER_SAMPLING_RATIO,
+                pooler_type="ROIAlignV2",
+            ),
+            "predictor": build_action_predictor(cfg, shape.channels),
+            "num_classes": head.NUM_CLASSES,
+            "temporal_pool": head.TEMPORAL_POOL,
+            "positive_iou": head.POSITIVE_IOU,
+            "append_gt": head.APPEND_GT,
+            "loss_weight": head.LOSS_WEIGHT,
+            "score_with_person": head.SCORE_WITH_PERSON,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, list[Tensor]],
+        proposals: list[Instances],
+        gt_instances: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Losses in training; in inference, instances with ``pred_boxes, scores, pred_actions (R, A)``.
+
+        Args:
+            images: the clips, for their sizes only.
+            features: stage name -> list of pathway tensors (N, C, T, H, W).
+            proposals: per clip, ``proposal_boxes`` and, in inference, ``scores`` of the persons.
+            gt_instances: per clip, ``gt_boxes`` and ``gt_actions``; needed in training.
+        """
+        frames = pool_time(features[self.in_feature], self.temporal_pool)
+        if not self.training:
+            return self._inference(frames, proposals), {}
+        boxes = [p.proposal_boxes for p in proposals]
+        if self.append_gt:
+            boxes = [Boxes.cat([b, gt.gt_boxes]) for b, gt in zip(boxes, gt_instances, strict=True)]
+        matches = [match_actions(b, gt, self.positive_iou) for b, gt in zip(boxes, gt_instances, strict=True)]
+        # Only boxes that count are pooled: ignored ones would cost time and change nothing.
+        boxes = [b[keep] for b, (_, keep) in zip(boxes, matches, strict=True)]
+        targets = torch.cat([target[keep] for target, keep in matches])
+        logits = self._logits(frames, boxes)
+        return proposals, {"loss_action": self.loss_weight * action_loss(logits, targets)}
+
+    def _logits(self, frames: Tensor, boxes: list[Boxes]) -> Tensor:
+        clip_index = torch.cat(
+            [torch.full((len(b),), i, dtype=torch.long, device=frames.device) for i, b in enumerate(boxes)]
+        )
+        return self.predictor(self.pooler([frames], boxes), frames, clip_index)
+
+    def _inference(self, frames: Tensor, proposals: list[Instances]) -> list[Instances]:
+        scores = self._logits(frames, [p.proposal_boxes for p in proposals]).float().sigmoid()
+        results = []
+        for proposal, actions in zip(proposals, scores.split([len(p) for p in proposals]), strict=True):
+            result = Instances(proposal.image_size)
+            result.pred_boxes = proposal.proposal_boxes
+            result.scores = proposal.scores
+            result.pred_actions = actions * proposal.scores[:, None] if self.score_with_person else actions
+            result.pred_classes = torch.zeros(len(proposal), dtype=torch.long, device=actions.device)
+            results.append(result)
+        return results
+
+
+def action_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross entropy, mean over boxes and classes (paper, Eq. 2), of logits and targets (R, A).
+
+    Without boxes it is zero, still connected to the graph so that every rank has gradients.
+    """
+    if logits.shape[0] == 0:
+        return logits.float().sum() * 0.0
+    return F.binary_cross_entropy_with_logits(logits.float(), targets)
