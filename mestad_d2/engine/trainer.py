@@ -1,0 +1,142 @@
+"""detectron2's trainer with our loaders, optimiser, checkpointer and evaluator."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, create_ddp_model
+from detectron2.engine.train_loop import TrainerBase
+from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
+from detectron2.utils import comm
+from torch import nn
+
+from mestad_d2.checkpoint import MESTADCheckpointer
+from mestad_d2.data.build import build_test_loader, build_train_loader
+from mestad_d2.engine.optim import build_optimizer
+from mestad_d2.engine.train_step import SupervisedStep
+from mestad_d2.evaluation import AVAEvaluator
+
+logger = logging.getLogger(__name__)
+
+
+class MESTADTrainer(DefaultTrainer):
+    """Supervised training (paper, Eq. 3) with periodic evaluation, resumable at any iteration."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        # Not DefaultTrainer's: its checkpointer and step would be built, hooked up, and replaced.
+        TrainerBase.__init__(self)
+        self.cfg = cfg
+        self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        model = create_ddp_model(model, broadcast_buffers=False)
+        self._trainer = self.build_step(cfg, model, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = MESTADCheckpointer(
+            self.bare_model, cfg.OUTPUT_DIR, cfg=cfg, trainer=weakref.proxy(self)
+        )
+        self.register_hooks(self.build_hooks())
+
+    @property
+    def model(self) -> nn.Module:
+        """The model, wrapped for distributed training where there are several processes."""
+        return self._trainer.model
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without the wrapper of distributed training."""
+        model = self._trainer.model
+        return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimiser of the (student) model."""
+        return self._trainer.optimizer
+
+    @property
+    def data_loader(self) -> Any:
+        """The loader of labelled clips."""
+        return self._trainer.data_loader
+
+    @classmethod
+    def build_step(cls, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> SupervisedStep:
+        """The inner loop of this trainer."""
+        return SupervisedStep(model, cls.build_train_loader(cfg), optimizer, **step_arguments(cfg))
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """See ``engine.optim``."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        """Endless batches of labelled clips."""
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        """All key frames of a dataset, once."""
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> AVAEvaluator:
+        """Frame-mAP and person AP; tables and csv files go to ``OUTPUT_DIR/inference/<dataset>``."""
+        return AVAEvaluator.from_cfg(cfg, dataset_name, Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> OrderedDict:
+        """Evaluate on ``DATASETS.TEST``; one dict of metrics, or one a dataset where there are several."""
+        results: OrderedDict = OrderedDict()
+        for name in cfg.DATASETS.TEST:
+            loader = cls.build_test_loader(cfg, name)
+            results[name] = inference_on_dataset(
+                model, loader, DatasetEvaluators([cls.build_evaluator(cfg, name)])
+            )
+        return next(iter(results.values())) if len(results) == 1 else results
+
+    def run_step(self) -> None:
+        """One iteration of the inner loop."""
+        self._trainer.iter = self.iter
+        self._trainer.storage = self.storage
+        self._trainer.run_step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Iteration, hooks (the schedule), optimiser, scaler and random states, on every version."""
+        state = TrainerBase.state_dict(self)
+        return {**state, "step": self._trainer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore ``state_dict``; keys may be missing."""
+        TrainerBase.load_state_dict(self, state)
+        self._trainer.load_state_dict(state.get("step", {}))
+
+    def demo_model(self) -> nn.Module:
+        """The model that people should use: here the trained one itself."""
+        return self.bare_model
+
+    def demo_weights(self) -> Path:
+        """The checkpoint of ``demo_model`` after training."""
+        return Path(self.cfg.OUTPUT_DIR) / "model_final.pth"
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Continue from the last good checkpoint of ``OUTPUT_DIR``, else load ``MODEL.WEIGHTS``."""
+        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if resume and self.checkpointer.has_checkpoint():
+            self.start_iter = self.iter + 1
+            logger.info("resuming at iteration %d of %d", self.start_iter, self.max_iter)
+
+
+def step_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Keyword arguments that every inner loop takes from the config."""
+    return {
+        "clip_total_norm": cfg.SOLVER.CLIP_TOTAL_NORM,
+        "amp": cfg.SOLVER.AMP.ENABLED,
+        "on_nonfinite": cfg.SOLVER.ON_NONFINITE,
+        "dump_dir": Path(cfg.OUTPUT_DIR) if comm.is_main_process() else None,
+    }
