@@ -1,0 +1,1 @@
+"""Evaluation: frame-mAP under the published AVA protocols, person AP, reports."""

@@ -1,0 +1,97 @@
+"""What a model found on the frames of a dataset, in the forms that are judged and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+
+from .protocols import Protocol
+from .rows import Rows, frame_key
+
+
+@dataclass
+class FrameDetections:
+    """Persons and action scores of one key frame.
+
+    Attributes:
+        boxes: (n, 4) float64, fractions of width and height.
+        person_scores: (n,) float32.
+        action_scores: (n, A) float32; column = action id - 1.
+    """
+
+    video: str
+    timestamp: float
+    boxes: np.ndarray
+    person_scores: np.ndarray
+    action_scores: np.ndarray
+
+
+def to_rows(frames: list[FrameDetections], ids: list[int], threshold: float, protocol: Protocol) -> Rows:
+    """One row for each box and action of ``ids`` whose score reaches the threshold."""
+    keys, index = [], {}
+    frame, boxes, actions, scores = [], [], [], []
+    for f in frames:
+        key = frame_key(f.video, f.timestamp, protocol)
+        number = index.setdefault(key, len(index))
+        if number == len(keys):
+            keys.append(key)
+        columns = np.array([i - 1 for i in ids if i <= f.action_scores.shape[1]], dtype=np.int64)
+        part = f.action_scores[:, columns]
+        person, column = np.nonzero(part >= threshold)
+        frame.append(np.full(len(person), number, dtype=np.int64))
+        boxes.append(f.boxes[person])
+        actions.append(columns[column] + 1)
+        scores.append(part[person, column].astype(np.float64))
+    if not frames:
+        frame, boxes, actions, scores = (
+            [np.empty(0, np.int64)],
+            [np.empty((0, 4))],
+            [np.empty(0, np.int64)],
+            [np.empty(0)],
+        )
+    joined = [np.concatenate(x) for x in (frame, boxes, actions, scores)]
+    return Rows(keys, *joined, np.zeros(len(joined[0]), dtype=np.int64), "detections")
+
+
+def persons(frames: list[FrameDetections], protocol: Protocol) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Boxes and person scores by frame name."""
+    return {frame_key(f.video, f.timestamp, protocol): (f.boxes, f.person_scores) for f in frames}
+
+
+def distinct_frames(frames: Iterable[FrameDetections]) -> list[FrameDetections]:
+    """Frames in a fixed order, each once: samplers may give a frame to two processes."""
+    first: dict[tuple[str, float], FrameDetections] = {}
+    for f in frames:
+        first.setdefault((f.video, f.timestamp), f)
+    return [first[key] for key in sorted(first)]
+
+
+def write_csv(path: str | PathLike[str], rows: Rows) -> None:
+    """Write rows in AVA's form ``video,timestamp,x1,y1,x2,y2,action_id,score``.
+
+    Whole seconds have four digits, as in AVA's files; others up to six decimals.
+    """
+    names = []
+    for key in rows.keys:
+        video, time = key.rsplit(",", 1)
+        seconds = float(time)
+        stamp = f"{int(seconds):04d}" if seconds.is_integer() else f"{seconds:.6f}".rstrip("0")
+        names.append(f"{_quoted(video)},{stamp}")
+    # Scores come from the model in float32: their shortest text that keeps every difference.
+    scores = rows.scores.astype(np.float32).astype(str).tolist()
+    columns = (rows.frame.tolist(), rows.boxes.tolist(), rows.actions.tolist(), scores)
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(
+            f"{names[f]},{b[0]:.6f},{b[1]:.6f},{b[2]:.6f},{b[3]:.6f},{a},{s}\n"
+            for f, b, a, s in zip(*columns, strict=True)
+        )
+
+
+def _quoted(video: str) -> str:
+    """A csv field; quotes only where the name needs them."""
+    if not any(c in video for c in ',"\r\n'):
+        return video
+    return '"' + video.replace('"', '""') + '"'

@@ -1,0 +1,148 @@
+"""Why an mAP is zero: tries the usual mistakes and names the first that fits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePath
+
+import numpy as np
+
+from .frame_map import FrameMAP
+from .label_map import LabelMap
+from .matching import IOU_THRESHOLD
+from .rows import Rows
+
+# Pairs of boxes that are looked at; more would not change the verdict.
+_SAMPLE = 2000
+
+
+def explain_zero(result: FrameMAP, gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
+    """One sentence on the likely cause where mAP is zero or undefined, else None.
+
+    Args:
+        result: what ``frame_map`` returned for ``gt``, ``det`` and ``label_map``.
+    """
+    if result.mAP > 0:
+        return None
+    if not len(gt):
+        return "the ground truth has no boxes"
+    if not len(det):
+        return "there are no detections"
+    reasons = (_classes(gt, "ground truth", label_map), _frames(gt, det), _boxes(gt, det, label_map))
+    return (
+        next((r for r in reasons if r), None) or _classes(det, "detections", label_map) or _fallback(gt, det)
+    )
+
+
+def _classes(rows: Rows, what: str, label_map: LabelMap) -> str | None:
+    ids = np.unique(rows.actions)
+    if np.isin(ids, list(label_map.names)).any():
+        return None
+    return f"no action id of the {what} ({_few(ids.tolist())}) is in the label map ({_few(label_map.names)})"
+
+
+def _frames(gt: Rows, det: Rows) -> str | None:
+    named = set(gt.keys)
+    if any(key in named for key in det.keys):
+        return None
+    gt_times, det_times = _times(gt), _times(det)
+    videos = [v for v in det_times if v in gt_times]
+    if not videos:
+        text = f"no video of the detections ({_few(det_times)}) is in the ground truth ({_few(gt_times)})"
+        stems = {PurePath(v).stem for v in gt_times}
+        if any(PurePath(v).stem in stems for v in det_times):
+            text += "; the names differ in folder or extension only"
+        return text
+    text = "no detection lies on an annotated frame: the videos match, the timestamps don't"
+    offset, share = _offset(gt_times, det_times, videos)
+    if share >= 0.5:
+        text += f"; adding {offset:g} s to those of the detections would match {100 * share:.0f} % of them"
+    return text
+
+
+def _times(rows: Rows) -> dict[str, set[float]]:
+    times: dict[str, set[float]] = {}
+    for key in rows.keys:
+        video, time = key.rsplit(",", 1)
+        times.setdefault(video, set()).add(float(time))
+    return times
+
+
+def _offset(gt: dict[str, set[float]], det: dict[str, set[float]], videos: list[str]) -> tuple[float, float]:
+    votes: Counter[float] = Counter()
+    total = 0
+    for video in videos[:20]:
+        times = sorted(det[video])[:50]
+        total += len(times)
+        votes.update(round(g - t, 3) for t in times for g in sorted(gt[video])[:200])
+    # Of equally good offsets the smallest is the likeliest.
+    offset, count = max(votes.items(), key=lambda v: (v[1], -abs(v[0])))
+    return offset, count / total
+
+
+def _boxes(gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
+    for rows, what in ((det, "detections"), (gt, "ground truth")):
+        if len(rows) and np.median(rows.boxes.max(axis=1)) > 2:
+            first = rows.boxes[0].tolist()
+            return f"boxes of the {what} look like pixels ({first}); write fractions of width and height"
+    frames = {key: i for i, key in enumerate(gt.keys)}
+    order = np.argsort(gt.frame, kind="stable")
+    found, heads = np.unique(gt.frame[order], return_index=True)
+    by_frame = dict(zip(found.tolist(), np.split(order, heads[1:]), strict=True))
+    shifts: Counter[int] = Counter()
+    layouts: Counter[str] = Counter()
+    for row in np.linspace(0, len(det) - 1, min(len(det), _SAMPLE)).astype(int).tolist():
+        others = by_frame.get(frames.get(det.keys[det.frame[row]], -1))
+        if others is None:
+            continue
+        x1, y1, x2, y2 = det.boxes[row].tolist()
+        for name, box in {
+            "x1,y1,x2,y2": (x1, y1, x2, y2),
+            "y1,x1,y2,x2": (y1, x1, y2, x2),
+            "x,y,width,height": (x1, y1, x1 + x2, y1 + y2),
+        }.items():
+            near = others[_iou(box, gt.boxes[others]) >= IOU_THRESHOLD]
+            layouts[name] += len(near) > 0
+            if name == "x1,y1,x2,y2":
+                shifts.update(set((gt.actions[near] - det.actions[row]).tolist()))
+    return _shifted(shifts, det, label_map) or _layout(layouts)
+
+
+def _shifted(shifts: Counter[int], det: Rows, label_map: LabelMap) -> str | None:
+    if shifts[0] or not (shifts[1] or shifts[-1]):
+        return None
+    shift = 1 if shifts[1] >= shifts[-1] else -1
+    if shifts[shift] * 2 < max(shifts.values()):
+        return None
+    direction = "one too small" if shift == 1 else "one too large"
+    lowest = f"the lowest is {det.actions.min()}, in the label map {min(label_map.names)}"
+    return f"the action ids of the detections seem {direction} ({lowest})"
+
+
+def _layout(layouts: Counter[str]) -> str | None:
+    name, count = max(layouts.items(), key=lambda v: v[1], default=("", 0))
+    if name in ("", "x1,y1,x2,y2") or not count or layouts["x1,y1,x2,y2"] * 2 > count:
+        return None
+    return f"boxes of the detections seem to be written as {name}; write x1,y1,x2,y2"
+
+
+def _fallback(gt: Rows, det: Rows) -> str:
+    shared = len(set(gt.keys) & set(det.keys))
+    return (
+        f"on the {shared} frames that both name, no detection has IoU {IOU_THRESHOLD} "
+        "with a ground-truth box of its class"
+    )
+
+
+def _iou(box: tuple[float, ...], boxes: np.ndarray) -> np.ndarray:
+    x1, y1, x2, y2 = box
+    w = np.clip(np.minimum(x2, boxes[:, 2]) - np.maximum(x1, boxes[:, 0]), 0, None)
+    h = np.clip(np.minimum(y2, boxes[:, 3]) - np.maximum(y1, boxes[:, 1]), 0, None)
+    union = (x2 - x1) * (y2 - y1) + (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) - w * h
+    return np.divide(w * h, union, out=np.zeros_like(union), where=union > 0)
+
+
+def _few(values) -> str:
+    values = list(values)
+    text = ", ".join(map(str, values[:3]))
+    return text + (", ..." if len(values) > 3 else "")
