@@ -1,0 +1,72 @@
+"""From the files of AVA's form to figures, a table and a report: what ``tools/evaluate_ava.py`` does."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ..errors import UserError
+from .diagnose import explain_zero
+from .frame_map import FrameMAP, frame_map
+from .label_map import LabelMap, read_label_map
+from .protocols import get_protocol
+from .read_rows import read_exclusions, read_rows
+from .tables import per_class_table, result_json, write_json
+
+
+def evaluate_files(
+    groundtruth: str,
+    detections: str,
+    labelmap: str,
+    exclude: str | None = None,
+    protocol: str = "activitynet",
+    output: str | None = None,
+    report: str | None = None,
+    videos: str | None = None,
+    video_start: float = 0.0,
+) -> str:
+    """Evaluate files, write what is asked for, and return a summary to print.
+
+    Args:
+        output: JSON file to write.
+        report: folder that gets a page ``index.html``; ``videos`` and ``video_start`` give it pictures.
+    Raises:
+        UserError: a file can't be read or written, or has a row that the protocol does not accept.
+    """
+    rules = get_protocol(protocol)
+    label_map = read_label_map(labelmap)
+    ids = set(label_map.names)
+    gt = read_rows(groundtruth, "gt", rules, ids)
+    det = read_rows(detections, "det", rules, ids)
+    result = frame_map(gt, det, label_map, rules, read_exclusions(exclude, rules))
+    if output:
+        _write(output, result)
+    text = summary(result, label_map)
+    if exclude and not rules.exclusions:
+        text += f"\nnote: protocol {rules.name} has no exclusions; {exclude} was not used"
+    reason = explain_zero(result, gt, det, label_map)
+    if reason:
+        text += f"\nnote: {reason}"
+    if report:
+        # Only here, since matplotlib takes longer to load than the evaluation to run.
+        from .report import write_report
+
+        text += f"\nreport: {write_report(report, result, label_map, videos, video_start)}"
+    return text
+
+
+def summary(result: FrameMAP, label_map: LabelMap) -> str:
+    """Table by class, mean, and means of groups, in percent."""
+    lines = [per_class_table(result, label_map), ""]
+    mean = "undefined (no ground truth)" if math.isnan(result.mAP) else f"{100 * result.mAP:.2f}"
+    lines.append(f"frame-mAP@0.5 ({result.protocol}): {mean} over {result.num_classes} classes")
+    lines += [f"  {group}: {100 * value:.2f}" for group, value in result.groups(label_map).items()]
+    return "\n".join(lines)
+
+
+def _write(output: str, result: FrameMAP) -> None:
+    try:
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        write_json(output, result_json(result))
+    except OSError as error:
+        raise UserError(f"{output}: can't be written ({error.strerror}); choose another --output") from None

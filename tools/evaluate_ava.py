@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Frame-mAP of a detection csv, exactly as the published AVA evaluators count it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mestad_d2.errors import one_line_errors  # noqa: E402
+from mestad_d2.evaluation.evaluate_files import evaluate_files  # noqa: E402
+from mestad_d2.evaluation.protocols import PROTOCOLS  # noqa: E402
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Flags of the tool."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--groundtruth", required=True, help="csv: video,timestamp,x1,y1,x2,y2,action_id[,person_id]"
+    )
+    parser.add_argument(
+        "--detections", required=True, help="csv: video,timestamp,x1,y1,x2,y2,action_id,score"
+    )
+    parser.add_argument(
+        "--labelmap", required=True, help="pbtxt, or lines 'id: name'; only its classes count"
+    )
+    parser.add_argument("--exclude", help="csv: video,timestamp of frames left out (slowfast protocol only)")
+    parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="activitynet")
+    parser.add_argument("--output", help="write the figures to this JSON file")
+    parser.add_argument(
+        "--report", metavar="DIR", help="write a page with curves and examples to DIR/index.html"
+    )
+    parser.add_argument(
+        "--videos", metavar="DIR", help="folder of video files, for the pictures of the report"
+    )
+    parser.add_argument(
+        "--video-start", type=float, default=0.0, help="timestamp of a file's first frame, in s"
+    )
+    return parser.parse_args(argv)
+
+
+@one_line_errors()
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = parse_args(argv)
+    print(evaluate_files(**vars(args)))
+
+
+if __name__ == "__main__":
+    main()
