@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Measures one part of the project; each task has its own flags (``--task eval --help``)."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mestad_d2.errors import one_line_errors  # noqa: E402
+
+# Task -> module with ``main(argv)``; loaded only when asked for.
+TASKS = {
+    "eval": "mestad_d2.evaluation.benchmark_eval",
+}
+
+
+@one_line_errors()
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, add_help=False)
+    parser.add_argument("--task", choices=sorted(TASKS), required=True)
+    args, rest = parser.parse_known_args(argv)
+    importlib.import_module(TASKS[args.task]).main(rest)
+
+
+if __name__ == "__main__":
+    main()
