@@ -164,7 +164,7 @@ class AVAEvaluator(DatasetEvaluator):
                 reason = explain_zero(result, gt, det, self._label_map)
                 if reason:
                     logger.warning(
-                        "%s: frame-mAP is %.1f, because %s", self._dataset_name, result.mAP, reason
+                        "%s: frame-mAP is %.1f %%, because %s", self._dataset_name, 100 * result.mAP, reason
                     )
             results.append(result)
         return results

@@ -14,24 +14,33 @@ from .rows import Rows
 
 # Pairs of boxes that are looked at; more would not change the verdict.
 _SAMPLE = 2000
+# A wrong file may still match a box by chance.
+_LOW = 0.01
 
 
 def explain_zero(result: FrameMAP, gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
     """One sentence on the likely cause where mAP is zero or undefined, else None.
 
+    Below one percent a cause is named too, if one of the usual mistakes fits.
+
+
     Args:
         result: what ``frame_map`` returned for ``gt``, ``det`` and ``label_map``.
     """
-    if result.mAP > 0:
+    if result.mAP > _LOW:
         return None
     if not len(gt):
         return "the ground truth has no boxes"
     if not len(det):
         return "there are no detections"
-    reasons = (_classes(gt, "ground truth", label_map), _frames(gt, det), _boxes(gt, det, label_map))
-    return (
-        next((r for r in reasons if r), None) or _classes(det, "detections", label_map) or _fallback(gt, det)
+    reasons = (
+        _classes(gt, "ground truth", label_map),
+        _frames(gt, det),
+        _boxes(gt, det, label_map),
+        _classes(det, "detections", label_map),
     )
+    found = next((r for r in reasons if r), None)
+    return found or (_fallback(gt, det) if not result.mAP > 0 else None)
 
 
 def _classes(rows: Rows, what: str, label_map: LabelMap) -> str | None:
