@@ -87,7 +87,8 @@ class MESTADTrainer(DefaultTrainer):
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> AVAEvaluator:
         """Frame-mAP and person AP; tables and csv files go to ``OUTPUT_DIR/inference/<dataset>``."""
-        return AVAEvaluator.from_cfg(cfg, dataset_name, Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+        folder = Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
+        return AVAEvaluator(dataset_name, cfg, output_dir=str(folder))
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> OrderedDict:

@@ -1,0 +1,51 @@
+"""Non-local blocks on a pathway, placed as PySlowFast's AVA config of R101-NL places them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from detectron2.config import CfgNode
+from pytorchvideo.layers.nonlocal_net import create_nonlocal
+from torch import nn
+
+from mestad_d2.errors import UserError
+from mestad_d2.modeling.backbone.norm import video_norm
+from mestad_d2.modeling.backbone.pathway import STAGES, Pathway
+
+
+class WithNonLocal(nn.Module):
+    """A residual block followed by a non-local block."""
+
+    def __init__(self, block: nn.Module, non_local: nn.Module) -> None:
+        super().__init__()
+        self.block, self.non_local = block, non_local
+
+    def forward(self, x):  # noqa: ANN001, ANN201  (a tensor in, a tensor of its shape out)
+        """Features (N, C, T, H, W)."""
+        return self.non_local(self.block(x))
+
+
+def insert_non_local(pathway: Pathway, cfg: CfgNode) -> None:
+    """Put non-local blocks after the residual blocks that ``MODEL.NONLOCAL.LOCATIONS`` names, in place.
+
+    Raises:
+        UserError: a block that the stage does not have.
+    """
+    node = cfg.MODEL.NONLOCAL
+    norm = partial(video_norm, cfg.MODEL.VIDEO_RESNET.NORM)
+    for name, locations in zip(STAGES, node.LOCATIONS, strict=True):
+        blocks = getattr(pathway, name).res_blocks
+        for index in locations:
+            if not 0 <= index < len(blocks):
+                raise UserError(f"MODEL.NONLOCAL.LOCATIONS: {name} has {len(blocks)} blocks, no block {index}")
+            channels = pathway.channels[name]
+            blocks[index] = WithNonLocal(
+                blocks[index],
+                create_nonlocal(
+                    dim_in=channels,
+                    dim_inner=channels // 2,
+                    pool_size=tuple(node.POOL),
+                    instantiation=node.INSTANTIATION,
+                    norm=norm,
+                ),
+            )

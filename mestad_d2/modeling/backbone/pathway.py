@@ -1,0 +1,129 @@
+"""One pathway of a video ResNet, built of pytorchvideo's stem and residual stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from detectron2.config import CfgNode
+from pytorchvideo.models.resnet import create_bottleneck_block, create_res_stage
+from pytorchvideo.models.stem import create_res_basic_stem
+from torch import Tensor, nn
+
+from mestad_d2.errors import UserError
+from mestad_d2.modeling.backbone.norm import video_norm
+
+STAGES = ("res2", "res3", "res4", "res5")
+STAGE_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+@dataclass
+class PathwaySpec:
+    """What tells one pathway from another.
+
+    Attributes:
+        width: channels of the stem; stage k has ``4 * width * 2 ** k`` outputs.
+        blocks: residual blocks of res2..res5.
+        temporal_kernels: temporal kernel of the stem and of res2..res5.
+        temporal_blocks: how many first blocks of a stage are temporal; -1: all.
+        extra_channels: channels that lateral connections add to the input of res2..res5.
+        res5_stride, res5_dilation: spatial ones of res5 (release: 1 and, in the slow pathway, 2).
+    """
+
+    width: int
+    blocks: Sequence[int]
+    temporal_kernels: Sequence[int]
+    temporal_blocks: Sequence[int] = (-1, -1, -1, -1)
+    extra_channels: Sequence[int] = (0, 0, 0, 0)
+    res5_stride: int = 1
+    res5_dilation: int = 2
+    norm: Callable[..., nn.Module] = nn.BatchNorm3d
+
+
+def stage_blocks(cfg: CfgNode) -> Sequence[int]:
+    """Blocks of res2..res5 by ``MODEL.VIDEO_RESNET``.
+
+    Raises:
+        UserError: an unknown depth, or not four stages.
+    """
+    node = cfg.MODEL.VIDEO_RESNET
+    if node.STAGE_BLOCKS:
+        if len(node.STAGE_BLOCKS) != 4:
+            raise UserError("MODEL.VIDEO_RESNET.STAGE_BLOCKS: give the blocks of four stages, res2 to res5")
+        return tuple(node.STAGE_BLOCKS)
+    if node.DEPTH not in STAGE_BLOCKS:
+        raise UserError(f"MODEL.VIDEO_RESNET.DEPTH: {node.DEPTH} is unknown; use 50 or 101, or STAGE_BLOCKS")
+    return STAGE_BLOCKS[node.DEPTH]
+
+
+class Pathway(nn.Module):
+    """Stem and four stages; ``channels`` and ``strides`` (spatial) are keyed by stage name."""
+
+    def __init__(self, spec: PathwaySpec) -> None:
+        super().__init__()
+        stem_kernel = spec.temporal_kernels[0]
+        self.stem = create_res_basic_stem(
+            in_channels=3,
+            out_channels=spec.width,
+            conv_kernel_size=(stem_kernel, 7, 7),
+            conv_padding=(stem_kernel // 2, 3, 3),
+            norm=spec.norm,
+        )
+        self.channels, self.strides = {}, {}
+        dim_in, stride = spec.width, 4
+        for k, name in enumerate(STAGES):
+            spatial = (1, 2, 2, spec.res5_stride)[k]
+            dilation = spec.res5_dilation if name == "res5" else 1
+            stride *= spatial
+            dim_out = 4 * spec.width * 2**k
+            temporal = spec.blocks[k] if spec.temporal_blocks[k] < 0 else spec.temporal_blocks[k]
+            kernels = [spec.temporal_kernels[k + 1] if i < temporal else 1 for i in range(spec.blocks[k])]
+            stage = create_res_stage(
+                depth=spec.blocks[k],
+                dim_in=dim_in + spec.extra_channels[k],
+                dim_inner=dim_out // 4,
+                dim_out=dim_out,
+                bottleneck=create_bottleneck_block,
+                conv_a_kernel_size=[(t, 1, 1) for t in kernels],
+                conv_a_stride=(1, 1, 1),
+                conv_a_padding=[(t // 2, 0, 0) for t in kernels],
+                conv_b_stride=(1, spatial, spatial),
+                conv_b_padding=(0, dilation, dilation),
+                conv_b_dilation=(1, dilation, dilation),
+                norm=spec.norm,
+            )
+            self.add_module(name, stage)
+            self.channels[name], self.strides[name] = dim_out, stride
+            dim_in = dim_out
+        _plain_ints(self)
+
+    def forward(self, clips: Tensor) -> dict[str, Tensor]:
+        """Stage name -> features (N, C, T, H, W) of clips (N, 3, T, H, W)."""
+        x, features = self.stem(clips), {}
+        for name in STAGES:
+            x = features[name] = getattr(self, name)(x)
+        return features
+
+
+def _plain_ints(module: nn.Module) -> None:
+    """Make strides, paddings and dilations plain ints; numpy's break the graph of torch.compile."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv3d):
+            for name in ("stride", "padding", "dilation", "kernel_size"):
+                setattr(layer, name, tuple(int(v) for v in getattr(layer, name)))
+
+
+def slow_spec(cfg: CfgNode, extra_channels: Sequence[int] = (0, 0, 0, 0)) -> PathwaySpec:
+    """The slow pathway that ``MODEL.VIDEO_RESNET`` describes."""
+    node = cfg.MODEL.VIDEO_RESNET
+    return PathwaySpec(
+        width=node.WIDTH,
+        blocks=stage_blocks(cfg),
+        temporal_kernels=node.TEMPORAL_KERNELS,
+        temporal_blocks=node.TEMPORAL_BLOCKS,
+        extra_channels=extra_channels,
+        res5_stride=node.RES5_STRIDE,
+        res5_dilation=node.RES5_DILATION,
+        norm=partial(video_norm, node.NORM),
+    )

@@ -1,0 +1,126 @@
+"""FCOS as a proposal generator for people (paper, section 3.3); the head runs once a forward.
+
+Shapes: N clips, R locations of all levels.
+"""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY
+from detectron2.structures import ImageList, Instances
+from torch import Tensor, nn
+
+from mestad_d2.modeling.proposal_generator.fcos.head import FCOSHead
+from mestad_d2.modeling.proposal_generator.fcos.locations import distances_to_boxes, pyramid_locations
+from mestad_d2.modeling.proposal_generator.fcos.losses import FCOSLosses
+from mestad_d2.modeling.proposal_generator.fcos.targets import FCOSTargets
+from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
+
+
+@PROPOSAL_GENERATOR_REGISTRY.register()
+class FCOSProposals(nn.Module):
+    """Head, targets, losses and selection; ``train_selection`` and ``test_selection`` may be replaced."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        in_features: list[str],
+        strides: list[int],
+        head: nn.Module,
+        targets: FCOSTargets,
+        losses: FCOSLosses,
+        train_selection: Selection,
+        test_selection: Selection,
+        distances_in_strides: bool = True,
+    ) -> None:
+        super().__init__()
+        self.in_features, self.strides, self.head = in_features, strides, head
+        self.targets, self.losses = targets, losses
+        self.train_selection, self.test_selection = train_selection, test_selection
+        self.distances_in_strides = distances_in_strides
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
+        fcos = cfg.MODEL.FCOS
+        names = list(fcos.IN_FEATURES)
+        strides = [input_shape[name].stride for name in names]
+        return {
+            "in_features": names,
+            "strides": strides,
+            "head": FCOSHead(
+                input_shape[names[0]].channels,
+                len(names),
+                channels=fcos.CONV_DIM,
+                num_convs=fcos.NUM_CONVS,
+                norm=fcos.NORM,
+                prior_prob=fcos.PRIOR_PROB,
+                centerness_on_reg=fcos.CENTERNESS_ON_REG,
+                relu_distances=fcos.NORM_REG_TARGETS,
+            ),
+            "targets": FCOSTargets(
+                strides=strides,
+                sizes_of_interest=list(fcos.SIZES_OF_INTEREST),
+                radius=fcos.CENTER_SAMPLING_RADIUS if fcos.CENTER_SAMPLING else None,
+            ),
+            "losses": FCOSLosses(
+                alpha=fcos.FOCAL_ALPHA,
+                gamma=fcos.FOCAL_GAMMA,
+                box_loss=fcos.LOC_LOSS,
+                centerness_target=fcos.CENTERNESS_TARGET,
+                weight=fcos.LOSS_WEIGHT,
+            ),
+            "train_selection": Selection(
+                fcos.SCORE_THRESH_TRAIN, fcos.NMS_THRESH_TRAIN, fcos.POST_NMS_TOPK_TRAIN, fcos.PRE_NMS_TOPK
+            ),
+            "test_selection": Selection(
+                fcos.SCORE_THRESH_TEST, fcos.NMS_THRESH_TEST, fcos.POST_NMS_TOPK_TEST, fcos.PRE_NMS_TOPK
+            ),
+            "distances_in_strides": fcos.NORM_REG_TARGETS,
+        }
+
+    def forward(
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """Proposals per clip, detached from the graph, and in training the losses.
+
+        Args:
+            images: for the clips' sizes.
+            features: level name -> (N, C, H, W).
+            gt_instances: per clip, with ``gt_boxes`` in pixels; needed in training.
+        """
+        maps = [features[name] for name in self.in_features]
+        points, levels = pyramid_locations([tuple(x.shape[-2:]) for x in maps], self.strides, maps[0].device)
+        logits, distances, centerness = self.head(maps)
+        if self.distances_in_strides:
+            distances = distances * torch.tensor(self.strides, device=points.device)[levels][:, None]
+        losses = {}
+        if self.training:
+            boxes, index = self._assign(points, levels, gt_instances)
+            losses = self.losses(logits, distances, centerness, points, boxes, index)
+        with torch.no_grad():
+            selection = self.train_selection if self.training else self.test_selection
+            scores = logits.sigmoid()
+            rank = (scores * centerness.sigmoid()).sqrt()
+            decoded = distances_to_boxes(points, distances)
+            proposals = [
+                select_proposals(size, *clip, levels, selection)
+                for size, *clip in zip(images.image_sizes, decoded, scores, rank, strict=True)
+            ]
+        return proposals, losses
+
+    @torch.no_grad()
+    def _assign(
+        self, points: Tensor, levels: Tensor, gt_instances: list[Instances]
+    ) -> tuple[Tensor, Tensor]:
+        """Box (N, R, 4) and index of it (N, R), -1 for background, of every location."""
+        all_boxes, all_index = [], []
+        for gt in gt_instances:
+            boxes = gt.gt_boxes.tensor
+            index = self.targets.assign(points, levels, boxes)
+            padded = boxes if len(boxes) else boxes.new_zeros(1, 4)
+            all_boxes.append(padded[index.clamp(min=0)])
+            all_index.append(index)
+        return torch.stack(all_boxes), torch.stack(all_index)
