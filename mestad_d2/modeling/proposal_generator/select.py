@@ -8,6 +8,7 @@ import torch
 from detectron2.layers import nms
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
+from torchvision.ops import clip_boxes_to_image
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Selection:
 
 @torch.no_grad()
 def select_proposals(
-    image_size: tuple[int, int], boxes: Tensor, scores: Tensor, rank: Tensor, levels: Tensor, selection: Selection
+    image_size: tuple[int, int],
+    boxes: Tensor,
+    scores: Tensor,
+    rank: Tensor,
+    levels: Tensor,
+    selection: Selection,
 ) -> Instances:
     """Threshold on the class score; rank, keep and suppress by ``rank``.
 
@@ -47,8 +53,8 @@ def select_proposals(
         best = [order[levels[order] == level][: selection.pre_nms_topk] for level in levels[order].unique()]
         order = torch.cat(best)
         order = order[rank[order].argsort(descending=True, stable=True)]
-    candidates = Boxes(boxes[order])
-    candidates.clip(image_size)
+    # Boxes.clip would assert on NaN, before the trainer can act on a loss that is not finite.
+    candidates = Boxes(clip_boxes_to_image(boxes[order], tuple(image_size)))
     order, candidates = order[candidates.nonempty()], candidates[candidates.nonempty()]
     if selection.nms_thresh < 1.0:
         kept = nms(candidates.tensor, rank[order], selection.nms_thresh)[: selection.max_boxes]

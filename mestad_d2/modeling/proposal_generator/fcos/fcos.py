@@ -12,10 +12,11 @@ from detectron2.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
+from mestad_d2.errors import UserError
 from mestad_d2.modeling.proposal_generator.fcos.head import FCOSHead
-from mestad_d2.modeling.proposal_generator.fcos.locations import distances_to_boxes, pyramid_locations
-from mestad_d2.modeling.proposal_generator.fcos.losses import FCOSLosses
+from mestad_d2.modeling.proposal_generator.fcos.losses import BOX_LOSSES, FCOSLosses
 from mestad_d2.modeling.proposal_generator.fcos.targets import FCOSTargets
+from mestad_d2.modeling.proposal_generator.locations import distances_to_boxes, pyramid_locations
 from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
 
 
@@ -46,6 +47,7 @@ class FCOSProposals(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         fcos = cfg.MODEL.FCOS
         names = list(fcos.IN_FEATURES)
+        _check(fcos, input_shape)
         strides = [input_shape[name].stride for name in names]
         return {
             "in_features": names,
@@ -112,15 +114,29 @@ class FCOSProposals(nn.Module):
         return proposals, losses
 
     @torch.no_grad()
-    def _assign(
-        self, points: Tensor, levels: Tensor, gt_instances: list[Instances]
-    ) -> tuple[Tensor, Tensor]:
+    def _assign(self, points: Tensor, levels: Tensor, gt_instances: list[Instances]) -> tuple[Tensor, Tensor]:
         """Box (N, R, 4) and index of it (N, R), -1 for background, of every location."""
         all_boxes, all_index = [], []
         for gt in gt_instances:
-            boxes = gt.gt_boxes.tensor
+            boxes = gt.gt_boxes.tensor.to(points)
             index = self.targets.assign(points, levels, boxes)
             padded = boxes if len(boxes) else boxes.new_zeros(1, 4)
             all_boxes.append(padded[index.clamp(min=0)])
             all_index.append(index)
         return torch.stack(all_boxes), torch.stack(all_index)
+
+
+def _check(fcos: CfgNode, input_shape: dict[str, ShapeSpec]) -> None:
+    names, sizes = list(fcos.IN_FEATURES), list(fcos.SIZES_OF_INTEREST)
+    if missing := [name for name in names if name not in input_shape]:
+        raise UserError(f"MODEL.FCOS.IN_FEATURES: the FPN gives no {missing[0]}, only {sorted(input_shape)}")
+    if len(sizes) != len(names) - 1 or sizes != sorted(set(sizes)):
+        raise UserError(
+            f"MODEL.FCOS.SIZES_OF_INTEREST {sizes}: {len(names)} levels need {len(names) - 1} rising sizes"
+        )
+    if fcos.LOC_LOSS not in BOX_LOSSES:
+        raise UserError(f"MODEL.FCOS.LOC_LOSS {fcos.LOC_LOSS!r}: give one of {sorted(BOX_LOSSES)}")
+    if fcos.CENTERNESS_TARGET not in ("centerness", "iou"):
+        raise UserError(
+            f'MODEL.FCOS.CENTERNESS_TARGET {fcos.CENTERNESS_TARGET!r}: give "centerness" or "iou"'
+        )

@@ -5,30 +5,12 @@ Shapes: N clips, L levels, level l with H_l x W_l locations.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from detectron2.layers import Conv2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """32 groups as in FCOS, or the most that ``channels`` divides into."""
-    return nn.GroupNorm(math.gcd(32, channels), channels)
-
-
-def tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Sequential:
-    """``num_convs`` 3x3 convolutions with norm ("GN" or "") and ReLU."""
-    layers: list[nn.Module] = []
-    for i in range(num_convs):
-        layers.append(
-            Conv2d(in_channels if i == 0 else channels, channels, kernel_size=3, padding=1, bias=norm == "")
-        )
-        if norm:
-            layers.append(group_norm(channels))
-        layers.append(nn.ReLU())
-    return nn.Sequential(*layers)
+from mestad_d2.modeling.proposal_generator.tower import init_convolutions, prior_bias, tower
 
 
 class FCOSHead(nn.Module):
@@ -55,12 +37,8 @@ class FCOSHead(nn.Module):
         self.distances = Conv2d(width, 4, kernel_size=3, padding=1)
         self.centerness = Conv2d(width, 1, kernel_size=3, padding=1)
         self.scales = nn.Parameter(torch.ones(num_levels))
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.normal_(layer.weight, std=0.01)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
-        nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior_prob) / prior_prob))
+        init_convolutions(self)
+        nn.init.constant_(self.cls_logits.bias, prior_bias(prior_prob))
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Predictions at all locations of all levels, level by level, row by row.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from detectron2.utils import comm
-from fvcore.nn import giou_loss, sigmoid_focal_loss
+from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import generalized_box_iou_loss
 
-from mestad_d2.modeling.proposal_generator.fcos.locations import boxes_to_distances, distances_to_boxes
 from mestad_d2.modeling.proposal_generator.fcos.targets import centerness_of
+from mestad_d2.modeling.proposal_generator.locations import boxes_to_distances, distances_to_boxes
+from mestad_d2.modeling.proposal_generator.tower import mean_over_ranks
 
 
 def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -26,17 +27,9 @@ def iou_log_loss(a: Tensor, b: Tensor) -> Tensor:
     return -aligned_iou(a, b).clamp(min=1e-6).log()
 
 
-# fvcore's reduction "none" is its default.
-BOX_LOSSES = {"giou": giou_loss, "iou": iou_log_loss}
-
-
-def mean_over_ranks(value: Tensor) -> Tensor:
-    """Mean of a scalar over the processes, at least 1: what the losses are divided by."""
-    if comm.get_world_size() > 1:
-        value = value.clone()
-        torch.distributed.all_reduce(value)
-        value = value / comm.get_world_size()
-    return value.clamp(min=1.0)
+# torchvision's GIoU and not fvcore's: that one asserts on NaN, before the trainer can act on a loss that
+# is not finite. Reduction "none" is its default.
+BOX_LOSSES = {"giou": generalized_box_iou_loss, "iou": iou_log_loss}
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,13 @@ class FCOSLosses:
     weight: float = 1.0
 
     def __call__(
-        self, logits: Tensor, distances: Tensor, centerness: Tensor, points: Tensor, target_boxes: Tensor, index: Tensor
+        self,
+        logits: Tensor,
+        distances: Tensor,
+        centerness: Tensor,
+        points: Tensor,
+        target_boxes: Tensor,
+        index: Tensor,
     ) -> dict[str, Tensor]:
         """Losses by name.
 
@@ -67,7 +66,7 @@ class FCOSLosses:
         targets, predicted = target_boxes[positive], distances_to_boxes(points, distances[positive])
         quality = centerness_of(boxes_to_distances(points, targets))
         # Boxes count by how central their location is (FCOS), whatever the centerness branch learns.
-        total = mean_over_ranks(quality.sum())
+        total = mean_over_ranks(quality.sum(), minimum=1e-6)
         box = (BOX_LOSSES[self.box_loss](predicted, targets) * quality).sum()
         wanted = aligned_iou(predicted, targets).detach() if self.centerness_target == "iou" else quality
         ctr = F.binary_cross_entropy_with_logits(centerness[positive], wanted, reduction="sum")

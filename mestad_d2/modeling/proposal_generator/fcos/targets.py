@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mestad_d2.modeling.proposal_generator.fcos.locations import boxes_to_distances
+from mestad_d2.modeling.proposal_generator.locations import boxes_to_distances
 
 
 @dataclass(frozen=True)
