@@ -48,10 +48,10 @@ def evaluate_files(
     if reason:
         text += f"\nnote: {reason}"
     if report:
-        # Only here, since matplotlib takes longer to load than the evaluation to run.
+        # Only here: a figure alone shall not wait for the libraries that draw.
         from .report import write_report
 
-        text += f"\nreport: {write_report(report, result, label_map, videos, video_start)}"
+        text += f"\nreport: {write_report(report, result, label_map, videos, video_start, reason)}"
     return text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,22 @@ def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded
         gt_order = _frame_order_gt(gt, protocol, unclear)
         tp, iou, best, _ = _claim(gt, det, gt_order, order, to_gt)
     return Matches(gt, det, order, tp, iou, best)
+
+
+def best_of_any_class(matches: Matches, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """IoU and row of the best ground-truth box, whatever its class, for some of the judged detections.
+
+    Args:
+        which: index into ``matches.order``.
+    Returns:
+        (k,) IoU, 0 without any box, and (k,) row of ``matches.gt``, -1 without any.
+    """
+    gt = replace(matches.gt, actions=np.zeros_like(matches.gt.actions))
+    det = replace(matches.det, actions=np.zeros_like(matches.det.actions))
+    index = {key: i for i, key in enumerate(gt.keys)}
+    to_gt = np.array([index.get(key, -1) for key in det.keys], dtype=np.int64)
+    _, iou, best, _ = _claim(gt, det, np.arange(len(gt)), matches.order[which], to_gt)
+    return iou, best
 
 
 def _filter(rows: Rows, ids: np.ndarray, excluded: set[str], named: set[str] | None) -> Rows:

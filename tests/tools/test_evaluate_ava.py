@@ -93,3 +93,24 @@ def test_summary_explains_zero(tool: ModuleType, tmp_path: Path, capsys: pytest.
     assert "frame-mAP@0.5 (activitynet): 0.00 over 1 classes" in out
     assert "adding 900 s to those of the detections would match 100 % of them" in out
     assert "no exclusions" in out
+
+
+def test_report(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shared_data("ucf24_mini")
+    gt, det = folder / "annotations" / "val.csv", tmp_path / "d.csv"
+    rows = [line.split(",") for line in gt.read_text().splitlines()]
+    det.write_text("".join(",".join([*r[:7], str(1 / (i + 2))]) + "\n" for i, r in enumerate(rows) if i % 3))
+    flags = [
+        "--groundtruth",
+        gt,
+        "--detections",
+        det,
+        "--labelmap",
+        folder / "annotations" / "labelmap.pbtxt",
+    ]
+    flags += ["--report", tmp_path / "page", "--videos", folder / "videos"]
+    tool.main([str(f) for f in flags])
+    assert f"report: {tmp_path / 'page' / 'index.html'}" in capsys.readouterr().out
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert text.count("data:image/jpeg;base64,") > 5
+    assert "SkateBoarding" in text

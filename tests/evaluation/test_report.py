@@ -1,0 +1,166 @@
+"""The report page: complete, self-contained, safe with any name, and true to its pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from fractions import Fraction
+from html.parser import HTMLParser
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation.examples import best_false_positives, best_misses, false_positive_kinds
+from mestad_d2.evaluation.frame_map import FrameMAP, frame_map
+from mestad_d2.evaluation.label_map import LabelMap
+from mestad_d2.evaluation.pictures import VideoFolder, draw, read_frame
+from mestad_d2.evaluation.report import write_report
+from mestad_d2.evaluation.rows import make_rows
+
+NASTY = '<script>alert("x")</script>'
+LABELS = LabelMap({1: NASTY, 2: "walk & talk", 3: "nothing"}, {1: "pose", 2: "person"})
+VIDEO = '"><img src=x onerror=alert(1)>'
+A, B = [0.1, 0.1, 0.4, 0.9], [0.6, 0.1, 0.9, 0.9]
+FAR_A, NEAR_B, EMPTY = [0.25, 0.1, 0.55, 0.9], [0.6, 0.1, 0.9, 0.8], [0.42, 0.0, 0.5, 0.05]
+
+
+def _result(video: str = VIDEO) -> FrameMAP:
+    keys = [f"{video},1.000000"] * 3 + [f"{video},2.000000"] * 2
+    gt = make_rows(keys, [A, B, B, A, B], [1, 1, 2, 1, 2])
+    det = make_rows(
+        [keys[0]] * 6 + [keys[3]],
+        [A, A, FAR_A, NEAR_B, EMPTY, B, A],
+        [1, 1, 1, 2, 2, 2, 2],
+        [0.9, 0.8, 0.7, 0.6, 0.95, 0.3, 0.5],
+    )
+    return frame_map(gt, det, LABELS)
+
+
+class _Page(HTMLParser):
+    """Collects tags and checks that they nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        # Table headers may be left open in HTML.
+        if tag not in ("meta", "img", "br", "th"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def _video(path: Path, seconds: int = 3, fps: int = 10) -> None:
+    """Film whose brightness tells the second: 60, 120, 180."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        stream.time_base = Fraction(1, fps)
+        for i in range(seconds * fps):
+            image = np.full((96, 160, 3), 60 * (1 + i // fps), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_page(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "new", _result(), LABELS, note="a <b>remark</b>")
+    text = path.read_text()
+    page = _Page(text)
+    assert not any(tag in ("script", "link", "iframe") for tag, _ in page.tags)
+    assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert "a &lt;b&gt;remark&lt;/b&gt;" in text
+    assert "&lt;script&gt;" in text and "walk &amp; talk" in text
+    assert sum(tag == "polyline" for tag, _ in page.tags) == 2
+    assert "nothing" not in text
+    assert not any(tag == "img" for tag, _ in page.tags)
+
+
+def test_examples_by_hand() -> None:
+    result = _result()
+    # Class 1 has 3 boxes: its best 3 are true, twice, place. Class 2 has 2: nobody, true.
+    assert false_positive_kinds(result) == {"twice": 1, "place": 1, "nobody": 1}
+    wrong = best_false_positives(result)
+    assert [(e.score, e.action_id) for e in wrong] == [(0.95, 2), (0.8, 1), (0.7, 1)]
+    assert wrong[1].other == tuple(A) and wrong[0].other is None
+    assert (wrong[0].video, wrong[0].timestamp) == (VIDEO, 1.0)
+    assert [e.score for e in best_false_positives(result, per_class=1)] == [0.95, 0.8]
+    missed = best_misses(result)
+    assert sorted((e.timestamp, e.action_id, e.box) for e in missed) == [
+        (1.0, 1, tuple(B)),
+        (2.0, 1, tuple(A)),
+        (2.0, 2, tuple(B)),
+    ]
+
+
+def test_a_person_who_does_something_else_is_named() -> None:
+    gt = make_rows(["v,1", "v,1", "v,2"], [A, A, B], [2, 3, 1])
+    det = make_rows(["v,1"], [A], [1], [0.9])
+    (example,) = best_false_positives(frame_map(gt, det, LABELS))
+    assert example.remark == "annotated: walk & talk, nothing"
+
+
+def test_pictures(tmp_path: Path) -> None:
+    _video(tmp_path / "clip.mp4")
+    frame = read_frame(tmp_path / "clip.mp4", 1.5)
+    assert frame.shape == (96, 160, 3)
+    assert abs(float(frame.mean()) - 120) < 6
+    assert read_frame(tmp_path / "clip.mp4", 9.0) is None
+    assert read_frame(tmp_path / "clip.mp4", -1.0) is None
+    path = write_report(tmp_path, _result("clip"), LABELS, videos=tmp_path)
+    sources = [a["src"] for tag, a in _Page(path.read_text()).tags if tag == "img"]
+    assert len(sources) == 6
+    assert all(s.startswith("data:image/jpeg;base64,") for s in sources)
+
+
+def test_start_of_cut_films_and_names(tmp_path: Path) -> None:
+    _video(tmp_path / "clip.avi")
+    example = best_misses(_result("sub/../clip.mp4"))[0]
+    assert VideoFolder(tmp_path).picture(example) is not None
+    assert VideoFolder(tmp_path, start=900.0).picture(example) is None
+    (tmp_path / "other.mp4").write_bytes(b"no video")
+    assert VideoFolder(tmp_path).picture(best_misses(_result("other"))[0]) is None
+    assert VideoFolder(tmp_path).picture(best_misses(_result("absent"))[0]) is None
+    assert VideoFolder(tmp_path).picture(best_misses(_result(""))[0]) is None
+
+
+def test_marks_lie_on_the_box() -> None:
+    example = best_misses(_result())[0]
+    picture = draw(np.zeros((100, 200, 3), dtype=np.uint8), example)
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.split(",")[1]))).convert("RGB")).astype(
+        int
+    )
+    orange = (image[..., 0] > 150) & (image[..., 2] < 120)
+    ys, xs = np.nonzero(orange)
+    x1, y1, x2, y2 = example.box
+    assert (xs.max() - xs.min()) / (ys.max() - ys.min()) == pytest.approx((x2 - x1) * 2 / (y2 - y1), rel=0.08)
+
+
+def test_without_detections_or_ground_truth(tmp_path: Path) -> None:
+    none = make_rows([], [], [])
+    for gt in (none, make_rows(["v,1"], [A], [1])):
+        _Page(write_report(tmp_path, frame_map(gt, none, LABELS), LABELS).read_text())
+    det = make_rows(["v,1"], [A], [1], [0.5])
+    _Page(write_report(tmp_path, frame_map(none, det, LABELS, "slowfast"), LABELS).read_text())
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder of videos"):
+        write_report(tmp_path, _result(), LABELS, videos=tmp_path / "absent")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't be written"):
+        write_report(tmp_path / "file", _result(), LABELS)
