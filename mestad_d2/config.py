@@ -45,6 +45,9 @@ def _add_input(cfg: CN) -> None:
     # Boxes whose visible share after the crop is below this are dropped; those without area
     # always are (ours; the release keeps empty ones).
     cfg.INPUT.CLIP.MIN_VISIBLE = 0.0
+    # Decoded training clips that each loader process keeps, in MB; 0: none. Small datasets are decoded
+    # once instead of every epoch (ours).
+    cfg.INPUT.CLIP.CACHE_MB = 0
     # What to do with a video that can't be read: "raise" or "skip" (skip and report).
     cfg.INPUT.CLIP.ON_ERROR = "raise"
     # Share of clips that "skip" may lose before training stops all the same (ours).

@@ -1,0 +1,190 @@
+"""From AVA's csv files to detectron2 dataset dicts, labelled and unlabelled.
+
+Timestamps are AVA's (seconds of the film); ``start`` is the timestamp of a file's first frame.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from detectron2.structures import BoxMode
+
+from mestad_d2.data.ava_csv import Row, read_exclusions, read_ground_truth
+from mestad_d2.data.video import VideoInfo, probe
+from mestad_d2.errors import UserError
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
+# Cut AVA files hold seconds 900 to 1801 of a film; whole films are longer.
+CUT_SECONDS, CUT_START = 905.0, 900.0
+
+
+def find_video(root: str | os.PathLike[str], video_id: str) -> str | None:
+    """File or folder of frames of a video below ``root``; None if it is not there.
+
+    Raises:
+        UserError: the id would leave ``root``.
+    """
+    if video_id in ("", ".", "..") or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
+        raise UserError(f"{root}: video id {video_id!r} leaves the folder of videos; rename it")
+    for suffix in VIDEO_SUFFIXES:
+        path = Path(root, video_id + suffix)
+        if path.is_file():
+            return str(path)
+    folder = Path(root, video_id)
+    return str(folder) if folder.is_dir() else None
+
+
+def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:
+    """Path of every video.
+
+    Raises:
+        UserError: some are missing; names the first ones.
+    """
+    paths = {video_id: find_video(root, video_id) for video_id in sorted(set(video_ids))}
+    missing = [video_id for video_id, path in paths.items() if path is None]
+    if missing:
+        names = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        raise UserError(
+            f"{root}: {len(missing)} of {len(paths)} videos are missing ({names}); "
+            f"put <video id>{{{','.join(VIDEO_SUFFIXES)}}} or a folder of frames there"
+        )
+    return paths
+
+
+def file_start(info: VideoInfo, start: float | None) -> float:
+    """Timestamp of a file's first frame; with None, 900 for AVA's cut files and 0 for whole films."""
+    if start is not None:
+        return start
+    return CUT_START if info.duration <= CUT_SECONDS else 0.0
+
+
+def _annotations(rows: Sequence[Row], info: VideoInfo) -> list[dict]:
+    """One annotation a person: rows of the same person and box are merged."""
+    persons: dict[tuple, set[int]] = defaultdict(set)
+    for row in rows:
+        persons[(row.person_id, row.box)].add(row.action_id)
+    scale = (info.width, info.height, info.width, info.height)
+    return [
+        {
+            "bbox": [value * size for value, size in zip(box, scale, strict=True)],
+            "bbox_mode": BoxMode.XYXY_ABS,
+            "category_id": 0,
+            "action_ids": sorted(actions - {0}),
+            "person_id": person_id,
+        }
+        for (person_id, box), actions in persons.items()
+    ]
+
+
+def _key_frames(annotations: str) -> dict[str, dict[float, list[Row]]]:
+    """video -> timestamp -> rows, in order of time."""
+    frames: dict[str, dict[float, list[Row]]] = defaultdict(dict)
+    for row in read_ground_truth(annotations):
+        frames[row.video_id].setdefault(row.timestamp, []).append(row)
+    return {video: dict(sorted(times.items())) for video, times in sorted(frames.items())}
+
+
+def load_ava(
+    video_root: str, annotations: str, exclude: str | None = None, start: float | None = None
+) -> list[dict]:
+    """Labelled dataset dicts: one a key frame.
+
+    Excluded ones are there too, marked ``excluded``: they are left out in training, but not every
+    protocol leaves them out in evaluation.
+
+    Args:
+        video_root: folder of video files or frame folders, named by video id.
+        annotations: ground-truth csv, boxes in [0, 1].
+        exclude: csv ``video,second`` of key frames to mark.
+        start: timestamp of every file's first frame; None: AVA's rule (``file_start``).
+
+    Raises:
+        UserError: a file is missing or malformed.
+    """
+    frames = _key_frames(annotations)
+    excluded = read_exclusions(exclude) if exclude else set()
+    paths = locate_videos(list(frames), video_root)
+    dicts = []
+    for video_id, times in frames.items():
+        info = probe(paths[video_id])
+        for timestamp, rows in times.items():
+            dicts.append(
+                {
+                    **_video_fields(video_id, paths[video_id], info, start),
+                    "timestamp": timestamp,
+                    "image_id": f"{video_id},{timestamp:.6f}",
+                    "excluded": (video_id, round(timestamp, 3)) in excluded,
+                    "annotations": _annotations(rows, info),
+                }
+            )
+    return dicts
+
+
+def load_unlabeled(
+    video_root: str,
+    annotations: str,
+    exclude: str | None = None,
+    start: float | None = None,
+    max_gap: float = 1.5,
+) -> list[dict]:
+    """Unlabelled dataset dicts: one an interval next to a key frame (paper, section 3.4).
+
+    Each has ``interval`` (from, to), the timestamps between which a centre is drawn, and the annotations
+    of the key frames at its ends, ``left`` and ``right``, with ``left_timestamp`` and
+    ``right_timestamp``. Where the next key frame is more than ``max_gap`` seconds away (a gap, an
+    excluded timestamp, the first or last key frame) that neighbour is missing: an empty list and None.
+    """
+    dicts = []
+    frames = _key_frames(annotations)
+    excluded = read_exclusions(exclude) if exclude else set()
+    paths = locate_videos(list(frames), video_root)
+    for video_id, times in frames.items():
+        info = probe(paths[video_id])
+        fields = _video_fields(video_id, paths[video_id], info, start)
+        end = fields["start"] + info.duration if info.duration else float("inf")
+        key_times = [time for time in times if (video_id, round(time, 3)) not in excluded]
+        for left, right, low, high in _intervals(key_times, max_gap, fields["start"], end):
+            dicts.append(
+                {
+                    **fields,
+                    "interval": (low, high),
+                    "image_id": f"{video_id},{low:.6f}-{high:.6f}",
+                    "left_timestamp": left,
+                    "right_timestamp": right,
+                    "left": _annotations(times[left], info) if left is not None else [],
+                    "right": _annotations(times[right], info) if right is not None else [],
+                }
+            )
+    return dicts
+
+
+def _intervals(times: list[float], max_gap: float, start: float, end: float) -> list[tuple]:
+    """(left key frame or None, right key frame or None, from, to) of every stretch between key frames."""
+    gaps = [b - a for a, b in zip(times, times[1:], strict=False) if b - a <= max_gap]
+    # Where a neighbour is missing, its key frame would have been this far away.
+    step = sorted(gaps)[len(gaps) // 2] if gaps else min(1.0, max_gap)
+    intervals = []
+    if not times:
+        return intervals
+    for left, right in zip([None, *times], [*times, None], strict=True):
+        if left is not None and right is not None and right - left <= max_gap:
+            intervals.append((left, right, left, right))
+            continue
+        if left is not None and left < end:
+            intervals.append((left, None, left, min(left + step, end)))
+        if right is not None and right > start:
+            intervals.append((None, right, max(right - step, start), right))
+    return intervals
+
+
+def _video_fields(video_id: str, path: str, info: VideoInfo, start: float | None) -> dict:
+    return {
+        "file_name": path,
+        "video_id": video_id,
+        "start": file_start(info, start),
+        "height": info.height,
+        "width": info.width,
+    }

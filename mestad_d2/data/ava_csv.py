@@ -1,0 +1,135 @@
+"""AVA's text files, read strictly: ground truth, exclusions and label maps."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mestad_d2.errors import UserError
+
+GROUPS = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a ground-truth csv; ``box`` x1, y1, x2, y2 in [0, 1], ``person_id`` -1 if absent."""
+
+    video_id: str
+    timestamp: float
+    box: tuple[float, float, float, float]
+    action_id: int
+    person_id: int
+
+
+def _lines(path: str) -> Iterator[tuple[int, list[str]]]:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for number, fields in enumerate(csv.reader(file), start=1):
+                if fields:
+                    yield number, [field.strip() for field in fields]
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise UserError(f"{path}: no csv text in UTF-8 ({error})") from error
+
+
+def _number(path: str, row: int, text: str, name: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{path}: row {row}: {name} {text!r} is no number")
+    return value
+
+
+def _integer(path: str, row: int, text: str, name: str) -> int:
+    value = _number(path, row, text, name)
+    if value != int(value):
+        raise UserError(f"{path}: row {row}: {name} {text!r} is no whole number")
+    return int(value)
+
+
+def read_ground_truth(path: str) -> list[Row]:
+    """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id]`` without header.
+
+    Rows whose box fields are empty (AVA-Kinetics: a key frame without people) are left out.
+
+    Raises:
+        UserError: names file, row and fix.
+    """
+    rows = []
+    for number, fields in _lines(path):
+        if len(fields) not in (7, 8):
+            raise UserError(
+                f"{path}: row {number}: {len(fields)} fields; write video,timestamp,x1,y1,x2,y2,action_id,person_id"
+            )
+        if not any(fields[2:7]):
+            continue
+        time = _number(path, number, fields[1], "timestamp")
+        x1, y1, x2, y2 = (_number(path, number, text, "coordinate") for text in fields[2:6])
+        if max(abs(v) for v in (x1, y1, x2, y2)) > 2:
+            raise UserError(f"{path}: row {number}: box in pixels? Divide x by the width and y by the height")
+        if not (x1 < x2 and y1 < y2):
+            raise UserError(f"{path}: row {number}: empty box; write x1 < x2 and y1 < y2")
+        action = _integer(path, number, fields[6], "action id")
+        if action < 1:
+            raise UserError(f"{path}: row {number}: action id {action}; ids start at 1")
+        person = _integer(path, number, fields[7], "person id") if len(fields) == 8 and fields[7] else -1
+        rows.append(Row(fields[0], time, (x1, y1, x2, y2), action, person))
+    return rows
+
+
+def read_exclusions(path: str) -> set[tuple[str, float]]:
+    """Pairs (video, timestamp rounded to ms) of ``video,second`` rows.
+
+    Raises:
+        UserError: names file and row.
+    """
+    excluded = set()
+    for number, fields in _lines(path):
+        if len(fields) != 2:
+            raise UserError(f"{path}: row {number}: {len(fields)} fields; write video,second")
+        excluded.add((fields[0], round(_number(path, number, fields[1], "second"), 3)))
+    return excluded
+
+
+def read_label_map(path: str) -> tuple[dict[int, str], dict[int, str]]:
+    """Names and, where given, groups (pose, object, person) of action ids.
+
+    Reads AVA's pbtxt and lines ``1: name``.
+
+    Raises:
+        UserError: no label in the file, or an id twice.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: no label map that can be read ({error})") from error
+    names: dict[int, str] = {}
+    groups: dict[int, str] = {}
+    blocks = re.findall(r"\{([^{}]*)\}", text)
+    entries = [(_field(b, r"(?:label_)?id:\s*(\d+)"), _field(b, r'name:\s*"([^"]*)"'), b) for b in blocks]
+    if not blocks:
+        entries = [(i, name, "") for i, name in re.findall(r"^\s*(\d+)\s*:\s*(.+?)\s*$", text, flags=re.M)]
+    for label, name, block in entries:
+        if label is None or name is None:
+            raise UserError(f"{path}: an entry without name or id; write name: \"...\" and label_id: N")
+        if int(label) in names:
+            raise UserError(f"{path}: id {label} stands there twice")
+        names[int(label)] = name
+        group = GROUPS.get(_field(block, r"label_type:\s*(\w+)") or "")
+        if group:
+            groups[int(label)] = group
+    if not names:
+        raise UserError(f"{path}: no label; write AVA's pbtxt or lines `1: name`")
+    return names, groups
+
+
+def _field(block: str, pattern: str) -> str | None:
+    match = re.search(pattern, block)
+    return match.group(1) if match else None

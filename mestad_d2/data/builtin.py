@@ -1,0 +1,137 @@
+"""Names of datasets, for ``DATASETS.TRAIN`` and ``DATASETS.TEST``; files below DETECTRON2_DATASETS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from mestad_d2.data.ava import load_ava, load_unlabeled
+from mestad_d2.data.ava_csv import read_label_map
+from mestad_d2.data.toy_actions import TOY_FLIP_PAIRS
+from mestad_d2.errors import UserError
+
+AVA_LABEL_MAPS = {
+    "2.1": "ava_action_list_v2.1_for_activitynet_2018.pbtxt",
+    "2.2": "ava_action_list_v2.2_for_activitynet_2019.pbtxt",
+}
+
+
+def datasets_root() -> Path:
+    """Folder of all datasets: the environment variable DETECTRON2_DATASETS, or ``datasets``."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+
+
+def register_ava_dataset(
+    name: str,
+    *,
+    video_root: str | os.PathLike[str],
+    annotations: str | os.PathLike[str],
+    label_map: str | os.PathLike[str],
+    exclude: str | os.PathLike[str] | None = None,
+    start: float | None = 0.0,
+    dense: str | os.PathLike[str] | None = None,
+    flip_pairs: Sequence[tuple[int, int]] = (),
+) -> None:
+    """Register a dataset in AVA's form; files are read when the dataset is used.
+
+    Args:
+        name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``; registering it again replaces it.
+        video_root: folder of video files or frame folders, named by video id.
+        annotations, label_map, exclude: ground-truth csv, label map, excluded timestamps.
+        start: timestamp of a file's first frame; None: 900 for AVA's cut files, 0 for films.
+        dense: csv of every frame, where there is one, to judge pseudo labels.
+        flip_pairs: action ids that a horizontal flip swaps (left and right).
+    """
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    exclude = str(exclude) if exclude else None
+    DatasetCatalog.register(name, partial(load_ava, str(video_root), str(annotations), exclude, start))
+    MetadataCatalog.get(name).set(
+        evaluator_type="ava",
+        thing_classes=["person"],
+        ground_truth=str(annotations),
+        label_map=str(label_map),
+        exclude=exclude,
+        dense=str(dense) if dense else None,
+        video_root=str(video_root),
+        start=start,
+        flip_pairs=[tuple(pair) for pair in flip_pairs],
+    )
+
+
+def action_names(dataset_name: str) -> dict[int, str]:
+    """Names of the action ids of a registered dataset, from its label map."""
+    return read_label_map(MetadataCatalog.get(dataset_name).label_map)[0]
+
+
+def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
+    """The unlabelled clips of a registered dataset; see ``load_unlabeled``."""
+    meta = MetadataCatalog.get(dataset_name)
+    return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap)
+
+
+def register_builtin() -> None:
+    """Register toy, ucf24_mini and AVA 2.1 and 2.2 below ``datasets_root()``."""
+    root = datasets_root()
+    for split in ("train", "val"):
+        toy = root / "toy" / "annotations"
+        register_ava_dataset(
+            f"toy_{split}",
+            video_root=root / "toy" / "videos",
+            annotations=toy / f"{split}.csv",
+            label_map=toy / "label_map.pbtxt",
+            exclude=toy / f"{split}_excluded.csv",
+            dense=toy / "dense.csv",
+            flip_pairs=TOY_FLIP_PAIRS,
+        )
+        ucf = root / "ucf24_mini" / "annotations"
+        register_ava_dataset(
+            f"ucf24_mini_{split}",
+            video_root=root / "ucf24_mini" / "videos",
+            annotations=ucf / f"{split}.csv",
+            label_map=ucf / "labelmap.pbtxt",
+            dense=ucf / "dense.csv",
+        )
+        for version, label_map in AVA_LABEL_MAPS.items():
+            ava = root / "ava" / "annotations"
+            register_ava_dataset(
+                f"ava_v{version}_{split}",
+                video_root=root / "ava" / "videos",
+                annotations=ava / f"ava_{split}_v{version}.csv",
+                label_map=ava / label_map,
+                exclude=ava / f"ava_{split}_excluded_timestamps_v{version}.csv",
+                start=None,
+            )
+
+
+def register_custom(cfg: CfgNode) -> None:
+    """Register the built-in datasets (the folder may have changed) and those of ``DATASETS.CUSTOM``.
+
+    Raises:
+        UserError: an entry lacks a key or has an unknown one.
+    """
+    register_builtin()
+    needed, optional = {"NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP"}, {"EXCLUDE", "START", "DENSE", "FLIP_PAIRS"}
+    for entry in cfg.DATASETS.CUSTOM:
+        keys = set(entry)
+        if needed - keys or keys - needed - optional:
+            raise UserError(
+                f"DATASETS.CUSTOM: an entry has the keys {', '.join(sorted(keys)) or 'none'}; "
+                f"give {', '.join(sorted(needed))} and, if wanted, {', '.join(sorted(optional))}"
+            )
+        register_ava_dataset(
+            entry["NAME"],
+            video_root=entry["VIDEOS"],
+            annotations=entry["ANNOTATIONS"],
+            label_map=entry["LABEL_MAP"],
+            exclude=entry.get("EXCLUDE"),
+            start=entry.get("START", 0.0),
+            dense=entry.get("DENSE"),
+            flip_pairs=entry.get("FLIP_PAIRS", ()),
+        )
