@@ -16,15 +16,14 @@ MAX_ACTORS = 10
 
 def distinct_persons(rows: Rows, excluded: set[str]) -> dict[str, np.ndarray]:
     """Different boxes (n, 4) of each annotated frame; rows of one person differ in the action only."""
-    boxes = {key: np.empty((0, 4)) for key in rows.keys if key not in excluded}
-    order = np.argsort(rows.frame, kind="stable")
-    heads = np.flatnonzero(np.diff(rows.frame[order], prepend=-1))
-    for index in np.split(order, heads[1:]) if len(order) else ():
-        key = rows.keys[rows.frame[index[0]]]
-        if key in boxes:
-            found = np.unique(rows.boxes[index], axis=0)
-            boxes[key] = found[(found[:, 2] > found[:, 0]) & (found[:, 3] > found[:, 1])]
-    return boxes
+    b = rows.boxes
+    order = np.lexsort((b[:, 3], b[:, 2], b[:, 1], b[:, 0], rows.frame))
+    order = order[(b[order, 2] > b[order, 0]) & (b[order, 3] > b[order, 1])]
+    table = np.column_stack([rows.frame, b])[order]
+    order = order[np.append(True, (table[1:] != table[:-1]).any(axis=1))[: len(order)]]
+    cuts = np.searchsorted(rows.frame[order], np.arange(1, len(rows.keys)))
+    parts = np.split(b[order], cuts)
+    return {key: part for key, part in zip(rows.keys, parts, strict=False) if key not in excluded}
 
 
 def person_ap(

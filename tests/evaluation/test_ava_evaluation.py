@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -174,3 +175,31 @@ def test_excluded_frames(dataset: str, tmp_path: Path) -> None:
 def test_metadata_without_labels() -> None:
     with pytest.raises(UserError, match="label_map"):
         AVAEvaluator("evaluation_unknown_dataset")
+
+
+def _evaluate_in_process(rank: int, rendezvous: str, dataset: str, queue) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    evaluator = AVAEvaluator(dataset)
+    evaluator.reset()
+    # The second process has a frame of the first once more, as samplers that fill up their last round do.
+    _feed(evaluator, *([_step(*FIRST)] if rank == 0 else [_step(*SECOND), _step(*FIRST)]))
+    queue.put((rank, evaluator.evaluate()))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_two_processes(dataset: str, tmp_path: Path) -> None:
+    alone = AVAEvaluator(dataset)
+    _feed(alone, _step(*FIRST), _step(*SECOND))
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    arguments = (f"file://{tmp_path / 'rendezvous'}", dataset, queue)
+    processes = [context.Process(target=_evaluate_in_process, args=(rank, *arguments)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    results = dict(queue.get(timeout=60) for _ in processes)
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert results == {0: alone.evaluate(), 1: None}
