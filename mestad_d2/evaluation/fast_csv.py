@@ -30,6 +30,8 @@ class Chunk:
     """
 
     def __init__(self, text: bytes) -> None:
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n")
         if b'"' in text or b"\r" in text or b"\0" in text:
             raise NotPlain
         # Room for reading a few bytes beyond a short field.
@@ -118,7 +120,7 @@ def chunks(path: str) -> Iterator[Chunk]:
 
     Raises:
         OSError: unreadable file.
-        NotPlain: quotes, carriage returns or lines without end.
+        NotPlain: quotes, lone carriage returns, or a line longer than a chunk.
     """
     with open(path, "rb") as file:
         rest = file.read(3)

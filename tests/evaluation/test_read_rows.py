@@ -82,8 +82,11 @@ def test_any_bytes(tmp_path: Path, data: bytes, protocol: str) -> None:
             assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("chunk", [256, 1000, 1 << 20])
-def test_plain_files_take_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+def test_plain_files_take_the_fast_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int, end: str
+) -> None:
     monkeypatch.setattr(fast_csv, "CHUNK", chunk)
     monkeypatch.setattr(_Reader, "exact", lambda self: pytest.fail("the exact reader was needed"))
     rng = np.random.default_rng(0)
@@ -91,7 +94,7 @@ def test_plain_files_take_the_fast_way(tmp_path: Path, monkeypatch: pytest.Monke
     values = rng.random((n, 5)) * rng.choice([1, 1e-5, 300], (n, 1))
     formats = ["{:.3f}", "{:.6f}", "{!r}", "{:.9g}", "{:e}"]
     with (tmp_path / "d.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator=end)
         table = [[formats[rng.integers(5)].format(float(v)) for v in row] for row in values]
         for i, row in enumerate(table):
             writer.writerow([f"v{i // 7}", f"{i % 900:04d}", *row[:4], i % 81, row[4]])
