@@ -12,6 +12,7 @@ from pathlib import Path
 
 from detectron2.data import MetadataCatalog
 from detectron2.engine import default_setup
+from detectron2.utils.logger import setup_logger
 
 from mestad_d2.data.toy import make_toy
 from mestad_d2.engine import build_trainer
@@ -42,6 +43,7 @@ def main(args: argparse.Namespace) -> None:
     clear_previous(args.output)
     cfg = setup_cfg(args.config_file, ["OUTPUT_DIR", str(args.output / "run"), *args.opts])
     default_setup(cfg, argparse.Namespace(config_file=str(args.config_file), eval_only=False))
+    setup_logger(cfg.OUTPUT_DIR, name="mestad_d2")
 
     trainer = build_trainer(cfg)
     trainer.resume_or_load(resume=False)

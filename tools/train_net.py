@@ -7,6 +7,7 @@ from argparse import Namespace
 
 from detectron2.engine import default_argument_parser, default_setup, launch
 from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
 
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.engine import build_trainer, trainer_class
@@ -19,6 +20,7 @@ def main(args: Namespace) -> dict:
     """Run one process; returns the evaluation results."""
     cfg = setup_cfg(args.config_file, args.opts)
     default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="mestad_d2")
     if args.eval_only:
         trainer = trainer_class(cfg)
         model = trainer.build_model(cfg)

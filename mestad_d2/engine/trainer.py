@@ -17,10 +17,10 @@ from detectron2.utils import comm
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.build import build_test_loader, build_train_loader
+from mestad_d2.data.build import build_test_loader, build_train_loader, start_at
 from mestad_d2.engine.optim import build_optimizer
 from mestad_d2.engine.train_step import SupervisedStep
-from mestad_d2.evaluation import AVAEvaluator
+from mestad_d2.evaluation.ava_evaluation import AVAEvaluator
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,7 @@ class MESTADTrainer(DefaultTrainer):
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if resume and self.checkpointer.has_checkpoint():
             self.start_iter = self.iter + 1
+            start_at(self.data_loader, self.start_iter)
             logger.info("resuming at iteration %d of %d", self.start_iter, self.max_iter)
 
 

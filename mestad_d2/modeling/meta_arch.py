@@ -66,6 +66,7 @@ class MESTAD(nn.Module):
         pixel_std: list[float],
         train_boxes: str = "proposals",
         test_boxes: str = "proposals",
+        channels_last: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -75,6 +76,10 @@ class MESTAD(nn.Module):
         self.train_boxes = train_boxes
         self.test_boxes = test_boxes
         self.size_divisibility = max(shape.stride for shape in backbone.output_shape().values())
+        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
+        for module in backbone.modules():
+            if isinstance(module, nn.Conv3d):
+                module.weight.data = module.weight.data.contiguous(memory_format=self.memory_format)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1, 1), persistent=False)
 
@@ -93,6 +98,7 @@ class MESTAD(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "train_boxes": cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES,
             "test_boxes": cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES,
+            "channels_last": cfg.MODEL.CHANNELS_LAST,
         }
 
     @property
@@ -143,7 +149,7 @@ class MESTAD(nn.Module):
     def _features(self, batched_inputs: list[dict]) -> tuple[ImageList, dict[str, list[Tensor]]]:
         clips = [(item["clip"].to(self.device).float() - self.pixel_mean) / self.pixel_std for item in batched_inputs]
         images = ImageList.from_tensors(clips, self.size_divisibility)
-        return images, self.backbone(images.tensor)
+        return images, self.backbone(images.tensor.contiguous(memory_format=self.memory_format))
 
     def _proposals(
         self, images: ImageList, features: dict[str, list[Tensor]], gt: list[Instances] | None

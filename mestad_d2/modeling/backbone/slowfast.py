@@ -90,6 +90,7 @@ def build_slowfast_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) 
             width=width,
             blocks=stage_blocks(cfg),
             temporal_kernels=pair.FAST_TEMPORAL_KERNELS,
+            temporal_blocks=node.TEMPORAL_BLOCKS,
             res5_stride=node.RES5_STRIDE,
             res5_dilation=pair.FAST_RES5_DILATION,
             norm=norm,
