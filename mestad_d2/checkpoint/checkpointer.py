@@ -119,16 +119,18 @@ class MESTADCheckpointer(DetectionCheckpointer):
         content = read_checkpoint(filename)
         wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         state = content[wrapper] if wrapper else content
-        checkpoint = {"model": _tensors(state), "path": filename}
+        checkpoint = {"model": _tensors(state), "__path__": filename}
         if not checkpoint["model"]:
-            raise UnreadableCheckpoint(f"{filename}: holds no weights (keys: {', '.join(map(str, content))[:80]})")
+            raise UnreadableCheckpoint(
+                f"{filename}: holds no weights (keys: {', '.join(map(str, content))[:80]})"
+            )
         if wrapper == "model":
             # Training state is ours alone: "optimizer" of another library means something else.
-            checkpoint.update({k: v for k, v in content.items() if k != "model"})
+            checkpoint.update({k: v for k, v in content.items() if k not in checkpoint})
         return checkpoint
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
-        state, path = checkpoint.pop("model"), checkpoint.pop("path")
+        state, path = checkpoint.pop("model"), checkpoint.pop("__path__")
         model = self.model.state_dict()
         matched = match(state, model, slow_into_slowfast=self._slow_into_slowfast)
         if matched is None:

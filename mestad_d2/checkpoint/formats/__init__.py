@@ -1,0 +1,17 @@
+"""Formats of others, recognised by their keys. Each module has NAME, recognises(state), canonical(state)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+
+from torch import Tensor
+
+from mestad_d2.checkpoint.formats import pytorchvideo
+
+FORMATS: tuple[ModuleType, ...] = (pytorchvideo,)
+
+
+def recognise(state: Mapping[str, Tensor]) -> ModuleType | None:
+    """The format whose keys these are, or None."""
+    return next((one for one in FORMATS if one.recognises(state)), None)

@@ -1,0 +1,67 @@
+"""Opens a weights file by its content, whatever its name, and never runs what is in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mestad_d2.checkpoint.safe_pickle import ForbiddenGlobal, load_arrays
+from mestad_d2.errors import UserError
+
+ZIP = b"PK\x03\x04"
+# torch's old format: a pickled magic number comes first.
+LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+UNSUPPORTED = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class|Unsupported operand) ([\w.]+)")
+
+
+class UnreadableCheckpoint(UserError):
+    """A weights file that is truncated, of no known kind, or asks to run code."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """The top-level dict of a torch file or a pickle of arrays; tensors on the CPU.
+
+    Raises:
+        UnreadableCheckpoint: truncated, of no known kind, or more than weights; nothing of it was run.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LEGACY_TORCH))
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{path}: can't be opened ({error.strerror})") from None
+    if not start:
+        raise UnreadableCheckpoint(f"{path}: is empty; fetch or save it again")
+    is_torch = start.startswith(ZIP) or start == LEGACY_TORCH
+    try:
+        if is_torch:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            content = load_arrays(path)
+    except ForbiddenGlobal as error:
+        raise UnreadableCheckpoint(_refusal(path, str(error))) from None
+    except Exception as error:  # a hostile or cut file fails in any way it likes
+        found = UNSUPPORTED.search(str(error))
+        if found:
+            raise UnreadableCheckpoint(_refusal(path, found[1])) from None
+        raise UnreadableCheckpoint(
+            f"{path}: is truncated or no weights file ({_one_line(error)}); fetch or save it again"
+        ) from None
+    if not isinstance(content, dict):
+        raise UnreadableCheckpoint(f"{path}: holds a {type(content).__name__}, not a dict of weights")
+    return content
+
+
+def _refusal(path: Path, what: str) -> str:
+    return (
+        f"{path}: refused, because it holds {what} and a weights file may hold arrays and plain values only; "
+        "nothing of it was run. If you trust its source, save its state dict alone"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:120].rstrip(": ")
