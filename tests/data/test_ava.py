@@ -1,0 +1,123 @@
+"""AVA csv to dataset dicts: hand-written files with known answers, and malformed ones."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numbered_video import write_numbered_video
+
+from mestad_d2.data.ava import load_ava, load_unlabeled
+from mestad_d2.data.ava_csv import read_exclusions, read_ground_truth, read_label_map
+from mestad_d2.errors import UserError
+
+ROWS = """a,0001,0.1,0.25,0.5,0.75,3,0
+a,0001,0.1,0.25,0.5,0.75,1,0
+a,0001,0.5,0.5,1.0,1.0,2,1
+a,0002,0.1,0.25,0.5,0.75,1,0
+a,0005,0.1,0.25,0.5,0.75,1,0
+"""
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """One 7 s video with key frames at 1, 2 and 5 s."""
+    (tmp_path / "videos").mkdir()
+    write_numbered_video(tmp_path / "videos" / "a.mp4", 175, Fraction(25))
+    (tmp_path / "gt.csv").write_text(ROWS)
+    (tmp_path / "exclude.csv").write_text("a,0002\n")
+    return tmp_path
+
+
+def test_rows_of_one_person_are_merged(dataset: Path) -> None:
+    dicts = load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), start=0.0)
+    assert [d["timestamp"] for d in dicts] == [1.0, 2.0, 5.0]
+    first, second = dicts[0]["annotations"]
+    assert first["action_ids"] == [1, 3] and first["person_id"] == 0
+    assert first["bbox"] == pytest.approx([16, 16, 80, 48])
+    assert second["action_ids"] == [2]
+    assert (dicts[0]["height"], dicts[0]["width"]) == (64, 160)
+
+
+def test_excluded_key_frames_are_marked(dataset: Path) -> None:
+    dicts = load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), str(dataset / "exclude.csv"), 0.0)
+    assert [d["excluded"] for d in dicts] == [False, True, False]
+
+
+def test_unlabelled_stretches_by_hand(dataset: Path) -> None:
+    dicts = load_unlabeled(str(dataset / "videos"), str(dataset / "gt.csv"), start=0.0, max_gap=1.5)
+    found = [(d["left_timestamp"], d["right_timestamp"], d["interval"]) for d in dicts]
+    assert found == [
+        (None, 1.0, (0.0, 1.0)),
+        (1.0, 2.0, (1.0, 2.0)),
+        (2.0, None, (2.0, 3.0)),
+        (None, 5.0, (4.0, 5.0)),
+        (5.0, None, (5.0, 6.0)),
+    ]
+    assert len(dicts[1]["left"]) == 2 and len(dicts[1]["right"]) == 1 and dicts[0]["left"] == []
+
+
+def test_excluded_key_frame_is_no_neighbour(dataset: Path) -> None:
+    dicts = load_unlabeled(str(dataset / "videos"), str(dataset / "gt.csv"), str(dataset / "exclude.csv"), 0.0)
+    assert all(2.0 not in (d["left_timestamp"], d["right_timestamp"]) for d in dicts)
+
+
+def test_ava_start_follows_the_length_of_the_file(dataset: Path) -> None:
+    assert load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), start=None)[0]["start"] == 900.0
+
+
+def test_missing_videos_are_named(tmp_path: Path) -> None:
+    (tmp_path / "gt.csv").write_text(ROWS)
+    with pytest.raises(UserError, match=r"1 of 1 videos are missing \(a\)"):
+        load_ava(str(tmp_path), str(tmp_path / "gt.csv"))
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/passwd", "..", "x/../../a"])
+def test_video_ids_stay_in_the_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / "gt.csv").write_text(f"{name},0001,0.1,0.1,0.5,0.5,1,0\n")
+    with pytest.raises(UserError, match="leaves the folder"):
+        load_ava(str(tmp_path), str(tmp_path / "gt.csv"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,1,0.1,0.1,0.5,0.5", "6 fields"),
+        ("a,x,0.1,0.1,0.5,0.5,1,0", "timestamp 'x'"),
+        ("a,1,nan,0.1,0.5,0.5,1,0", "coordinate 'nan'"),
+        ("a,1,0.5,0.1,0.1,0.5,1,0", "empty box"),
+        ("a,1,10,20,90,80,1,0", "pixels"),
+        ("a,1,0.1,0.1,0.5,0.5,0,0", "ids start at 1"),
+        ("a,1,0.1,0.1,0.5,0.5,1.5,0", "whole number"),
+    ],
+)
+def test_malformed_rows_name_file_and_row(tmp_path: Path, row: str, message: str) -> None:
+    path = tmp_path / "gt.csv"
+    path.write_text("a,1,0.1,0.1,0.5,0.5,1,0\n" + row + "\n")
+    with pytest.raises(UserError, match=message) as error:
+        read_ground_truth(str(path))
+    assert "gt.csv: row 2" in str(error.value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=200) | st.text(alphabet="a1,.-\"\n{}:name id", max_size=120).map(str.encode))
+def test_parsers_raise_only_our_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("fuzz") / "file"
+    path.write_bytes(content)
+    for parse in (read_ground_truth, read_exclusions, read_label_map):
+        try:
+            parse(str(path))
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+def test_label_maps_of_both_forms(tmp_path: Path) -> None:
+    (tmp_path / "a.pbtxt").write_text(
+        'label {\n  name: "stand"\n  label_id: 12\n  label_type: PERSON_MOVEMENT\n}\nitem {\n  name: "run"\n  id: 3\n}\n'
+    )
+    assert read_label_map(str(tmp_path / "a.pbtxt")) == ({12: "stand", 3: "run"}, {12: "pose"})
+    (tmp_path / "b.txt").write_text("1: bend/bow (at the waist)\n3: crouch/kneel\n")
+    assert read_label_map(str(tmp_path / "b.txt"))[0] == {1: "bend/bow (at the waist)", 3: "crouch/kneel"}
