@@ -157,9 +157,10 @@ class MESTADCheckpointer(DetectionCheckpointer):
                 "the config has changed since: resume with the old one or start anew"
             )
         total = len(backbone_keys(model))
+        have, some = total - len(report.missing), ", ".join(report.missing[:3])
         raise UserError(
-            f"{path} ({report.origin}): {total - len(report.missing)} of the backbone's {total} tensors can be "
-            f"loaded, missing are {', '.join(report.missing[:3])} ...; {hint(report)}"
+            f"{path} ({report.origin}): only {have} of the backbone's {total} tensors can be loaded, "
+            f"missing are {some} ...; {hint(report)}"
         )
 
 

@@ -22,7 +22,8 @@ def hint(report: LoadReport) -> str:
         found = SHAPES.search(why)
         if found and len(have := _ints(found["have"])) == 5 and len(want := _ints(found["want"])) == 5:
             if have[2] != want[2]:
-                return f"{key} has temporal kernel {have[2]}, the model {want[2]}: {_kernel_key(key)}, or {ALLOW}"
+                kernels = f"temporal kernel {have[2]}, the model {want[2]}"
+                return f"{key} has {kernels}: {_kernel_key(key)}, or {ALLOW}"
     if any("non_local" in key for key in missing) and not any("non_local" in key for key in loaded):
         return f"the file has no non-local blocks: empty MODEL.NONLOCAL.LOCATIONS, or {ALLOW}"
     if missing and all(re.search(r"\.res_blocks\.", key) for key in missing):

@@ -7,9 +7,9 @@ from types import ModuleType
 
 from torch import Tensor
 
-from mestad_d2.checkpoint.formats import pytorchvideo
+from mestad_d2.checkpoint.formats import caffe2, mmaction, pyslowfast, pytorchvideo
 
-FORMATS: tuple[ModuleType, ...] = (pytorchvideo,)
+FORMATS: tuple[ModuleType, ...] = (pytorchvideo, pyslowfast, caffe2, mmaction)
 
 
 def recognise(state: Mapping[str, Tensor]) -> ModuleType | None:

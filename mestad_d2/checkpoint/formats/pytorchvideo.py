@@ -1,8 +1,9 @@
 """pytorchvideo's ``create_slowfast``, ``create_resnet`` and their builders with an RoI head.
 
-Keys: ``blocks.0`` is the stem, the next four blocks with ``res_blocks`` are res2..res5; ``multipathway_blocks.0``
-is slow, ``.1`` fast, ``multipathway_fusion`` the lateral connection after them. Detection models put ``model.``
-in front (PySlowFast does so too with models of pytorchvideo) and have a ``detection_head``.
+Keys: ``blocks.0`` is the stem, the next four blocks with ``res_blocks`` are res2..res5;
+``multipathway_blocks.0`` is slow, ``.1`` fast, ``multipathway_fusion`` the lateral connection after them.
+Detection models put ``model.`` in front (so does PySlowFast around models of pytorchvideo) and have a
+``detection_head``.
 """
 
 from __future__ import annotations
