@@ -10,15 +10,33 @@ from detectron2.structures import Boxes, ImageList, Instances
 from mestad_d2.config import add_mestad_config
 
 STRIDES = {"p3": 8, "p4": 16, "p5": 32}
+LEVELS = list(STRIDES)
 
 
 def small_cfg(name: str) -> CfgNode:
-    """A config whose generator has 2 convolutions of 16 channels."""
+    """A config whose generator has 2 convolutions or stages, of 16 channels."""
     cfg = get_cfg()
     add_mestad_config(cfg)
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = name
-    cfg.MODEL.FCOS.NUM_CONVS = 2
-    cfg.MODEL.FCOS.CONV_DIM = 16
+    for head in (cfg.MODEL.FCOS, cfg.MODEL.GFOCAL):
+        head.NUM_CONVS, head.CONV_DIM = 2, 16
+    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[32, 45], [64, 90], [128, 180]]
+    cfg.MODEL.ANCHOR_GENERATOR.OFFSET = 0.5
+    for head in (cfg.MODEL.RETINANET, cfg.MODEL.RPN, cfg.MODEL.ROI_HEADS):
+        head.IN_FEATURES = LEVELS
+    cfg.MODEL.RETINANET.NUM_CONVS, cfg.MODEL.RETINANET.NORM = 2, "GN"
+    box_head = cfg.MODEL.ROI_BOX_HEAD
+    box_head.NAME, box_head.NUM_FC, box_head.FC_DIM, box_head.POOLER_RESOLUTION = (
+        "FastRCNNConvFCHead",
+        2,
+        32,
+        7,
+    )
+    cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN = cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 200
+    cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 64
+    sparse = cfg.MODEL.SPARSE_RCNN
+    sparse.NUM_STAGES, sparse.NUM_PROPOSALS, sparse.HIDDEN_DIM = 2, 20, 16
+    sparse.DYNAMIC_DIM, sparse.FEEDFORWARD_DIM, sparse.NUM_HEADS = 8, 32, 2
     return cfg
 
 

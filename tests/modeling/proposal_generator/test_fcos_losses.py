@@ -9,7 +9,8 @@ import torch
 from fvcore.nn import giou_loss as fvcore_giou_loss
 from torchvision.ops import box_iou, generalized_box_iou
 
-from mestad_d2.modeling.proposal_generator.fcos.losses import BOX_LOSSES, FCOSLosses, aligned_iou
+from mestad_d2.modeling.proposal_generator.boxes import BOX_LOSSES, aligned_iou
+from mestad_d2.modeling.proposal_generator.fcos.losses import FCOSLosses
 
 
 def _boxes(count: int, seed: int) -> torch.Tensor:

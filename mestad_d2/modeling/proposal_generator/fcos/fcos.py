@@ -13,11 +13,13 @@ from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
+from mestad_d2.modeling.proposal_generator.boxes import BOX_LOSSES
 from mestad_d2.modeling.proposal_generator.fcos.head import FCOSHead
-from mestad_d2.modeling.proposal_generator.fcos.losses import BOX_LOSSES, FCOSLosses
+from mestad_d2.modeling.proposal_generator.fcos.losses import FCOSLosses
 from mestad_d2.modeling.proposal_generator.fcos.targets import FCOSTargets
 from mestad_d2.modeling.proposal_generator.locations import distances_to_boxes, pyramid_locations
 from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
+from mestad_d2.modeling.proposal_generator.settings import level_shapes, selections
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
@@ -47,13 +49,15 @@ class FCOSProposals(nn.Module):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         fcos = cfg.MODEL.FCOS
         names = list(fcos.IN_FEATURES)
-        _check(fcos, input_shape)
-        strides = [input_shape[name].stride for name in names]
+        shapes = level_shapes("MODEL.FCOS.IN_FEATURES", names, input_shape)
+        _check(fcos)
+        strides = [shape.stride for shape in shapes]
+        train_selection, test_selection = selections(cfg)
         return {
             "in_features": names,
             "strides": strides,
             "head": FCOSHead(
-                input_shape[names[0]].channels,
+                shapes[0].channels,
                 len(names),
                 channels=fcos.CONV_DIM,
                 num_convs=fcos.NUM_CONVS,
@@ -74,12 +78,8 @@ class FCOSProposals(nn.Module):
                 centerness_target=fcos.CENTERNESS_TARGET,
                 weight=fcos.LOSS_WEIGHT,
             ),
-            "train_selection": Selection(
-                fcos.SCORE_THRESH_TRAIN, fcos.NMS_THRESH_TRAIN, fcos.POST_NMS_TOPK_TRAIN, fcos.PRE_NMS_TOPK
-            ),
-            "test_selection": Selection(
-                fcos.SCORE_THRESH_TEST, fcos.NMS_THRESH_TEST, fcos.POST_NMS_TOPK_TEST, fcos.PRE_NMS_TOPK
-            ),
+            "train_selection": train_selection,
+            "test_selection": test_selection,
             "distances_in_strides": fcos.NORM_REG_TARGETS,
         }
 
@@ -126,10 +126,8 @@ class FCOSProposals(nn.Module):
         return torch.stack(all_boxes), torch.stack(all_index)
 
 
-def _check(fcos: CfgNode, input_shape: dict[str, ShapeSpec]) -> None:
+def _check(fcos: CfgNode) -> None:
     names, sizes = list(fcos.IN_FEATURES), list(fcos.SIZES_OF_INTEREST)
-    if missing := [name for name in names if name not in input_shape]:
-        raise UserError(f"MODEL.FCOS.IN_FEATURES: the FPN gives no {missing[0]}, only {sorted(input_shape)}")
     if len(sizes) != len(names) - 1 or sizes != sorted(set(sizes)):
         raise UserError(
             f"MODEL.FCOS.SIZES_OF_INTEREST {sizes}: {len(names)} levels need {len(names) - 1} rising sizes"

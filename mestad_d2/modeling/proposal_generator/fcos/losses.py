@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from fvcore.nn import sigmoid_focal_loss
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import generalized_box_iou_loss
 
+from mestad_d2.modeling.proposal_generator.boxes import BOX_LOSSES, aligned_iou
 from mestad_d2.modeling.proposal_generator.fcos.targets import centerness_of
 from mestad_d2.modeling.proposal_generator.locations import boxes_to_distances, distances_to_boxes
 from mestad_d2.modeling.proposal_generator.tower import mean_over_ranks
-
-
-def aligned_iou(a: Tensor, b: Tensor) -> Tensor:
-    """IoU (R,) of boxes (R, 4) with their partners (R, 4)."""
-    inter = (torch.min(a[:, 2:], b[:, 2:]) - torch.max(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
-    area = (a[:, 2:] - a[:, :2]).clamp(min=0).prod(dim=1) + (b[:, 2:] - b[:, :2]).clamp(min=0).prod(dim=1)
-    return inter / (area - inter).clamp(min=1e-7)
-
-
-def iou_log_loss(a: Tensor, b: Tensor) -> Tensor:
-    """-log IoU (R,), plain FCOS's box loss."""
-    return -aligned_iou(a, b).clamp(min=1e-6).log()
-
-
-# torchvision's GIoU and not fvcore's: that one asserts on NaN, before the trainer can act on a loss that
-# is not finite. Reduction "none" is its default.
-BOX_LOSSES = {"giou": generalized_box_iou_loss, "iou": iou_log_loss}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,36 @@
+"""What every proposal generator reads from the config in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+
+from mestad_d2.errors import UserError
+from mestad_d2.modeling.proposal_generator.select import Selection
+
+
+def selections(cfg: CfgNode) -> tuple[Selection, Selection]:
+    """Which boxes become proposals in training and in inference.
+
+    The keys stand in ``MODEL.FCOS`` and hold for all heads, so that Table 2 compares heads alone.
+    """
+    fcos = cfg.MODEL.FCOS
+    return (
+        Selection(
+            fcos.SCORE_THRESH_TRAIN, fcos.NMS_THRESH_TRAIN, fcos.POST_NMS_TOPK_TRAIN, fcos.PRE_NMS_TOPK
+        ),
+        Selection(fcos.SCORE_THRESH_TEST, fcos.NMS_THRESH_TEST, fcos.POST_NMS_TOPK_TEST, fcos.PRE_NMS_TOPK),
+    )
+
+
+def level_shapes(key: str, names: Sequence[str], input_shape: dict[str, ShapeSpec]) -> list[ShapeSpec]:
+    """Shapes of the levels that a head sees.
+
+    Raises:
+        UserError: config key ``key`` names a level that the FPN does not give.
+    """
+    if missing := [name for name in names if name not in input_shape]:
+        raise UserError(f"{key}: the FPN gives no {missing[0]}, only {sorted(input_shape)}")
+    return [input_shape[name] for name in names]
