@@ -1,7 +1,6 @@
 """Frames of a clip straight from a video file or a folder of frames, at any frame rate.
 
-Times are seconds from the first frame. Only what a clip needs is decoded: from the codec's key frame
-before its first frame to its last frame.
+Times are seconds from the first frame. Only what a clip needs is decoded (``video_reader``).
 """
 
 from __future__ import annotations
@@ -11,16 +10,20 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 
-from mestad_d2.data.video_stream import list_frames, open_video, upright
+from mestad_d2.data.frame_pictures import shrink
+from mestad_d2.data.video_reader import VideoReader, nearest_indices
+from mestad_d2.data.video_stream import frame_number, list_frames
 from mestad_d2.errors import UserError
 
-# Open files a process keeps; each holds a decoder's buffers.
-MAX_OPEN = 8
+# Open files a process keeps, in number and in pixels (each holds some decoded frames).
+MAX_OPEN = 128
+MAX_OPEN_PIXELS = 8 * 1280 * 720
 FOLDER_FPS = 30.0
 
 
@@ -34,80 +37,23 @@ class VideoInfo:
     duration: float
 
 
-class _Reader:
-    """An open video file that can seek; time 0 is its first frame."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.container = open_video(path)
-        self.stream = self.container.streams.video[0]
-        self.stream.thread_type = "AUTO"
-        self.fps = float(self.stream.average_rate or self.stream.guessed_rate or 30)
-        first = next(self._decode(), None)
-        if first is None:
-            raise UserError(f"{path}: no frame in this video; encode it anew or remove it")
-        self.first = first.time or 0.0
-        self.rotation = first.rotation
-        height, width = first.height, first.width
-        self.size = (width, height) if round(self.rotation / 90) % 2 else (height, width)
-
-    def _decode(self):  # noqa: ANN202  (a generator of av.VideoFrame)
-        try:
-            yield from self.container.decode(self.stream)
-        except av.FFmpegError as error:
-            # A damaged tail ends the video; a damaged start is an error where no frame was found.
-            if isinstance(error, av.error.EOFError):
-                return
-            self.damage = str(error)
-
-    def _from(self, time: float):  # noqa: ANN202
-        offset = int((self.first + time) / self.stream.time_base)
-        self.container.seek(max(offset, 0), stream=self.stream, backward=True, any_frame=False)
-        return self._decode()
-
-    def read(self, times: Sequence[float]) -> list[av.VideoFrame]:
-        """The frame nearest to each of ``times`` (ascending, s); the last one beyond the end."""
-        frames = self._from(max(times[0] - 1.0 / self.fps, 0.0))
-        before, now = None, next(frames, None)
-        if now is None or (self._time(now) > times[0] and times[0] > 0):
-            # The index of some files leads past the target; reading from the start is slow but right.
-            frames = self._from(0.0)
-            now = next(frames, None)
-        chosen = []
-        for time in times:
-            while now is not None and self._time(now) < time:
-                before, now = now, next(frames, None)
-            if now is None and before is None:
-                raise UserError(f"{self.path}: no frame at {time:.2f} s; encode the video anew or remove it")
-            near = now is not None and (
-                before is None or self._time(now) - time <= time - self._time(before)
-            )
-            chosen.append(now if near else before)
-        return chosen
-
-    def _time(self, frame: av.VideoFrame) -> float:
-        return (frame.time or 0.0) - self.first
-
-    def close(self) -> None:
-        """Close the file."""
-        self.container.close()
-
-
 class _OpenFiles:
     """The readers of this process, least recently used first; forked workers start with none."""
 
     def __init__(self) -> None:
-        self.readers: OrderedDict[str, _Reader] = OrderedDict()
+        self.readers: OrderedDict[str, VideoReader] = OrderedDict()
+        self.inherited: list[OrderedDict[str, VideoReader]] = []
         self.process = os.getpid()
 
-    def get(self, path: str) -> _Reader:
+    def get(self, path: str) -> VideoReader:
         """The reader of ``path``, opened if need be."""
         if self.process != os.getpid():
-            # File offsets are shared across a fork, so inherited readers must not be used.
+            # A fork shares file offsets, so these must not be used; nor freed, as their threads are not here.
+            self.inherited.append(self.readers)
             self.readers, self.process = OrderedDict(), os.getpid()
         if path not in self.readers:
-            self.readers[path] = _Reader(path)
-            while len(self.readers) > MAX_OPEN:
+            self.readers[path] = VideoReader(path)
+            while len(self.readers) > 1 and self._too_many():
                 self.readers.popitem(last=False)[1].close()
         self.readers.move_to_end(path)
         return self.readers[path]
@@ -117,11 +63,15 @@ class _OpenFiles:
         if path in self.readers and self.process == os.getpid():
             self.readers.pop(path).close()
 
+    def _too_many(self) -> bool:
+        pixels = sum(reader.size[0] * reader.size[1] for reader in self.readers.values())
+        return len(self.readers) > MAX_OPEN or pixels > MAX_OPEN_PIXELS
+
 
 _OPEN = _OpenFiles()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65536)
 def probe(path: str) -> VideoInfo:
     """Size, frame rate and length of a video file or a folder of frames.
 
@@ -129,26 +79,19 @@ def probe(path: str) -> VideoInfo:
         UserError: nothing there that can be decoded.
     """
     if os.path.isdir(path):
-        frames = list_frames(path)
-        height, width = _read_picture(str(frames[0])).shape[:2]
-        return VideoInfo(height, width, FOLDER_FPS, len(frames) / FOLDER_FPS)
-    reader = _Reader(path)
-    try:
-        stream, container = reader.stream, reader.container
-        if stream.duration is not None:
-            duration = float(stream.duration * stream.time_base)
-        else:
-            duration = (container.duration or 0) / av.time_base
-        return VideoInfo(*reader.size, reader.fps, duration)
-    finally:
-        reader.close()
+        paths, numbers = _frame_paths(path)
+        height, width = _read_picture(str(paths[0])).shape[:2]
+        return VideoInfo(height, width, FOLDER_FPS, float(numbers[-1] - numbers[0] + 1) / FOLDER_FPS)
+    reader = VideoReader(path)
+    reader.close()
+    return VideoInfo(*reader.size, reader.fps, reader.duration)
 
 
 def read_frames(path: str, times: Sequence[float], *, short_side: int | None = None) -> np.ndarray:
     """Frames nearest to ``times``, as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
 
     Args:
-        path: video file or folder of frames (``FOLDER_FPS`` apart).
+        path: video file or folder of frames (``FOLDER_FPS`` apart, in the order of their numbers).
         times: seconds from the first frame, in any order.
         short_side: shrink frames whose shorter side is longer than this, in pixels.
 
@@ -157,49 +100,40 @@ def read_frames(path: str, times: Sequence[float], *, short_side: int | None = N
     """
     wanted = sorted({max(float(time), 0.0) for time in times})
     if os.path.isdir(path):
-        images = _folder_images(path, wanted)
+        images = _folder_images(path, wanted, short_side)
     else:
-        try:
-            reader = _OPEN.get(path)
-            frames = reader.read(wanted)
-            images = _to_images(frames, reader.rotation)
-        except (av.FFmpegError, OSError) as error:
-            _OPEN.drop(path)
-            raise UserError(f"{path}: can't be read at {wanted[0]:.2f} s ({error}); encode it anew") from error
-        except UserError:
-            _OPEN.drop(path)
-            raise
-    images = [shrink(image, short_side) for image in images]
+        images = _file_images(path, wanted, short_side)
     by_time = dict(zip(wanted, images, strict=True))
     return np.stack([by_time[max(float(time), 0.0)] for time in times])
 
 
-def shrink(image: np.ndarray, short_side: int | None) -> np.ndarray:
-    """Resize a picture whose shorter side is longer than ``short_side`` pixels; never enlarge."""
-    height, width = image.shape[:2]
-    if short_side is None or min(height, width) <= short_side:
-        return image
-    scale = short_side / min(height, width)
-    size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+def _file_images(path: str, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
+    try:
+        return _OPEN.get(path).read(times, short_side)
+    except (av.FFmpegError, OSError) as error:
+        _OPEN.drop(path)
+        raise UserError(f"{path}: can't be read at {times[0]:.2f} s ({error}); encode it anew") from error
+    except UserError:
+        _OPEN.drop(path)
+        raise
 
 
-def _to_images(frames: list[av.VideoFrame], rotation: float) -> list[np.ndarray]:
-    images: dict[int, np.ndarray] = {}
-    for frame in frames:
-        if id(frame) not in images:
-            images[id(frame)] = upright(frame.to_ndarray(format="rgb24"), rotation)
-    return [images[id(frame)] for frame in frames]
-
-
-def _folder_images(folder: str, times: Sequence[float]) -> list[np.ndarray]:
-    paths = _frame_paths(folder)
-    return [_read_picture(str(paths[min(round(time * FOLDER_FPS), len(paths) - 1)])) for time in times]
+def _folder_images(folder: str, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
+    paths, numbers = _frame_paths(folder)
+    stamps = (numbers - numbers[0]) / FOLDER_FPS
+    images = {
+        i: shrink(_read_picture(str(paths[i])), short_side)
+        for i in set(nearest_indices(stamps, times).tolist())
+    }
+    return [images[i] for i in nearest_indices(stamps, times)]
 
 
 @lru_cache(maxsize=64)
-def _frame_paths(folder: str) -> list:
-    return list_frames(folder)
+def _frame_paths(folder: str) -> tuple[list[Path], np.ndarray]:
+    """Pictures of a folder and their numbers: where one is missing, the others keep their times."""
+    paths = list_frames(folder)
+    numbers = np.array([frame_number(path) for path in paths], dtype=np.int64)
+    return paths, numbers if (np.diff(numbers) > 0).all() else np.arange(len(paths))
 
 
 def _read_picture(path: str) -> np.ndarray:

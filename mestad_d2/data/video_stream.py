@@ -18,6 +18,7 @@ import av
 import cv2
 import numpy as np
 
+from mestad_d2.data.frame_pictures import PictureMaker
 from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,12 @@ def list_frames(folder: str | os.PathLike[str]) -> list[Path]:
     paths = [p for p in Path(folder).iterdir() if p.suffix.lower() in FRAME_SUFFIXES]
     if not paths:
         raise UserError(f"{folder}: no frames ({', '.join(FRAME_SUFFIXES)}) in this folder")
-    return sorted(paths, key=lambda p: (int((re.findall(r"\d+", p.stem) or ["0"])[-1]), p.name))
+    return sorted(paths, key=lambda path: (frame_number(path), path.name))
+
+
+def frame_number(path: Path) -> int:
+    """The last number in a picture's name; 0 without one."""
+    return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
 
 
 def open_video(path: str | os.PathLike[str]) -> av.container.InputContainer:
@@ -120,18 +126,13 @@ def open_video(path: str | os.PathLike[str]) -> av.container.InputContainer:
     return container
 
 
-def upright(image: np.ndarray, rotation: float) -> np.ndarray:
-    """Turn a decoded picture counter-clockwise by ``rotation`` degrees, as the file asks to be shown."""
-    turns = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
 def _video_frames(path: str | os.PathLike[str]) -> Iterator[StreamFrame]:
     with open_video(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         step = 1.0 / float(stream.average_rate or stream.guessed_rate or 30)
         first, last = None, None
+        make_picture = PictureMaker()
         frames = container.decode(stream)
         while True:
             try:
@@ -139,7 +140,9 @@ def _video_frames(path: str | os.PathLike[str]) -> Iterator[StreamFrame]:
             except av.FFmpegError as error:
                 if last is None:
                     raise UserError(f"{path}: no video that can be read ({_reason(error)})") from error
-                logger.warning("%s: damaged after %.2f s (%s); the rest is left out", path, last, _reason(error))
+                logger.warning(
+                    "%s: damaged after %.2f s (%s); the rest is left out", path, last, _reason(error)
+                )
                 return
             if frame is None:
                 break
@@ -149,7 +152,7 @@ def _video_frames(path: str | os.PathLike[str]) -> Iterator[StreamFrame]:
             if last is not None and now <= last:
                 continue
             last = now
-            yield StreamFrame(now, upright(frame.to_ndarray(format="rgb24"), frame.rotation))
+            yield StreamFrame(now, make_picture(frame))
         if last is None:
             raise UserError(f"{path}: no frame in this video")
 

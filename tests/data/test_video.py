@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numbered_video import numbered_frame, read_number, write_numbered_video
 
-from mestad_d2.data.video import probe, read_frames, shrink
+from mestad_d2.data.frame_pictures import shrink
+from mestad_d2.data.video import probe, read_frames
 from mestad_d2.errors import UserError
 
 
