@@ -1,9 +1,22 @@
 """End-to-end spatio-temporal action detection (ME-STAD) on Detectron2.
 
-Importing the package registers its datasets and model parts by name, as a config refers to them.
+``add_mestad_config`` also registers the datasets and model parts that a config names. They are imported
+there, not with the package, so that tools that need no model start fast.
 """
 
-from mestad_d2 import data, modeling, semisup  # noqa: F401  (imported for what they register)
-from mestad_d2.config import add_mestad_config
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
 
 __all__ = ["add_mestad_config"]
+
+
+def add_mestad_config(cfg: CfgNode) -> None:
+    """Register everything of this package and add its keys to a detectron2 config, in place."""
+    from mestad_d2 import data, modeling, semisup  # noqa: F401  (imported for what they register)
+    from mestad_d2.config import add_mestad_config as add_keys
+
+    add_keys(cfg)

@@ -23,11 +23,19 @@ def read_number(frame: np.ndarray) -> int:
     """The number in a frame of any size that shows a whole ``numbered_frame``."""
     columns = frame.astype(float).mean(axis=(0, 2))
     cells = np.array_split(columns, BITS)
-    return sum(1 << bit for bit, cell in enumerate(cells) if cell[len(cell) // 4 : -len(cell) // 4].mean() > 120)
+    return sum(
+        1 << bit for bit, cell in enumerate(cells) if cell[len(cell) // 4 : -len(cell) // 4].mean() > 120
+    )
 
 
 def write_numbered_video(
-    path: Path, frames: int, rate: Fraction, *, times: list[float] | None = None, codec: str = "mpeg4", **options: str
+    path: Path,
+    frames: int,
+    rate: Fraction,
+    *,
+    times: list[float] | None = None,
+    codec: str = "mpeg4",
+    **options: str,
 ) -> list[float]:
     """Write a video; returns the time of every frame, in s from the first.
 

@@ -24,7 +24,9 @@ def main(args: Namespace) -> dict:
     if args.eval_only:
         trainer = trainer_class(cfg)
         model = trainer.build_model(cfg)
-        MESTADCheckpointer(model, cfg.OUTPUT_DIR, cfg=cfg).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        MESTADCheckpointer(model, cfg.OUTPUT_DIR, cfg=cfg).resume_or_load(
+            cfg.MODEL.WEIGHTS, resume=args.resume
+        )
         return trainer.test(cfg, model)
     trainer = build_trainer(cfg)
     trainer.resume_or_load(resume=args.resume)

@@ -118,7 +118,7 @@ def read_label_map(path: str) -> tuple[dict[int, str], dict[int, str]]:
         entries = [(i, name, "") for i, name in re.findall(r"^\s*(\d+)\s*:\s*(.+?)\s*$", text, flags=re.M)]
     for label, name, block in entries:
         if label is None or name is None:
-            raise UserError(f"{path}: an entry without name or id; write name: \"...\" and label_id: N")
+            raise UserError(f'{path}: an entry without name or id; write name: "..." and label_id: N')
         if int(label) in names:
             raise UserError(f"{path}: id {label} stands there twice")
         names[int(label)] = name

@@ -30,7 +30,9 @@ Mapper = Callable[[dict, np.random.Generator], dict]
 class Draws(Dataset):
     """Draw n of an endless, shuffled walk through the dataset: each epoch is a permutation."""
 
-    def __init__(self, items: list[tuple[dict, Mapper]], seed: int, on_error: str, max_skipped: float) -> None:
+    def __init__(
+        self, items: list[tuple[dict, Mapper]], seed: int, on_error: str, max_skipped: float
+    ) -> None:
         self.items, self.seed = items, seed
         self.on_error, self.max_skipped = on_error, max_skipped
         self.skipped: set[int] = set()
@@ -81,7 +83,9 @@ def start_at(loader: DataLoader, batch: int) -> None:
     loader.batch_sampler.start = batch
 
 
-def _training_loader(items: list[tuple[dict, Mapper]], cfg: CfgNode, batch_size: int, seed: int) -> DataLoader:
+def _training_loader(
+    items: list[tuple[dict, Mapper]], cfg: CfgNode, batch_size: int, seed: int
+) -> DataLoader:
     clip = cfg.INPUT.CLIP
     return DataLoader(
         Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED),

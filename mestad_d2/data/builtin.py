@@ -117,7 +117,10 @@ def register_custom(cfg: CfgNode) -> None:
         UserError: an entry lacks a key or has an unknown one.
     """
     register_builtin()
-    needed, optional = {"NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP"}, {"EXCLUDE", "START", "DENSE", "FLIP_PAIRS"}
+    needed, optional = (
+        {"NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP"},
+        {"EXCLUDE", "START", "DENSE", "FLIP_PAIRS"},
+    )
     for entry in cfg.DATASETS.CUSTOM:
         keys = set(entry)
         if needed - keys or keys - needed - optional:

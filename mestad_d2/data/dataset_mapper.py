@@ -41,7 +41,9 @@ class ClipReader:
             self._cache.move_to_end(key)
             return self._cache[key]
         times = clip_times(center, self.num_frames, self.sampling_rate, self.fps)
-        frames = read_frames(file_name, np.full_like(times, center) if self.still else times, short_side=short_side)
+        frames = read_frames(
+            file_name, np.full_like(times, center) if self.still else times, short_side=short_side
+        )
         if frames.nbytes <= self.cache_bytes:
             self._cache[key] = frames
             self._used += frames.nbytes
@@ -159,7 +161,9 @@ class UnlabeledClipMapper(ClipMapper):
         self.min_offset = min_offset
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, is_train: bool = True, flip_pairs: Sequence[tuple[int, int]] = ()) -> dict:
+    def from_config(
+        cls, cfg: CfgNode, is_train: bool = True, flip_pairs: Sequence[tuple[int, int]] = ()
+    ) -> dict:
         arguments = ClipMapper.from_config(cfg, is_train, flip_pairs)
         # Centres differ at every draw, so remembered clips would never be used again.
         arguments["reader"].cache_bytes = 0

@@ -77,7 +77,9 @@ def make_toy(
 
 def _jobs(part: Path, settings: dict) -> list[tuple]:
     jobs = []
-    for number, (split, count) in enumerate(zip(SPLITS, (settings["videos"], settings["val_videos"]), strict=True)):
+    for number, (split, count) in enumerate(
+        zip(SPLITS, (settings["videos"], settings["val_videos"]), strict=True)
+    ):
         for index in range(count):
             seed = (settings["seed"], number, index)
             length = settings["seconds"] or float(20 + np.random.default_rng([*seed, 1]).integers(5))

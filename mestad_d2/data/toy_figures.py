@@ -122,7 +122,16 @@ def paint_background(rng: np.random.Generator, width: int, height: int) -> np.nd
         if rng.random() < 0.6:
             cv2.rectangle(overlay, (x, y), (x + w, y + h), _colour(rng), -1)
         else:
-            cv2.ellipse(overlay, (x, y), (w // 2 + 2, h // 2 + 2), float(rng.uniform(0, 180)), 0, 360, _colour(rng), -1)
+            cv2.ellipse(
+                overlay,
+                (x, y),
+                (w // 2 + 2, h // 2 + 2),
+                float(rng.uniform(0, 180)),
+                0,
+                360,
+                _colour(rng),
+                -1,
+            )
         picture = cv2.addWeighted(overlay, 0.6, picture, 0.4, 0)
     return picture
 

@@ -87,10 +87,14 @@ def _duration(rng: np.random.Generator, action: int | str) -> float:
     return float(np.clip(MEDIAN[action] * np.exp(rng.normal(0.0, 0.4)), 1.2, 9.0))
 
 
-def _plan_limb(rng: np.random.Generator, seconds: float, following: dict[int, dict[int, float]]) -> list[Segment]:
+def _plan_limb(
+    rng: np.random.Generator, seconds: float, following: dict[int, dict[int, float]]
+) -> list[Segment]:
     time, action, segments = -rng.uniform(0.0, 3.0), 0, []
     while time < seconds:
-        options = following.get(action, {0: 0.6, act.HOLD: 0.4} if action in act.TOY_AMBIGUOUS[2] else {0: 1.0})
+        options = following.get(
+            action, {0: 0.6, act.HOLD: 0.4} if action in act.TOY_AMBIGUOUS[2] else {0: 1.0}
+        )
         action = int(rng.choice(list(options), p=list(options.values())))
         end = time + _duration(rng, action or "idle")
         segments.append(Segment(time, end, action, _limb_numbers(rng, action)))

@@ -77,7 +77,9 @@ def _sample(segments: list[Segment], times: np.ndarray, function) -> tuple[np.nd
         values[inside] = part
         if number:
             edge = np.array([segment.start])
-            bridges.append((segment.start, function(segments[number - 1], edge)[0] - function(segment, edge)[0]))
+            bridges.append(
+                (segment.start, function(segments[number - 1], edge)[0] - function(segment, edge)[0])
+            )
     for start, jump in bridges:
         weight = np.clip(1.0 - (times - start) / BLEND, 0.0, 1.0) * (times >= start)
         values += weight[:, None] * jump[None]
@@ -100,7 +102,10 @@ def _pose_values(segment: Segment, times: np.ndarray) -> np.ndarray:
 
 def _object_values(segment: Segment, times: np.ndarray) -> np.ndarray:
     """(T, 2): the carrying arm's angle (degrees) and reach (arm lengths)."""
-    n, cycles = segment.numbers, segment.numbers["phase"] + (times - segment.start) / segment.numbers["period"]
+    n, cycles = (
+        segment.numbers,
+        segment.numbers["phase"] + (times - segment.start) / segment.numbers["period"],
+    )
     angle, reach = np.full(len(times), n["angle"]), np.full(len(times), n["reach"])
     if segment.action == 0:
         return np.stack([_between(IDLE, angle), np.full(len(times), 0.97)], axis=1)
@@ -124,7 +129,9 @@ def _person_values(segment: Segment, times: np.ndarray) -> np.ndarray:
     return angle[:, None]
 
 
-def place_joints(actor: Actor, build: Build, pose: np.ndarray, carry: np.ndarray, raised: np.ndarray) -> np.ndarray:
+def place_joints(
+    actor: Actor, build: Build, pose: np.ndarray, carry: np.ndarray, raised: np.ndarray
+) -> np.ndarray:
     """Joints (T, 13, 2) of a body that is drawn from the front, so that its legs mirror each other."""
     size = actor.height
     leg, trunk, arm = 0.47 * size, 0.30 * size, 0.38 * size

@@ -64,9 +64,7 @@ def render_video(path: Path, name: str, seed: tuple[int, ...], fps: int, seconds
     background = paint_background(rng, WIDTH + 2 * MARGIN, HEIGHT + 2 * MARGIN)
     noise = rng.integers(0, 14, (6, HEIGHT, WIDTH, 3)).astype(np.uint8)
     tracks = [make_track(actor, build, frames, fps) for actor, build in zip(actors, builds, strict=True)]
-    joints = [
-        np.rint((track.joints - camera[:, None]) * ONE).astype(int).tolist() for track in tracks
-    ]
+    joints = [np.rint((track.joints - camera[:, None]) * ONE).astype(int).tolist() for track in tracks]
     order = sorted(range(count), key=lambda i: actors[i].feet_y)
 
     def paint(index: int) -> np.ndarray:

@@ -39,10 +39,15 @@ class ClipGeometry:
             y0, y1 = y * sy, (y + height) * sy
             matrix = np.array([[width / (x1 - x0), 0, 0], [0, height / (y1 - y0), 0]])
             # Pixel centres lie at +0.5, which warpAffine's corners do not know.
-            matrix[:, 2] = [-x0 * matrix[0, 0] + 0.5 * matrix[0, 0] - 0.5, -y0 * matrix[1, 1] + 0.5 * matrix[1, 1] - 0.5]
+            matrix[:, 2] = [
+                -x0 * matrix[0, 0] + 0.5 * matrix[0, 0] - 0.5,
+                -y0 * matrix[1, 1] + 0.5 * matrix[1, 1] - 0.5,
+            ]
             frames = np.stack(
                 [
-                    cv2.warpAffine(f, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                    cv2.warpAffine(
+                        f, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+                    )
                     for f in frames
                 ]
             )
@@ -98,7 +103,9 @@ class GeometrySampler:
         scale = short / min(size) * (rng.uniform(low, high) if high > low else low)
         scale = min(scale, self.max_size / max(size))
         scaled = (max(round(size[0] * scale), 1), max(round(size[1] * scale), 1))
-        height, width = scaled if self.crop is None else (min(self.crop[0], scaled[0]), min(self.crop[1], scaled[1]))
+        height, width = (
+            scaled if self.crop is None else (min(self.crop[0], scaled[0]), min(self.crop[1], scaled[1]))
+        )
         y = int(rng.integers(0, scaled[0] - height + 1))
         x = int(rng.integers(0, scaled[1] - width + 1))
         return ClipGeometry(tuple(size), scaled, (x, y, width, height), bool(rng.random() < self.flip))
@@ -111,9 +118,7 @@ def color_jitter(frames: np.ndarray, strengths: Sequence[float], rng: np.random.
         frames: (T, H, W, 3) uint8 RGB.
         strengths: the four strengths; 0 leaves that property alone.
     """
-    brightness, contrast, saturation, hue = (
-        rng.uniform(-s, s) if s > 0 else 0.0 for s in strengths
-    )
+    brightness, contrast, saturation, hue = (rng.uniform(-s, s) if s > 0 else 0.0 for s in strengths)
     # The frames as one tall picture: one call an operation instead of one a frame.
     picture = frames.reshape(-1, frames.shape[2], 3)
     if brightness or contrast:

@@ -101,14 +101,14 @@ class VideoReader:
             for packet in self.container.demux(self.stream):
                 if packet.size == 0:
                     break
-                if packet.pts is None or packet.dts is None:
+                if packet.pts is None:
                     return []
                 if packets or packet.is_keyframe:
                     packets.append(packet)
                 if self._seconds(packet.pts) > end and (after is None or packet.pts < after):
                     after = packet.pts
                 # Later packets are shown no earlier than they are decoded.
-                if after is not None and packet.dts >= after:
+                if after is not None and packet.dts is not None and packet.dts >= after:
                     break
             if packets and (self._seconds(packets[0].pts) <= start + TIE or back >= start):
                 return packets

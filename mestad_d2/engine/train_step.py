@@ -34,7 +34,9 @@ def check_finite(losses: Losses, iteration: int, batch: list[dict], dump_dir: Pa
     """
     if all(bool(torch.isfinite(loss).all()) for loss in losses.values()):
         return
-    bad = ", ".join(f"{name}={float(loss):g}" for name, loss in losses.items() if not torch.isfinite(loss).all())
+    bad = ", ".join(
+        f"{name}={float(loss.detach()):g}" for name, loss in losses.items() if not torch.isfinite(loss).all()
+    )
     message = f"iteration {iteration}: {bad} on {describe(batch)}"
     if dump_dir is not None:
         dump_dir.mkdir(parents=True, exist_ok=True)

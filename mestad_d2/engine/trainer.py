@@ -32,6 +32,7 @@ class MESTADTrainer(DefaultTrainer):
         # Not DefaultTrainer's: its checkpointer and step would be built, hooked up, and replaced.
         TrainerBase.__init__(self)
         self.cfg = cfg
+        Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)

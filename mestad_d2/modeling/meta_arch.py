@@ -22,7 +22,9 @@ def _gt_as_proposals(inputs: list[dict], device: torch.device) -> list[Instances
     proposals = []
     for item in inputs:
         gt = item["instances"]
-        proposals.append(_with_scores(gt.image_size, gt.gt_boxes.to(device), torch.ones(len(gt), device=device)))
+        proposals.append(
+            _with_scores(gt.image_size, gt.gt_boxes.to(device), torch.ones(len(gt), device=device))
+        )
     return proposals
 
 
@@ -35,7 +37,8 @@ def _external_proposals(inputs: list[dict], device: torch.device) -> list[Instan
 
 
 def _with_scores(image_size: tuple[int, int], boxes: Boxes, scores: Tensor) -> Instances:
-    return Instances(image_size, proposal_boxes=boxes, objectness_logits=scores, scores=scores)
+    # Cloned: postprocessing scales boxes in place, and these belong to the caller.
+    return Instances(image_size, proposal_boxes=boxes.clone(), objectness_logits=scores, scores=scores)
 
 
 # Where the boxes of the action head come from when the proposal generator does not give them (Table 3).
@@ -142,12 +145,19 @@ class MESTAD(nn.Module):
         if not do_postprocess:
             return results
         return [
-            {"instances": detector_postprocess(result, item.get("height", size[0]), item.get("width", size[1]))}
+            {
+                "instances": detector_postprocess(
+                    result, item.get("height", size[0]), item.get("width", size[1])
+                )
+            }
             for result, item, size in zip(results, batched_inputs, images.image_sizes, strict=True)
         ]
 
     def _features(self, batched_inputs: list[dict]) -> tuple[ImageList, dict[str, list[Tensor]]]:
-        clips = [(item["clip"].to(self.device).float() - self.pixel_mean) / self.pixel_std for item in batched_inputs]
+        clips = [
+            (item["clip"].to(self.device).float() - self.pixel_mean) / self.pixel_std
+            for item in batched_inputs
+        ]
         images = ImageList.from_tensors(clips, self.size_divisibility)
         return images, self.backbone(images.tensor.contiguous(memory_format=self.memory_format))
 

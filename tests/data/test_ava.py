@@ -61,7 +61,9 @@ def test_unlabelled_stretches_by_hand(dataset: Path) -> None:
 
 
 def test_excluded_key_frame_is_no_neighbour(dataset: Path) -> None:
-    dicts = load_unlabeled(str(dataset / "videos"), str(dataset / "gt.csv"), str(dataset / "exclude.csv"), 0.0)
+    dicts = load_unlabeled(
+        str(dataset / "videos"), str(dataset / "gt.csv"), str(dataset / "exclude.csv"), 0.0
+    )
     assert all(2.0 not in (d["left_timestamp"], d["right_timestamp"]) for d in dicts)
 
 
@@ -103,7 +105,7 @@ def test_malformed_rows_name_file_and_row(tmp_path: Path, row: str, message: str
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(max_size=200) | st.text(alphabet="a1,.-\"\n{}:name id", max_size=120).map(str.encode))
+@given(st.binary(max_size=200) | st.text(alphabet='a1,.-"\n{}:name id', max_size=120).map(str.encode))
 def test_parsers_raise_only_our_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("fuzz") / "file"
     path.write_bytes(content)

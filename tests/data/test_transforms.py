@@ -17,7 +17,9 @@ from mestad_d2.data.transforms import GeometrySampler, color_jitter
     st.sampled_from([(48,), (96, 128), (200,)]),
     st.booleans(),
 )
-def test_painted_box_is_found_again(seed: int, size: tuple[int, int], sides: tuple[int, ...], crop: bool) -> None:
+def test_painted_box_is_found_again(
+    seed: int, size: tuple[int, int], sides: tuple[int, ...], crop: bool
+) -> None:
     rng = np.random.default_rng(seed)
     x1, y1 = rng.integers(0, size[1] - 24), rng.integers(0, size[0] - 24)
     box = np.array([[x1, y1, x1 + rng.integers(16, 24), y1 + rng.integers(16, 24)]], dtype=float)
