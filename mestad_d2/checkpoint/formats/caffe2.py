@@ -1,7 +1,7 @@
 """Caffe2 blobs of the SlowFast and non-local models (PySlowFast's ``.pkl`` files).
 
-Blobs: ``_w`` and ``_b`` of a convolution or linear layer; ``_s``, ``_b``, ``_rm``, ``_riv`` scale, bias, mean and
-variance of a norm (``riv`` holds the variance itself, whatever its name says); ``t_`` in front means fast.
+Blobs: ``_w`` and ``_b`` of a convolution or linear layer; ``_s``, ``_b``, ``_rm``, ``_riv`` scale, bias, mean
+and variance of a norm (``riv`` holds the variance itself, whatever its name says); ``t_`` in front: fast.
 """
 
 from __future__ import annotations
