@@ -157,14 +157,9 @@ def _add_fcos(cfg: CN) -> None:
 
 
 def _add_gfocal(cfg: CN) -> None:
-    # Generalized Focal Loss V2, anchor-based (Table 2; "GFocalProposals"); values of its paper.
+    # Generalized Focal Loss V2, anchor-based (Table 2; "GFocalProposals"); values of its paper. Levels,
+    # towers and prior are those of MODEL.FCOS, so that Table 2 compares heads alone.
     cfg.MODEL.GFOCAL = CN()
-    cfg.MODEL.GFOCAL.IN_FEATURES = ["p3", "p4", "p5"]
-    # 3x3 convolutions of either tower, their channels and norm ("GN" or "").
-    cfg.MODEL.GFOCAL.NUM_CONVS = 4
-    cfg.MODEL.GFOCAL.CONV_DIM = 256
-    cfg.MODEL.GFOCAL.NORM = "GN"
-    cfg.MODEL.GFOCAL.PRIOR_PROB = 0.01
     # Distances are distributions over 0, 1, ..., REG_MAX strides.
     cfg.MODEL.GFOCAL.REG_MAX = 16
     # Side of the one square anchor of a cell in strides, and anchors a level that ATSS looks at.
@@ -187,9 +182,8 @@ def _add_sparse_rcnn(cfg: CN) -> None:
     # Learned proposals a clip, and stages that refine them (fewer for small models).
     cfg.MODEL.SPARSE_RCNN.NUM_PROPOSALS = 100
     cfg.MODEL.SPARSE_RCNN.NUM_STAGES = 6
-    # Channels of a proposal's feature (those of the FPN), of the dynamic convolution and of the
-    # feed-forward layer; attention heads; layers before class and box.
-    cfg.MODEL.SPARSE_RCNN.HIDDEN_DIM = 256
+    # Channels of the dynamic convolution and of the feed-forward layer (a proposal's feature has those
+    # of the FPN); attention heads; layers before class and box.
     cfg.MODEL.SPARSE_RCNN.DYNAMIC_DIM = 64
     cfg.MODEL.SPARSE_RCNN.FEEDFORWARD_DIM = 2048
     cfg.MODEL.SPARSE_RCNN.NUM_HEADS = 8

@@ -7,7 +7,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import ShapeSpec
 from detectron2.structures import Boxes, ImageList, Instances
 
-from mestad_d2.config import add_mestad_config
+from mestad_d2 import add_mestad_config
 
 STRIDES = {"p3": 8, "p4": 16, "p5": 32}
 LEVELS = list(STRIDES)
@@ -18,8 +18,7 @@ def small_cfg(name: str) -> CfgNode:
     cfg = get_cfg()
     add_mestad_config(cfg)
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = name
-    for head in (cfg.MODEL.FCOS, cfg.MODEL.GFOCAL):
-        head.NUM_CONVS, head.CONV_DIM = 2, 16
+    cfg.MODEL.FCOS.NUM_CONVS, cfg.MODEL.FCOS.CONV_DIM = 2, 16
     cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[32, 45], [64, 90], [128, 180]]
     cfg.MODEL.ANCHOR_GENERATOR.OFFSET = 0.5
     for head in (cfg.MODEL.RETINANET, cfg.MODEL.RPN, cfg.MODEL.ROI_HEADS):
@@ -35,7 +34,7 @@ def small_cfg(name: str) -> CfgNode:
     cfg.MODEL.RPN.POST_NMS_TOPK_TRAIN = cfg.MODEL.RPN.POST_NMS_TOPK_TEST = 200
     cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = 64
     sparse = cfg.MODEL.SPARSE_RCNN
-    sparse.NUM_STAGES, sparse.NUM_PROPOSALS, sparse.HIDDEN_DIM = 2, 20, 16
+    sparse.NUM_STAGES, sparse.NUM_PROPOSALS = 2, 20
     sparse.DYNAMIC_DIM, sparse.FEEDFORWARD_DIM, sparse.NUM_HEADS = 8, 32, 2
     return cfg
 

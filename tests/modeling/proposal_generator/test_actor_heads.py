@@ -13,7 +13,7 @@ from torchvision.ops import box_iou
 from mestad_d2.errors import UserError
 
 HEADS = ["FCOSProposals", "GFocalProposals", "RetinaNetProposals", "RPNRCNNProposals", "SparseRCNNProposals"]
-KEYS = ["FCOS", "GFOCAL", "RETINANET", "RPN", "SPARSE_RCNN"]
+KEYS = ["FCOS", "FCOS", "RETINANET", "RPN", "SPARSE_RCNN"]
 
 
 def _build(name: str, thresh: float = 0.0):

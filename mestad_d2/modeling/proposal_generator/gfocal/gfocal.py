@@ -52,9 +52,9 @@ class GFocalProposals(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
-        own = cfg.MODEL.GFOCAL
-        names = list(own.IN_FEATURES)
-        shapes = level_shapes("MODEL.GFOCAL.IN_FEATURES", names, input_shape)
+        own, fcos = cfg.MODEL.GFOCAL, cfg.MODEL.FCOS
+        names = list(fcos.IN_FEATURES)
+        shapes = level_shapes("MODEL.FCOS.IN_FEATURES", names, input_shape)
         train_selection, test_selection = selections(cfg)
         return {
             "in_features": names,
@@ -62,10 +62,10 @@ class GFocalProposals(nn.Module):
             "head": GFocalHead(
                 shapes[0].channels,
                 len(names),
-                channels=own.CONV_DIM,
-                num_convs=own.NUM_CONVS,
-                norm=own.NORM,
-                prior_prob=own.PRIOR_PROB,
+                channels=fcos.CONV_DIM,
+                num_convs=fcos.NUM_CONVS,
+                norm=fcos.NORM,
+                prior_prob=fcos.PRIOR_PROB,
                 reg_max=own.REG_MAX,
                 quality_topk=own.QUALITY_TOPK,
                 quality_dim=own.QUALITY_DIM,

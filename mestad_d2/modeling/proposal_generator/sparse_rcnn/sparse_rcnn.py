@@ -58,8 +58,11 @@ class SparseRCNNProposals(nn.Module):
         own = cfg.MODEL.SPARSE_RCNN
         names = list(own.IN_FEATURES)
         shapes = level_shapes("MODEL.SPARSE_RCNN.IN_FEATURES", names, input_shape)
-        if any(shape.channels != own.HIDDEN_DIM for shape in shapes):
-            raise UserError(f"MODEL.SPARSE_RCNN.HIDDEN_DIM: give the FPN's channels, {shapes[0].channels}")
+        channels = shapes[0].channels
+        if channels % own.NUM_HEADS:
+            raise UserError(
+                f"MODEL.SPARSE_RCNN.NUM_HEADS {own.NUM_HEADS}: must divide the FPN's {channels} channels"
+            )
         train_selection, test_selection = selections(cfg)
         return {
             "in_features": names,
@@ -71,7 +74,7 @@ class SparseRCNNProposals(nn.Module):
             ),
             "stages": [
                 RefineStage(
-                    own.HIDDEN_DIM,
+                    channels,
                     dynamic=own.DYNAMIC_DIM,
                     feedforward=own.FEEDFORWARD_DIM,
                     num_heads=own.NUM_HEADS,
@@ -83,7 +86,7 @@ class SparseRCNNProposals(nn.Module):
                 for _ in range(own.NUM_STAGES)
             ],
             "num_proposals": own.NUM_PROPOSALS,
-            "channels": own.HIDDEN_DIM,
+            "channels": channels,
             "set_loss": SetLoss(own.CLS_WEIGHT, own.L1_WEIGHT, own.GIOU_WEIGHT),
             "train_selection": train_selection,
             "test_selection": test_selection,
