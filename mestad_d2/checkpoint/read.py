@@ -14,7 +14,9 @@ from mestad_d2.errors import UserError
 ZIP = b"PK\x03\x04"
 # torch's old format: a pickled magic number comes first.
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-UNSUPPORTED = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class|Unsupported operand) ([\w.]+)")
+# What torch's reader of weights says of anything else, and the advice that it puts before.
+UNSUPPORTED = re.compile(r"(?:GLOBAL|Unsupported class|Unsupported operand) ([\w.]+)")
+ADVICE = re.compile(r"Weights only load failed.*trusted source\.", re.DOTALL)
 
 
 class UnreadableCheckpoint(UserError):
@@ -63,5 +65,5 @@ def _refusal(path: Path, what: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(ADVICE.sub("", str(error)).split())
     return f"{type(error).__name__}: {text}"[:120].rstrip(": ")

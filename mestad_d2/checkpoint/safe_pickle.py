@@ -57,6 +57,11 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _empty() -> bytes:
+    # How older protocols write b""; with an argument it could ask for any amount of memory.
+    return b""
+
+
 def _scalar(kind: _DType, raw: str | bytes) -> np.generic:
     return np.frombuffer(_bytes(raw), kind.dtype)[0]
 
@@ -78,6 +83,8 @@ def _globals() -> dict[tuple[str, str], Any]:
         ("numpy", "dtype"): _DType,
         ("collections", "OrderedDict"): OrderedDict,
         ("_codecs", "encode"): _encode,
+        ("__builtin__", "bytes"): _empty,
+        ("builtins", "bytes"): _empty,
     }
     for core in ("numpy.core", "numpy._core"):
         known[core + ".multiarray", "_reconstruct"] = _Array
