@@ -7,7 +7,7 @@ other one refers to, and ends with the last frame wanted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import av
 import numpy as np
@@ -54,7 +54,9 @@ class VideoReader:
         if first is None:
             self.close()
             raise UserError(f"{path}: no frame in this video; encode it anew or remove it")
-        self.first = first.time or 0.0
+        # AVI has no time stamps, and those made up for these codecs are wrong where frames are reordered.
+        self.counted = self.container.format.name == "avi" and stream.codec.name in ("h264", "hevc")
+        self.first = 0.0 if self.counted else first.time or 0.0
         turned = round(first.rotation / 90) % 2
         self.size = (first.width, first.height) if turned else (first.height, first.width)
 
@@ -73,7 +75,7 @@ class VideoReader:
             UserError: no frame can be decoded there.
             av.FFmpegError: the file is damaged there.
         """
-        packets = self._packets(times[0], times[-1])
+        packets = [] if self.counted else self._packets(times[0], times[-1])
         if packets:
             chosen = [packets[i].pts for i in self._nearest(packets, times)]
             images = self._decode(packets, set(chosen), short_side)
@@ -83,8 +85,13 @@ class VideoReader:
         return self._read_all(times, short_side)
 
     def _seek(self, time: float) -> None:
-        offset = int((self.first + time) / self.stream.time_base)
-        self.container.seek(offset, stream=self.stream, backward=True, any_frame=False)
+        # Some containers seek by decoding time, which is earlier than the time a frame is shown.
+        margin = 0.0 if time > 0 else 1.0
+        offset = int((self.first + time - margin) / self.stream.time_base)
+        try:
+            self.container.seek(offset, stream=self.stream, backward=True, any_frame=False)
+        except av.FFmpegError:
+            self.container.seek(int(self.first / self.stream.time_base), stream=self.stream)
 
     def _seconds(self, stamp: int) -> float:
         return float(stamp * self.stream.time_base) - self.first
@@ -145,24 +152,32 @@ class VideoReader:
     def _read_all(self, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
         """As ``read``, decoding every frame: for files without trustworthy time stamps in packets."""
         for back in (1.0 / self.fps, 10.0, times[0]):
-            self._seek(max(times[0] - back, 0.0))
-            frames = self.container.decode(self.stream)
+            frames = self._frames_from(max(times[0] - back, 0.0))
             now = next(frames, None)
-            if now is not None and (self._time(now) <= times[0] or back >= times[0]):
+            if now is not None and (now[0] <= times[0] or back >= times[0]):
                 break
         if now is None:
             raise UserError(f"{self.path}: no frame at {times[0]:.2f} s; encode the video anew or remove it")
         before, images = now, []
         for time in times:
-            while now is not None and self._time(now) < time:
+            while now is not None and now[0] < time:
                 before, now = now, next(frames, None)
-            nearer = now is not None and self._time(now) - time < time - self._time(before) - TIE
-            images.append(self.make_picture(now if nearer or before is None else before, short_side))
-        self._check_end(self._time(before), times[-1])
+            nearer = now is not None and now[0] - time < time - before[0] - TIE
+            images.append(self.make_picture(now[1] if nearer else before[1], short_side))
+        self._check_end(before[0], times[-1])
         return images
 
-    def _time(self, frame: av.VideoFrame) -> float:
-        return (frame.time or 0.0) - self.first
+    def _frames_from(self, time: float) -> Iterator[tuple[float, av.VideoFrame]]:
+        """(time, frame) from the codec's key frame before ``time`` on."""
+        self._seek(time)
+        start, count = None, 0
+        for packet in self.container.demux(self.stream):
+            if start is None and packet.dts is not None:
+                start = self._seconds(packet.dts)
+            for frame in packet.decode():
+                counted = self.counted or frame.time is None
+                yield ((start or 0.0) + count / self.fps if counted else frame.time - self.first), frame
+                count += 1
 
     def _check_end(self, last: float, wanted: float) -> None:
         if last < min(wanted, self.duration) - LOST_END:
