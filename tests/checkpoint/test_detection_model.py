@@ -1,0 +1,75 @@
+"""pytorchvideo's whole detection model in ours: pooled features and action scores of given boxes are equal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import models
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from pytorchvideo.models.slowfast import create_slowfast_with_roi_head
+
+from mestad_d2.checkpoint import MESTADCheckpointer
+from mestad_d2.compat import merge_config_file
+from mestad_d2.config import add_mestad_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """pytorchvideo's model and ours with its weights."""
+    torch.manual_seed(0)
+    theirs = models.shake(create_slowfast_with_roi_head(model_depth=50))
+    path = tmp_path_factory.mktemp("weights") / "SLOWFAST_8x8_R50_DETECTION.pyth"
+    torch.save({"model_state": theirs.state_dict()}, path)
+    cfg = get_cfg()
+    add_mestad_config(cfg)
+    merge_config_file(cfg, str(ROOT / "configs/AVA-v2.2/SlowFast_R50_8x8.yaml"))
+    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", str(path)
+    # Its builder dilates both pathways and pools 7x7.
+    cfg.MODEL.SLOWFAST.FAST_RES5_DILATION = 2
+    cfg.MODEL.ROI_ACTION_HEAD.POOLER_RESOLUTION = 7
+    cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "gt"
+    ours = build_model(cfg).eval()
+    checkpointer = MESTADCheckpointer(ours, cfg=cfg)
+    checkpointer.load(cfg.MODEL.WEIGHTS)
+    return theirs, ours, checkpointer.last_report
+
+
+def test_the_table_accounts_for_the_whole_model(pair):
+    theirs, ours, report = pair
+    counters = "num_batches_tracked"
+    named = [key for key in theirs.state_dict() if not key.endswith(counters)]
+    assert len(report.loaded) == len(named) == 552 and not report.dropped and not report.missing
+    parts = {key.split(".")[0] for key in report.new}
+    assert parts == {"fpn", "proposal_generator"}
+    everything = {key for key in ours.state_dict() if not key.endswith(counters)}
+    assert everything == {*report.loaded, *report.new}
+
+
+def test_pooled_features_and_scores_equal(pair):
+    theirs, ours, _ = pair
+    generator = torch.Generator().manual_seed(1)
+    clip = torch.randint(0, 256, (3, 32, 64, 64), generator=generator, dtype=torch.uint8)
+    boxes = torch.tensor([[4.0, 6.0, 40.0, 60.0], [20.0, 1.0, 63.0, 50.0]])
+    gt = Instances((64, 64), gt_boxes=Boxes(boxes))
+    seen = {}
+    hooks = [
+        theirs.detection_head.roi_layer.register_forward_hook(lambda *a: seen.__setitem__("theirs", a[2])),
+        ours.roi_heads.pooler.register_forward_hook(lambda *a: seen.__setitem__("ours", a[2])),
+    ]
+    with torch.no_grad():
+        have = ours([{"clip": clip, "instances": gt, "height": 64, "width": 64}])[0]["instances"]
+        x = (clip.float()[None] - ours.pixel_mean) / ours.pixel_std
+        # Its RoIAlign is not aligned: half a cell of the feature, 8 pixels, lies between the two.
+        their_boxes = torch.cat([torch.zeros(2, 1), boxes - 8], dim=1)
+        want = theirs([x[:, :, ::4].clone(), x.clone()], their_boxes)
+    for hook in hooks:
+        hook.remove()
+    torch.testing.assert_close(seen["ours"], seen["theirs"], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(have.pred_actions, want, rtol=1e-5, atol=1e-5)
+    assert have.pred_actions.std() > 0
