@@ -1,0 +1,117 @@
+"""Strategies that turn a teacher's persons into pseudo ground truth (paper, Table 5).
+
+Shapes: N persons of the teacher, A action columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Instances
+from fvcore.common.registry import Registry
+from torch import Tensor
+
+from mestad_d2.errors import UserError
+from mestad_d2.semisup.assigner import TemporalLabelAssigner
+
+PSEUDO_LABELER_REGISTRY = Registry("PSEUDO_LABELER")
+PSEUDO_LABELER_REGISTRY.__doc__ = "Strategies of SEMISUP.PSEUDO_LABELER: classes made of a config."
+
+
+class PseudoLabeler:
+    """Base of the strategies.
+
+    Attributes:
+        uses_unlabeled: whether unlabelled clips are wanted at all.
+        needs_fit: whether ``fit`` must see the teacher's scores on the training set first.
+    """
+
+    uses_unlabeled = True
+    needs_fit = False
+
+    def __init__(self, cfg: CfgNode) -> None:
+        pass
+
+    def label(self, teacher: Instances, left: Instances | None, right: Instances | None) -> Instances:
+        """Pseudo ground truth of a clip.
+
+        Args:
+            teacher: ``pred_boxes`` (N), ``scores`` (N,), ``pred_actions`` (N, A) in [0, 1], in clip pixels.
+            left, right: the key frames' people in the same pixels, ``gt_boxes`` and ``gt_actions``; None or
+                empty where there is none.
+
+        Returns:
+            ``gt_boxes`` (all N: they train L_al), ``gt_classes``, ``gt_actions`` (N, A), ``gt_action_mask``
+            (N,), False where L_ac ignores the person, and ``gt_costs`` (N,), 0 unless assigned by cost.
+        """
+        raise NotImplementedError
+
+    def fit(self, scores: Tensor, counts: Tensor) -> None:
+        """Learn from the teacher's scores (K, A) on the training set, which has ``counts`` (A,) labels."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What ``fit`` learnt."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore ``state_dict``."""
+
+
+def pseudo_truth(teacher: Instances, actions: Tensor, mask: Tensor, costs: Tensor | None = None) -> Instances:
+    """The teacher's persons as ground truth with ``actions`` (N, A), ``mask`` (N,) and ``costs`` (N,)."""
+    truth = Instances(teacher.image_size)
+    truth.gt_boxes = teacher.pred_boxes.clone()
+    truth.gt_classes = torch.zeros(len(teacher), dtype=torch.long, device=actions.device)
+    truth.gt_actions = actions
+    truth.gt_action_mask = mask
+    truth.gt_costs = torch.zeros(len(teacher), device=actions.device) if costs is None else costs
+    return truth
+
+
+def neighbours(teacher: Instances, left: Instances | None, right: Instances | None) -> tuple[Tensor, Tensor]:
+    """Boxes (M, 4) and labels (M, A) of both key frames together (Algorithm 1, line 2)."""
+    actions = teacher.pred_actions
+    people = [side.to(actions.device) for side in (left, right) if side is not None and len(side)]
+    boxes = [actions.new_zeros(0, 4), *(side.gt_boxes.tensor.to(actions) for side in people)]
+    labels = [actions.new_zeros(0, actions.shape[1]), *(side.gt_actions.to(actions) for side in people)]
+    return torch.cat(boxes), torch.cat(labels)
+
+
+@PSEUDO_LABELER_REGISTRY.register()
+class TLA(PseudoLabeler):
+    """Temporal label assignment (paper, Algorithm 1)."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        semisup = cfg.SEMISUP
+        self.assigner = TemporalLabelAssigner(semisup.COST_BCE, semisup.COST_L1, semisup.COST_GIOU)
+
+    def label(self, teacher: Instances, left: Instances | None, right: Instances | None) -> Instances:
+        boxes, labels = neighbours(teacher, left, right)
+        scores = teacher.pred_actions
+        index, costs = self.assigner(teacher.pred_boxes.tensor, scores, boxes, labels, teacher.image_size)
+        assigned = index >= 0
+        actions = torch.zeros_like(scores)
+        actions[assigned] = labels[index[assigned]]
+        return pseudo_truth(teacher, actions, assigned, costs)
+
+
+@PSEUDO_LABELER_REGISTRY.register()
+class EMA(PseudoLabeler):
+    """No pseudo labels: the teacher averages a student that sees labelled clips only."""
+
+    uses_unlabeled = False
+
+
+def build_pseudo_labeler(cfg: CfgNode) -> PseudoLabeler:
+    """The strategy that ``SEMISUP.PSEUDO_LABELER`` names.
+
+    Raises:
+        UserError: there is no such strategy.
+    """
+    name = cfg.SEMISUP.PSEUDO_LABELER
+    if name not in PSEUDO_LABELER_REGISTRY:
+        known = ", ".join(sorted(key for key, _ in PSEUDO_LABELER_REGISTRY))
+        raise UserError(f"SEMISUP.PSEUDO_LABELER: no strategy {name!r}; choose one of {known}")
+    return PSEUDO_LABELER_REGISTRY.get(name)(cfg)
