@@ -1,0 +1,163 @@
+"""Overlapping clips out of one pass over the frames, and work in the background."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from mestad_d2.data.video_stream import StreamFrame
+
+T = TypeVar("T")
+# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
+TIE = 1e-6
+
+
+@dataclass(frozen=True)
+class KeyframeClip:
+    """``frames``: T resized (H, W, 3) uint8; ``height``, ``width``: of the frame as shown; ``timestamp`` in s."""
+
+    timestamp: float
+    frames: list[np.ndarray]
+    height: int
+    width: int
+
+
+class _Held:
+    """A frame that is resized on first use and remembered in its small form only."""
+
+    def __init__(self, frame: StreamFrame, resize: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.time, self._image, self._resize = frame.time, frame.image, resize
+        self.size = frame.image.shape[:2]
+        self._small: np.ndarray | None = None
+
+    def small(self) -> np.ndarray:
+        if self._small is None:
+            self._small, self._image = self._resize(self._image), None
+        return self._small
+
+
+class _Pending:
+    def __init__(self, key: float, offsets: np.ndarray) -> None:
+        self.key = key
+        self.targets = (key + offsets).tolist()
+        self.frames: list[np.ndarray] = []
+
+    def offer(self, before: _Held | None, now: _Held) -> bool:
+        """Fill the places whose nearest frame is known; true once the clip is complete."""
+        while len(self.frames) < len(self.targets):
+            target = self.targets[len(self.frames)]
+            if target > now.time:
+                return False
+            nearer = before is not None and target - before.time <= now.time - target + TIE
+            self.frames.append((before if nearer else now).small())
+        return True
+
+    def finish(self, last: _Held) -> None:
+        self.frames += [last.small()] * (len(self.targets) - len(self.frames))
+
+
+def clip_offsets(num_frames: int, sampling_rate: float, fps: float) -> np.ndarray:
+    """Times of a clip's frames around its key frame, in seconds: (i - T // 2) * rate / fps."""
+    return (np.arange(num_frames) - num_frames // 2) * (sampling_rate / fps)
+
+
+def stream_clips(
+    frames: Iterable[StreamFrame],
+    keys: Iterable[float],
+    offsets: np.ndarray,
+    resize: Callable[[np.ndarray], np.ndarray],
+) -> Iterator[KeyframeClip]:
+    """Clips around key frames: nearest frame to each time, clamped at both ends of the video.
+
+    A frame is resized at most once, and only if a clip needs it. What is held at a time are the clips
+    that have begun and two frames, so that memory does not grow with the video.
+
+    Args:
+        frames: in order of time, starting at 0.
+        keys: increasing times in s, may be endless; those after the last frame give no clip.
+        offsets: (T,) increasing times of a clip's frames, in s from the key frame.
+        resize: (H, W, 3) uint8 -> (h, w, 3) uint8.
+    """
+    keys = iter(keys)
+    upcoming = next(keys, None)
+    pending: deque[_Pending] = deque()
+    before = now = None
+    for frame in frames:
+        before, now = now, _Held(frame, resize)
+        while upcoming is not None and upcoming + offsets[0] <= now.time:
+            pending.append(_Pending(upcoming, offsets))
+            upcoming = next(keys, None)
+        for clip in pending:
+            clip.offer(before, now)
+        while pending and len(pending[0].frames) == len(offsets):
+            yield _done(pending.popleft(), now)
+    for clip in pending:
+        # A key frame may lie after the last frame by float rounding only.
+        if now is not None and clip.key <= now.time + TIE:
+            clip.finish(now)
+            yield _done(clip, now)
+
+
+def _done(clip: _Pending, now: _Held) -> KeyframeClip:
+    return KeyframeClip(clip.key, clip.frames, *now.size)
+
+
+def key_times(per_second: float) -> Iterator[float]:
+    """0, 1 / per_second, 2 / per_second ... without summed rounding errors."""
+    return (index / per_second for index in itertools.count())
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of ``size`` items, the last one shorter."""
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+def in_background(items: Iterable[T], ahead: int) -> Iterator[T]:
+    """The same items, made by a thread that is at most ``ahead`` items in front; errors arrive here too."""
+    box: queue.Queue = queue.Queue(maxsize=ahead)
+    stop, end = threading.Event(), object()
+
+    def put(item: object) -> bool:
+        while not stop.is_set():
+            try:
+                box.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    return
+            put((end, None))
+        except BaseException as error:  # noqa: BLE001 - raised again where the items are used
+            put((end, error))
+        finally:
+            # A file must not stay open until the garbage collector comes by.
+            if hasattr(items, "close"):
+                items.close()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = box.get()
+            if error is not None:
+                raise error
+            if item is end:
+                return
+            yield item
+    finally:
+        stop.set()
+        thread.join()

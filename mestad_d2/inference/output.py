@@ -1,0 +1,177 @@
+"""What a detected video becomes: annotated mp4, AVA csv, JSON and a strip of pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from mestad_d2.data.video_stream import iterate_frames, probe
+from mestad_d2.inference.drawing import Annotator, Person, fit, output_size
+from mestad_d2.inference.labels import ActionNames
+from mestad_d2.inference.predictor import KeyframeDetections
+
+STRIP_PICTURES = 6
+
+
+def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -> list[Person]:
+    """The people of a key frame with their actions of at least ``threshold``, best first."""
+    people = []
+    for box, score, actions, track in zip(
+        found.boxes, found.scores, found.actions, found.track_ids, strict=True
+    ):
+        order = [int(c) for c in np.argsort(-actions) if actions[c] >= threshold and names.shown(int(c) + 1)]
+        shown = [(names[c + 1], float(actions[c])) for c in order]
+        people.append(Person(box, float(score), int(track), shown))
+    return people
+
+
+def sure_people(found: KeyframeDetections, threshold: float) -> KeyframeDetections:
+    """The people of a key frame whose person score is at least ``threshold``."""
+    keep = found.scores >= threshold
+    fields = {name: getattr(found, name)[keep] for name in ("boxes", "scores", "actions", "track_ids")}
+    return replace(found, **fields)
+
+
+def between(before: KeyframeDetections, after: KeyframeDetections | None, time: float) -> np.ndarray:
+    """Boxes (N, 4) of ``before``'s people at ``time``, moved towards their places in ``after``."""
+    boxes = before.boxes.astype(np.float64).copy()
+    if after is None or after.timestamp <= before.timestamp:
+        return boxes
+    weight = float(np.clip((time - before.timestamp) / (after.timestamp - before.timestamp), 0, 1))
+    later = {int(track): box for track, box in zip(after.track_ids, after.boxes, strict=True)}
+    for row, track in enumerate(before.track_ids):
+        if int(track) in later:
+            boxes[row] = (1 - weight) * boxes[row] + weight * later[int(track)]
+    return boxes
+
+
+def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections], threshold: float) -> None:
+    """AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        for found in detections:
+            size = np.array([found.width, found.height] * 2)
+            for box, actions in zip(found.boxes, found.actions, strict=True):
+                corners = [f"{v:.4f}" for v in box / size]
+                for column in np.flatnonzero(actions >= threshold):
+                    score = f"{actions[column]:.4f}"
+                    writer.writerow([video_id, f"{found.timestamp:.3f}", *corners, column + 1, score])
+
+
+def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> dict:
+    """One key frame as plain values; boxes in pixels of the frame as shown."""
+    people = [
+        {
+            "track_id": person.track_id,
+            "box": [round(float(v), 1) for v in person.box],
+            "score": round(person.score, 4),
+            "actions": [{"name": name, "score": round(score, 4)} for name, score in person.actions],
+        }
+        for person in people_of(found, names, threshold)
+    ]
+    return {"timestamp": round(found.timestamp, 3), "people": people}
+
+
+def write_json(
+    path: Path, video_id: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+) -> None:
+    """All key frames of a video in one JSON file."""
+    size = {"height": detections[0].height, "width": detections[0].width} if detections else {}
+    frames = [as_json(found, names, threshold) for found in detections]
+    path.write_text(json.dumps({"video": video_id, **size, "key_frames": frames}, indent=1) + "\n")
+
+
+def annotated_frames(
+    video: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+) -> Iterator[tuple[float, np.ndarray]]:
+    """(time in s, annotated frame) of every frame; labels hold until the next key frame, boxes move on."""
+    annotator, index, size = Annotator(), 0, None
+    for frame in iterate_frames(video):
+        while index + 1 < len(detections) and detections[index + 1].timestamp <= frame.time + 1e-6:
+            index += 1
+        size = size or output_size(*frame.image.shape[:2])
+        image = fit(frame.image, *size)
+        if detections:
+            found = detections[index]
+            after = detections[index + 1] if index + 1 < len(detections) else None
+            scale = np.array([size[1] / found.width, size[0] / found.height] * 2)
+            people = [
+                Person(box * scale, person.score, person.track_id, person.actions)
+                for box, person in zip(
+                    between(found, after, frame.time), people_of(found, names, threshold), strict=True
+                )
+            ]
+            annotator.draw(image, people)
+        yield frame.time, image
+
+
+def write_video(
+    path: Path, video: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+) -> None:
+    """An annotated mp4 with the frames' own times and, where the source has sound, its sound."""
+    info = probe(video)
+    rate = Fraction(info.fps).limit_denominator(1001)
+    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        if codec == "mpeg4":
+            # mpeg4 counts time in 16 bits.
+            stream.codec_context.time_base = Fraction(1, 1000)
+            stream.bit_rate = 4_000_000
+        sound = _copy_sound_stream(out, video) if info.has_audio else None
+        for time, image in annotated_frames(video, detections, names, threshold):
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = image.shape[:2]
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.time_base = stream.codec_context.time_base
+            frame.pts = round(time / frame.time_base)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        if sound is not None:
+            _copy_sound(out, sound, video)
+
+
+def _copy_sound_stream(out: av.container.OutputContainer, video: str) -> av.AudioStream | None:
+    with av.open(video) as source:
+        try:
+            return out.add_stream_from_template(source.streams.audio[0])
+        except (ValueError, av.FFmpegError):
+            # An mp4 can't hold every kind of sound; the picture matters more.
+            return None
+
+
+def _copy_sound(out: av.container.OutputContainer, stream: av.AudioStream, video: str) -> None:
+    with av.open(video) as source:
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
+
+
+def write_strip(
+    path: Path, video: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+) -> None:
+    """One picture of up to ``STRIP_PICTURES`` annotated key frames, evenly spread over the video."""
+    if not detections:
+        return
+    chosen = np.unique(np.linspace(0, len(detections) - 1, STRIP_PICTURES + 2).round().astype(int)[1:-1])
+    wanted = [detections[i].timestamp for i in chosen]
+    pictures: list[np.ndarray] = []
+    for time, image in annotated_frames(video, detections, names, threshold):
+        if len(pictures) < len(wanted) and time >= wanted[len(pictures)] - 1e-6:
+            pictures.append(image)
+    columns = min(3, len(pictures))
+    blank = np.zeros_like(pictures[0])
+    pictures += [blank] * (-len(pictures) % columns)
+    rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, len(pictures), columns)]
+    Image.fromarray(np.concatenate(rows)).save(path)

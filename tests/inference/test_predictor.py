@@ -1,0 +1,69 @@
+"""Streaming gives the clips that random access gives, and each frame is decoded once."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numbered_video import read_number, write_numbered_video
+from tiny import tiny_cfg
+
+from mestad_d2.data.dataset_mapper import clip_times
+from mestad_d2.data.video import read_frames
+from mestad_d2.errors import UserError
+from mestad_d2.inference import predictor as predictor_module
+from mestad_d2.inference.predictor import VideoPredictor
+
+
+class Nobody(torch.nn.Module):
+    """A model that is never asked."""
+
+
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001), Fraction(50)])
+@pytest.mark.parametrize("per_second", [1.0, 2.5])
+def test_clips_equal_random_access(tmp_path: Path, rate: Fraction, per_second: float) -> None:
+    path = str(tmp_path / "v.mp4")
+    write_numbered_video(tmp_path / "v.mp4", 140, rate)
+    cfg = tiny_cfg("INPUT.CLIP.NUM_FRAMES", 8, "INPUT.MIN_SIZE_TEST", 64)
+    clips = list(VideoPredictor(cfg, Nobody(), keyframes_per_second=per_second).clips(path))
+    assert len(clips) == int(139 / rate * per_second) + 1
+    for number, clip in enumerate(clips):
+        assert clip.timestamp == pytest.approx(number / per_second)
+        wanted = read_frames(path, clip_times(clip.timestamp, 8, 4, 30.0))
+        assert [read_number(f) for f in clip.frames] == [read_number(f) for f in wanted]
+
+
+def test_every_frame_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 100, Fraction(25))
+    seen: list[int] = []
+    original = predictor_module.iterate_frames
+
+    def counted(*args: object, **kwargs: object):  # noqa: ANN202
+        for frame in original(*args, **kwargs):
+            seen.append(read_number(frame.image))
+            yield frame
+
+    monkeypatch.setattr(predictor_module, "iterate_frames", counted)
+    list(VideoPredictor(tiny_cfg(), Nobody(), keyframes_per_second=5).clips(str(tmp_path / "v.mp4")))
+    assert seen == list(range(100))
+
+
+def test_a_whole_video_gives_detections_in_its_own_pixels(tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 75, Fraction(25))
+    torch.manual_seed(0)
+    cfg = tiny_cfg("MODEL.FCOS.SCORE_THRESH_TEST", 0.0)
+    found = list(VideoPredictor(cfg, keyframes_per_second=2).predict(str(tmp_path / "v.mp4")))
+    assert [f.timestamp for f in found] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    for keyframe in found:
+        assert (keyframe.height, keyframe.width) == (64, 160)
+        assert keyframe.actions.shape == (len(keyframe.boxes), 12)
+        assert (keyframe.boxes >= 0).all() and (keyframe.boxes <= np.array([160, 64, 160, 64])).all()
+
+
+def test_no_video_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="v.mp4"):
+        list(VideoPredictor(tiny_cfg()).predict(str(tmp_path / "v.mp4")))
