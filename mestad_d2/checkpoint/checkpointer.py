@@ -132,7 +132,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         state, path = checkpoint.pop("model"), checkpoint.pop("__path__")
         model = self.model.state_dict()
-        matched = match(state, model, slow_into_slowfast=self._slow_into_slowfast)
+        matched = match(state, model, slow_into_slowfast=self._slow_into_slowfast, pixels=_pixels(self.model))
         if matched is None:
             raise UserError(
                 f"{path}: its keys (such as {next(iter(state))}) are of no known format; "
@@ -162,6 +162,13 @@ class MESTADCheckpointer(DetectionCheckpointer):
             f"{path} ({report.origin}): only {have} of the backbone's {total} tensors can be loaded, "
             f"missing are {some} ...; {hint(report)}"
         )
+
+
+def _pixels(model: nn.Module) -> tuple[list[float], list[float]] | None:
+    """Mean and deviation that a whole model takes off its input."""
+    if not hasattr(model, "pixel_mean"):
+        return None
+    return model.pixel_mean.flatten().tolist(), model.pixel_std.flatten().tolist()
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +34,11 @@ def backbone_keys(model: Mapping[str, Tensor]) -> list[str]:
 
 
 def match(
-    state: Mapping[str, Tensor], model: Mapping[str, Tensor], *, slow_into_slowfast: bool = False
+    state: Mapping[str, Tensor],
+    model: Mapping[str, Tensor],
+    *,
+    slow_into_slowfast: bool = False,
+    pixels: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> tuple[dict[str, Tensor], LoadReport] | None:
     """The tensors to load, under our keys and in our shapes, and what became of all others.
 
@@ -41,6 +47,7 @@ def match(
         model: our model's state dict.
         slow_into_slowfast: lateral channels that a slow-only file lacks become zeros, and the fast
             pathway and laterals count as new.
+        pixels: mean and deviation that our model takes off its input; a note when the file's differ.
 
     Returns:
         None when no format is recognised.
@@ -55,6 +62,7 @@ def match(
     elif file_format is not None and any(not name.startswith("head.") for name in ours):
         report = LoadReport(file_format.NAME)
         pairs = _by_canonical_name(file_format.canonical(state), ours, report)
+        report.notes += _notes(file_format, report, pixels)
     else:
         prefixes = find_prefixes(state, model)
         if prefixes is None:
@@ -85,6 +93,19 @@ def _by_canonical_name(
         if name in named.filled:
             report.filled[ours[name]] = named.filled[name]
     return pairs
+
+
+def _notes(
+    file_format: ModuleType, report: LoadReport, pixels: tuple[Sequence[float], Sequence[float]] | None
+) -> list[str]:
+    """What no tensor shows: the input, and activations."""
+    notes = []
+    if pixels is not None and not np.allclose(pixels, file_format.PIXELS, rtol=1e-3):
+        mean, std = (list(values) for values in file_format.PIXELS)
+        notes.append(f"{file_format.NAME} trains with MODEL.PIXEL_MEAN {mean} and PIXEL_STD {std}; set them")
+    if any(".laterals." in key or key.startswith("laterals.") for key in report.filled):
+        notes.append("the file's lateral connections have no ReLU either, ours keep it: fine-tune before use")
+    return notes
 
 
 def _by_shape(

@@ -21,6 +21,7 @@ class LoadReport:
         dropped: why a tensor of the file was not used, by the file's key.
         missing: keys of the backbone that stay as they were initialised.
         new: keys of other parts (FPN, heads) that stay as they were initialised.
+        notes: what else changes what the weights compute.
     """
 
     origin: str
@@ -30,6 +31,7 @@ class LoadReport:
     dropped: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def rows(self) -> list[tuple[str, int, str]]:
         """(outcome, number of tensors, which and why) in the order of the table."""
@@ -45,7 +47,7 @@ class LoadReport:
         """The rows, aligned, below a line that names the format."""
         lines = [f"weights of {self.origin}"]
         lines += [f"  {outcome:<16} {number:>5}  {text}".rstrip() for outcome, number, text in self.rows()]
-        return "\n".join(lines)
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
 def _parts(keys: Iterable[str]) -> str:

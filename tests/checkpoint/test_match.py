@@ -50,7 +50,17 @@ def test_laterals_without_norm_become_identity(tmp_path):
     x = torch.randn(2, 4, 3, 2, 2)
     norm = model.backbone.laterals["stem"].norm.eval()
     torch.testing.assert_close(norm(x), x, rtol=1e-5, atol=1e-5)
-    assert "identity norm" in report.table()
+    assert "identity norm" in report.table() and "no ReLU either" in report.table()
+
+
+@pytest.mark.parametrize(("style", "differs"), [(rules.mmaction, True), (rules.pyslowfast, False)])
+def test_weights_for_other_pixels_are_told(style, differs, tmp_path):
+    model = models.slowfast(models.config(**SMALL))
+    model.register_buffer("pixel_mean", torch.full((3, 1, 1, 1), 114.75), persistent=False)
+    model.register_buffer("pixel_std", torch.full((3, 1, 1, 1), 57.375), persistent=False)
+    checkpointer = MESTADCheckpointer(model)
+    checkpointer.load(save(written(model, style), tmp_path))
+    assert ("PIXEL_MEAN [123.675" in checkpointer.last_report.table()) == differs
 
 
 def test_non_local_blocks_without_biases_get_zeros(tmp_path):

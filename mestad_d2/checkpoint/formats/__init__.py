@@ -1,4 +1,4 @@
-"""Formats of others, recognised by their keys. Each module has NAME, recognises(state), canonical(state)."""
+"""Formats of others, recognised by their keys. Each module has NAME, PIXELS, recognises(state), canonical(state)."""
 
 from __future__ import annotations
 

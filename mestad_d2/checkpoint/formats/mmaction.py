@@ -15,6 +15,8 @@ from torch import Tensor
 from mestad_d2.checkpoint.names import Named, rename
 
 NAME = "mmaction2"
+# Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
+PIXELS = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 _PATH = r"(?:backbone\.)?(?:(?P<path>slow|fast)_path\.)?"
 _BLOCK = _PATH + r"layer(?P<stage>[1-4])\.(?P<block>\d+)\."
