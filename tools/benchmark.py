@@ -14,6 +14,7 @@ from mestad_d2.errors import one_line_errors  # noqa: E402
 
 # Task -> module with ``main(argv)``; loaded only when asked for.
 TASKS = {
+    "data": "mestad_d2.data.benchmark_data",
     "eval": "mestad_d2.evaluation.benchmark_eval",
 }
 
