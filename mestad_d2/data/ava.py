@@ -65,14 +65,15 @@ def _annotations(rows: Sequence[Row], info: VideoInfo) -> list[dict]:
     """One annotation a person: rows of the same person and box are merged."""
     persons: dict[tuple, set[int]] = defaultdict(set)
     for row in rows:
-        persons[(row.person_id, row.box)].add(row.action_id)
+        if row.box is not None:
+            persons[(row.person_id, row.box)].add(row.action_id)
     scale = (info.width, info.height, info.width, info.height)
     return [
         {
             "bbox": [value * size for value, size in zip(box, scale, strict=True)],
             "bbox_mode": BoxMode.XYXY_ABS,
             "category_id": 0,
-            "action_ids": sorted(actions - {0}),
+            "action_ids": sorted(actions),
             "person_id": person_id,
         }
         for (person_id, box), actions in persons.items()

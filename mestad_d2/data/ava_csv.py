@@ -6,26 +6,33 @@ import csv
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mestad_d2.errors import UserError
 
 GROUPS = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row of a ground-truth csv; ``box`` x1, y1, x2, y2 in [0, 1], ``person_id`` -1 if absent."""
+class Row(NamedTuple):
+    """One row of a ground-truth csv; ``box`` x1, y1, x2, y2 in [0, 1], ``person_id`` -1 if absent.
+
+    ``box`` is None and ``action_id`` 0 where the row only says that the key frame has no people.
+    """
 
     video_id: str
     timestamp: float
-    box: tuple[float, float, float, float]
+    box: tuple[float, float, float, float] | None
     action_id: int
     person_id: int
 
 
-def _lines(path: str) -> Iterator[tuple[int, list[str]]]:
+def csv_lines(path: str) -> Iterator[tuple[int, list[str]]]:
+    """(row number, fields) of a csv file without its empty rows.
+
+    Raises:
+        UserError: no such file, or no text.
+    """
     try:
         with open(path, newline="", encoding="utf-8") as file:
             for number, fields in enumerate(csv.reader(file), start=1):
@@ -37,7 +44,8 @@ def _lines(path: str) -> Iterator[tuple[int, list[str]]]:
         raise UserError(f"{path}: no csv text in UTF-8 ({error})") from error
 
 
-def _number(path: str, row: int, text: str, name: str) -> float:
+def number(path: str, row: int, text: str, name: str) -> float:
+    """The finite number in ``text``, or a UserError that names file, row and ``name``."""
     try:
         value = float(text)
     except ValueError:
@@ -48,7 +56,7 @@ def _number(path: str, row: int, text: str, name: str) -> float:
 
 
 def _integer(path: str, row: int, text: str, name: str) -> int:
-    value = _number(path, row, text, name)
+    value = number(path, row, text, name)
     if value != int(value):
         raise UserError(f"{path}: row {row}: {name} {text!r} is no whole number")
     return int(value)
@@ -57,29 +65,30 @@ def _integer(path: str, row: int, text: str, name: str) -> int:
 def read_ground_truth(path: str) -> list[Row]:
     """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id]`` without header.
 
-    Rows whose box fields are empty (AVA-Kinetics: a key frame without people) are left out.
+    Box fields may all be empty (AVA-Kinetics: a key frame without people).
 
     Raises:
         UserError: names file, row and fix.
     """
     rows = []
-    for number, fields in _lines(path):
+    for row, fields in csv_lines(path):
         if len(fields) not in (7, 8):
             raise UserError(
-                f"{path}: row {number}: {len(fields)} fields; write video,timestamp,x1,y1,x2,y2,action_id,person_id"
+                f"{path}: row {row}: {len(fields)} fields; write video,timestamp,x1,y1,x2,y2,action_id,person_id"
             )
-        if not any(fields[2:7]):
+        time = number(path, row, fields[1], "timestamp")
+        if not any(fields[2:]):
+            rows.append(Row(fields[0], time, None, 0, -1))
             continue
-        time = _number(path, number, fields[1], "timestamp")
-        x1, y1, x2, y2 = (_number(path, number, text, "coordinate") for text in fields[2:6])
+        x1, y1, x2, y2 = (number(path, row, text, "coordinate") for text in fields[2:6])
         if max(abs(v) for v in (x1, y1, x2, y2)) > 2:
-            raise UserError(f"{path}: row {number}: box in pixels? Divide x by the width and y by the height")
+            raise UserError(f"{path}: row {row}: box in pixels? Divide x by the width and y by the height")
         if not (x1 < x2 and y1 < y2):
-            raise UserError(f"{path}: row {number}: empty box; write x1 < x2 and y1 < y2")
-        action = _integer(path, number, fields[6], "action id")
+            raise UserError(f"{path}: row {row}: empty box; write x1 < x2 and y1 < y2")
+        action = _integer(path, row, fields[6], "action id")
         if action < 1:
-            raise UserError(f"{path}: row {number}: action id {action}; ids start at 1")
-        person = _integer(path, number, fields[7], "person id") if len(fields) == 8 and fields[7] else -1
+            raise UserError(f"{path}: row {row}: action id {action}; ids start at 1")
+        person = _integer(path, row, fields[7], "person id") if len(fields) == 8 and fields[7] else -1
         rows.append(Row(fields[0], time, (x1, y1, x2, y2), action, person))
     return rows
 
@@ -91,10 +100,10 @@ def read_exclusions(path: str) -> set[tuple[str, float]]:
         UserError: names file and row.
     """
     excluded = set()
-    for number, fields in _lines(path):
+    for row, fields in csv_lines(path):
         if len(fields) != 2:
-            raise UserError(f"{path}: row {number}: {len(fields)} fields; write video,second")
-        excluded.add((fields[0], round(_number(path, number, fields[1], "second"), 3)))
+            raise UserError(f"{path}: row {row}: {len(fields)} fields; write video,second")
+        excluded.add((fields[0], round(number(path, row, fields[1], "second"), 3)))
     return excluded
 
 

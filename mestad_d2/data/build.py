@@ -10,40 +10,53 @@ import logging
 from collections.abc import Callable, Iterator
 from itertools import count
 
+import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog, DatasetFromList, MetadataCatalog
 from detectron2.data.samplers import InferenceSampler
 from detectron2.utils import comm
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from mestad_d2.data.builtin import unlabeled_dicts
 from mestad_d2.data.dataset_mapper import ClipMapper, UnlabeledClipMapper
+from mestad_d2.data.person_boxes import attach_person_boxes, read_person_boxes
 from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 Mapper = Callable[[dict, np.random.Generator], dict]
+# Each dataset's mapper with its dicts.
+Items = list[tuple[Mapper, list[dict]]]
 
 
 class Draws(Dataset):
     """Draw n of an endless, shuffled walk through the dataset: each epoch is a permutation."""
 
-    def __init__(
-        self, items: list[tuple[dict, Mapper]], seed: int, on_error: str, max_skipped: float
-    ) -> None:
-        self.items, self.seed = items, seed
-        self.on_error, self.max_skipped = on_error, max_skipped
+    def __init__(self, items: Items, seed: int, on_error: str, max_skipped: float) -> None:
+        self.mappers = [mapper for mapper, _ in items]
+        pairs = [(number, item) for number, (_, dicts) in enumerate(items) for item in dicts]
+        # Kept as bytes, which loader processes share; a list of dicts is copied by each that reads it.
+        self.items = DatasetFromList(pairs, copy=False, serialize=True)
+        self.seed, self.on_error, self.max_skipped = seed, on_error, max_skipped
         self.skipped: set[int] = set()
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
+
+    def _index(self, draw: int) -> int:
+        epoch, place = divmod(draw, len(self.items))
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self.seed, 1, epoch])
+            self._order = (epoch, rng.permutation(len(self.items)))
+        return int(self._order[1][place])
 
     def __getitem__(self, draw: int) -> dict:
-        epoch, place = divmod(draw, len(self.items))
-        index = int(np.random.default_rng([self.seed, 1, epoch]).permutation(len(self.items))[place])
+        index = self._index(draw)
         for attempt in count():
-            dataset_dict, mapper = self.items[index]
+            number, dataset_dict = self.items[index]
+            rng = np.random.default_rng([self.seed, 2, draw, attempt])
             try:
-                return mapper(dataset_dict, np.random.default_rng([self.seed, 2, draw, attempt]))
+                return self.mappers[number](dataset_dict, rng)
             except UserError as error:
                 if self.on_error != "skip":
                     raise
@@ -83,9 +96,7 @@ def start_at(loader: DataLoader, batch: int) -> None:
     loader.batch_sampler.start = batch
 
 
-def _training_loader(
-    items: list[tuple[dict, Mapper]], cfg: CfgNode, batch_size: int, seed: int
-) -> DataLoader:
+def _training_loader(items: Items, cfg: CfgNode, batch_size: int, seed: int) -> DataLoader:
     clip = cfg.INPUT.CLIP
     return DataLoader(
         Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED),
@@ -102,6 +113,7 @@ def _as_list(batch: list) -> list:
 
 def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def _seed(cfg: CfgNode) -> int:
@@ -113,21 +125,43 @@ def _flip_pairs(name: str) -> list[tuple[int, int]]:
     return MetadataCatalog.get(name).get("flip_pairs", [])
 
 
+def _attach_person_boxes(cfg: CfgNode, name: str, dicts: list[dict], split: str) -> None:
+    """Add the detector's boxes to the dicts, where the config names a file of them."""
+    files, names = cfg.DATASETS[f"PERSON_BOXES_{split}"], cfg.DATASETS[split]
+    if files and len(files) != len(names):
+        raise UserError(
+            f"DATASETS.PERSON_BOXES_{split}: {len(files)} files for {len(names)} datasets of DATASETS.{split}; "
+            "give one each"
+        )
+    if files and name in names:
+        path = files[list(names).index(name)]
+        attach_person_boxes(dicts, read_person_boxes(path, cfg.DATASETS.PERSON_BOX_SCORE), path)
+    elif cfg.MODEL.ROI_ACTION_HEAD[f"{split}_BOXES"] == "external":
+        raise UserError(
+            f'MODEL.ROI_ACTION_HEAD.{split}_BOXES is "external": name the file of boxes of {name} in '
+            f"DATASETS.PERSON_BOXES_{split}"
+        )
+
+
 def build_train_loader(cfg: CfgNode) -> DataLoader:
     """Endless batches of ``SOLVER.IMS_PER_BATCH`` labelled clips of ``DATASETS.TRAIN``.
 
     Raises:
         UserError: no clip, or a file that is missing or malformed.
     """
-    items: list[tuple[dict, Mapper]] = []
+    items: Items = []
     for name in cfg.DATASETS.TRAIN:
-        mapper = ClipMapper(cfg, True, _flip_pairs(name))
-        for item in DatasetCatalog.get(name):
-            if not item["excluded"] and (item["annotations"] or not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS):
-                items.append((item, mapper))
-    if not items:
+        dicts = [
+            item
+            for item in DatasetCatalog.get(name)
+            if not item["excluded"] and (item["annotations"] or not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
+        ]
+        _attach_person_boxes(cfg, name, dicts, "TRAIN")
+        items.append((ClipMapper(cfg, True, _flip_pairs(name)), dicts))
+    clips = sum(len(dicts) for _, dicts in items)
+    if not clips:
         raise UserError(f"DATASETS.TRAIN {tuple(cfg.DATASETS.TRAIN)} has no key frame to train on")
-    logger.info("%d labelled clips", len(items))
+    logger.info("%d labelled clips", clips)
     return _training_loader(items, cfg, cfg.SOLVER.IMS_PER_BATCH, _seed(cfg))
 
 
@@ -137,20 +171,21 @@ def build_unlabeled_loader(cfg: CfgNode) -> DataLoader:
     Raises:
         UserError: the datasets have no frame next to a key frame.
     """
-    items: list[tuple[dict, Mapper]] = []
-    for name in cfg.DATASETS.TRAIN:
-        mapper = UnlabeledClipMapper(cfg, True, _flip_pairs(name))
-        items += [(item, mapper) for item in unlabeled_dicts(name, cfg.SEMISUP.MAX_GAP)]
-    if not items:
+    items: Items = [
+        (UnlabeledClipMapper(cfg, True, _flip_pairs(name)), unlabeled_dicts(name, cfg.SEMISUP.MAX_GAP))
+        for name in cfg.DATASETS.TRAIN
+    ]
+    stretches = sum(len(dicts) for _, dicts in items)
+    if not stretches:
         raise UserError(f"DATASETS.TRAIN {tuple(cfg.DATASETS.TRAIN)} has no frames next to key frames")
     batch = max(round(cfg.SOLVER.IMS_PER_BATCH * cfg.SEMISUP.UNLABELED_RATIO), 1)
-    logger.info("%d unlabelled stretches, %d clips a batch", len(items), batch)
+    logger.info("%d unlabelled stretches, %d clips a batch", stretches, batch)
     return _training_loader(items, cfg, batch, _seed(cfg) + 1)
 
 
 class _TestClips(Dataset):
     def __init__(self, dicts: list[dict], mapper: ClipMapper) -> None:
-        self.dicts, self.mapper = dicts, mapper
+        self.dicts, self.mapper = DatasetFromList(dicts, copy=False, serialize=True), mapper
 
     def __len__(self) -> int:
         return len(self.dicts)
@@ -162,6 +197,7 @@ class _TestClips(Dataset):
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Every key frame of a dataset once, in batches of ``TEST.BATCH_SIZE``, shared over the processes."""
     dicts = DatasetCatalog.get(dataset_name)
+    _attach_person_boxes(cfg, dataset_name, dicts, "TEST")
     return DataLoader(
         _TestClips(dicts, ClipMapper(cfg, False)),
         batch_sampler=BatchSampler(InferenceSampler(len(dicts)), cfg.TEST.BATCH_SIZE, drop_last=False),

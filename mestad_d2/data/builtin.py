@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -63,6 +64,9 @@ def register_ava_dataset(
         start=start,
         flip_pairs=[tuple(pair) for pair in flip_pairs],
     )
+    # A dataset that is not there, or is malformed, is no error before it is used.
+    with suppress(UserError):
+        MetadataCatalog.get(name).action_names = read_label_map(str(label_map))[0]
 
 
 def action_names(dataset_name: str) -> dict[int, str]:
@@ -74,6 +78,13 @@ def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
     """The unlabelled clips of a registered dataset; see ``load_unlabeled``."""
     meta = MetadataCatalog.get(dataset_name)
     return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap)
+
+
+def _ava_videos(root: Path) -> Path:
+    """Videos, or else the frames that people extracted of them."""
+    return (
+        root / "frames" if (root / "frames").is_dir() and not (root / "videos").is_dir() else root / "videos"
+    )
 
 
 def register_builtin() -> None:
@@ -102,7 +113,7 @@ def register_builtin() -> None:
             ava = root / "ava" / "annotations"
             register_ava_dataset(
                 f"ava_v{version}_{split}",
-                video_root=root / "ava" / "videos",
+                video_root=_ava_videos(root / "ava"),
                 annotations=ava / f"ava_{split}_v{version}.csv",
                 label_map=ava / label_map,
                 exclude=ava / f"ava_{split}_excluded_timestamps_v{version}.csv",
@@ -122,7 +133,7 @@ def register_custom(cfg: CfgNode) -> None:
         {"EXCLUDE", "START", "DENSE", "FLIP_PAIRS"},
     )
     for entry in cfg.DATASETS.CUSTOM:
-        keys = set(entry)
+        keys = set(entry) if isinstance(entry, dict) else set()
         if needed - keys or keys - needed - optional:
             raise UserError(
                 f"DATASETS.CUSTOM: an entry has the keys {', '.join(sorted(keys)) or 'none'}; "

@@ -100,16 +100,30 @@ class ClipMapper:
     def __call__(self, dataset_dict: dict, rng: np.random.Generator) -> dict:
         """Model input of a labelled dict: ``clip``, ``instances`` and what names the sample.
 
+        Where the dict has ``person_boxes``, ``proposals`` with ``proposal_boxes, objectness_logits`` too.
+
         Raises:
             UserError: the video can't be read, or an action id has no column.
         """
         frames, geometry = self._read(dataset_dict, dataset_dict["timestamp"], rng)
         frames = color_jitter(geometry.clip(frames), self.jitter, rng)
-        return {
+        result = {
             **self._fields(dataset_dict, dataset_dict["timestamp"]),
             "clip": to_tensor(frames),
             "instances": self.instances(dataset_dict["annotations"], geometry, dataset_dict),
         }
+        if "person_boxes" in dataset_dict:
+            result["proposals"] = self._proposals(dataset_dict["person_boxes"], geometry)
+        return result
+
+    @staticmethod
+    def _proposals(person_boxes: np.ndarray, geometry: ClipGeometry) -> Instances:
+        boxes = geometry.boxes(person_boxes[:, :4])
+        keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        proposals = Instances(geometry.size)
+        proposals.proposal_boxes = Boxes(torch.as_tensor(boxes[keep], dtype=torch.float32))
+        proposals.objectness_logits = torch.as_tensor(person_boxes[keep, 4], dtype=torch.float32)
+        return proposals
 
     def _read(
         self, dataset_dict: dict, timestamp: float, rng: np.random.Generator
