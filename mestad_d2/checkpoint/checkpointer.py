@@ -61,6 +61,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
             raise UserError(f"MODEL.WEIGHTS: {path} is no file; give the path of a weights file, or none")
         try:
             return super().load(path, *args, **kwargs)
+        except OSError as error:
+            raise UserError(f"MODEL.WEIGHTS: {path} can't be fetched ({error}); fetch it yourself") from error
         finally:
             # Newer detectron2 keeps this set after an error and then refuses any further load.
             self._parsed_url_during_load = None

@@ -65,5 +65,5 @@ def _refusal(path: Path, what: str) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(ADVICE.sub("", str(error)).split())
+    text = " ".join(ADVICE.sub("", str(error)).split()).split(". ")[0]
     return f"{type(error).__name__}: {text}"[:120].rstrip(": ")

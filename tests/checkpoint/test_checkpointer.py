@@ -10,6 +10,7 @@ from collections import OrderedDict
 import models
 import numpy as np
 import pytest
+import rules
 import torch
 from torch import nn
 
@@ -171,13 +172,15 @@ def test_weights_for_other_actions_leave_the_head_out(tmp_path):
 
 
 def test_training_state_of_another_library_is_not_ours(tmp_path):
-    theirs = models.their_slow()
+    cfg = models.config(VIDEO_RESNET__WIDTH=16)
+    state = models.slow(cfg).state_dict()
+    theirs = {rules.pyslowfast(e): state[rules.ours(e)] for e in rules.entries(50, False)}
     torch.save(
-        {"state_dict": theirs.state_dict(), "optimizer": {"lr": 3}, "iteration": 5, "trainer": 1},
+        {"state_dict": theirs, "optimizer": {"lr": 3}, "iteration": 5, "trainer": 1},
         tmp_path / "x.pth",
     )
     trainer = State(mine=True)
-    checkpointer = MESTADCheckpointer(models.slow(models.config()), trainer=trainer)
+    checkpointer = MESTADCheckpointer(models.slow(cfg), trainer=trainer)
     assert checkpointer.load(str(tmp_path / "x.pth")) == {}
     assert trainer.state == {"mine": True}
 
@@ -196,3 +199,15 @@ def test_a_failed_load_does_not_block_the_next(tmp_path):
             checkpointer.load(path)
     checkpointer.load(str(tmp_path / "model_0000001.pth"))
     assert checkpointer.load("") == {}
+
+
+def test_an_address_that_does_not_answer_is_one_line(monkeypatch):
+    checkpointer = MESTADCheckpointer(trained())
+
+    def unreachable(path, *args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(checkpointer.path_manager, "get_local_path", unreachable)
+    with pytest.raises(UserError, match="can't be fetched") as caught:
+        checkpointer.load("https://weights.invalid/a.pyth")
+    assert "\n" not in str(caught.value)

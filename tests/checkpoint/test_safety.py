@@ -130,14 +130,14 @@ def test_noise_is_one_line(noise, tmp_path):
         assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     array=arrays.arrays(
         st.sampled_from([np.float32, np.float64, np.int64, np.uint8, np.bool_, np.dtype(">f4")]),
         arrays.array_shapes(min_dims=1, max_dims=4, min_side=0),
     ),
     fortran=st.booleans(),
+    protocol=st.integers(0, 5),
 )
 def test_arrays_come_back_as_they_were(protocol, array, fortran, tmp_path):
     array = np.asfortranarray(array) if fortran and array.ndim else array
