@@ -44,7 +44,8 @@ class PseudoLabeler:
 
         Returns:
             ``gt_boxes`` (all N: they train L_al), ``gt_classes``, ``gt_actions`` (N, A), ``gt_action_mask``
-            (N,), False where L_ac ignores the person, and ``gt_costs`` (N,), 0 unless assigned by cost.
+            (N,), False where L_ac ignores the person, ``gt_givers`` (N,), whose labels a person got (an index
+            into left, then right; -1: nobody's), and ``gt_costs`` (N,), 0 unless assigned by cost.
         """
         raise NotImplementedError
 
@@ -59,13 +60,20 @@ class PseudoLabeler:
         """Restore ``state_dict``."""
 
 
-def pseudo_truth(teacher: Instances, actions: Tensor, mask: Tensor, costs: Tensor | None = None) -> Instances:
-    """The teacher's persons as ground truth with ``actions`` (N, A), ``mask`` (N,) and ``costs`` (N,)."""
+def pseudo_truth(
+    teacher: Instances,
+    actions: Tensor,
+    mask: Tensor,
+    givers: Tensor | None = None,
+    costs: Tensor | None = None,
+) -> Instances:
+    """The teacher's persons as ground truth with ``actions`` (N, A) and ``mask``, ``givers``, ``costs`` (N,)."""
     truth = Instances(teacher.image_size)
     truth.gt_boxes = teacher.pred_boxes.clone()
     truth.gt_classes = torch.zeros(len(teacher), dtype=torch.long, device=actions.device)
     truth.gt_actions = actions
     truth.gt_action_mask = mask
+    truth.gt_givers = torch.full_like(truth.gt_classes, -1) if givers is None else givers
     truth.gt_costs = torch.zeros(len(teacher), device=actions.device) if costs is None else costs
     return truth
 
@@ -94,7 +102,7 @@ class TLA(PseudoLabeler):
         assigned = index >= 0
         actions = torch.zeros_like(scores)
         actions[assigned] = labels[index[assigned]]
-        return pseudo_truth(teacher, actions, assigned, costs)
+        return pseudo_truth(teacher, actions, assigned, index, costs)
 
 
 @PSEUDO_LABELER_REGISTRY.register()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+from argparse import Namespace
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from detectron2.utils.env import seed_all_rng
-from tiny import tiny_cfg
+from tiny import ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.data.toy import make_toy
 from mestad_d2.engine import build_trainer
@@ -148,3 +151,18 @@ def test_other_strategies_train_and_resume(tmp_path: Path, name: str) -> None:
 def test_configs_that_cannot_work_are_one_line(tmp_path: Path, opts: list, words: str) -> None:
     with pytest.raises(UserError, match=words):
         build_trainer(tiny_cfg(*SEMISUP, "OUTPUT_DIR", tmp_path, *opts))
+
+
+def test_pictures_show_who_was_given_whose_labels(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    train(tmp_path, iterations=2)
+    tool = runpy.run_path(str(ROOT / "tools" / "visualize_tla.py"))
+    opts = [*SMALLER, *SEMISUP, "INPUT.CROP.ENABLED", False, "MODEL.WEIGHTS", tmp_path / "model_final.pth"]
+    config = ROOT / "configs" / "toy" / "SlowOnly_tiny_TLA.yaml"
+    output = tmp_path / "pictures"
+    tool["main"](Namespace(config_file=config, output=output, clips=2, judge=3, opts=[str(o) for o in opts]))
+    pictures = sorted(output.glob("*.png"))
+    assert [path.name for path in pictures] == ["000.png", "001.png"]
+    # Three panels of the whole frame, enlarged to one height, below their titles.
+    assert cv2.imread(str(pictures[0])).shape[0] == 360 + 26
+    shown = capsys.readouterr().out
+    assert "2 pictures" in shown and "exact_thresholded" in shown
