@@ -12,10 +12,13 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+from detectron2.data import MetadataCatalog
 
 from mestad_d2.checkpoint import MESTADCheckpointer
+from mestad_d2.data.ava import file_start
 from mestad_d2.data.build import build_unlabeled_loader
 from mestad_d2.data.builtin import action_names
+from mestad_d2.data.video import probe
 from mestad_d2.engine.pseudo_quality import add_ratios
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.engine.tla_pictures import draw_sample
@@ -40,9 +43,11 @@ def parse() -> argparse.Namespace:
 
 @one_line_errors()
 def main(args: argparse.Namespace) -> None:
-    """Label clips of DATASETS.TRAIN with the network of MODEL.WEIGHTS as teacher; draw and judge them."""
+    """Label clips of the first of DATASETS.TRAIN with the network of MODEL.WEIGHTS as teacher; draw and judge them."""
     one_each = ["SOLVER.IMS_PER_BATCH", "1", "SEMISUP.UNLABELED_RATIO", "1.0"]
-    cfg = setup_cfg(args.config_file, [*args.opts, *one_each])
+    cfg = setup_cfg(args.config_file, [*args.opts, *one_each], freeze=False)
+    # Names and starts belong to one dataset.
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TRAIN[:1]
     if not cfg.MODEL.WEIGHTS:
         raise UserError("MODEL.WEIGHTS: name the checkpoint of a teacher, as in MODEL.WEIGHTS model.pth")
     labeler = build_pseudo_labeler(cfg)
@@ -52,7 +57,8 @@ def main(args: argparse.Namespace) -> None:
     MESTADCheckpointer(teacher, cfg=cfg).load(cfg.MODEL.WEIGHTS)
     if labeler.needs_fit:
         fit_to_training_set(cfg, teacher, labeler)
-    names, judge = action_names(cfg.DATASETS.TRAIN[0]), dense_judge(cfg)
+    dataset = cfg.DATASETS.TRAIN[0]
+    names, judge = action_names(dataset), dense_judge(cfg)
     args.output.mkdir(parents=True, exist_ok=True)
     ratios = []
     for number, batch in enumerate(islice(build_unlabeled_loader(cfg), max(args.clips, args.judge))):
@@ -61,7 +67,8 @@ def main(args: argparse.Namespace) -> None:
         if judge is not None:
             ratios.append(judge(batch, found, [truth]))
         if number < args.clips:
-            picture = draw_sample(batch[0], found[0], truth, names)
+            start = file_start(probe(batch[0]["file_name"]), MetadataCatalog.get(dataset).start)
+            picture = draw_sample(batch[0], found[0], truth, names, start)
             cv2.imwrite(str(args.output / f"{number:03d}.png"), picture[:, :, ::-1])
     print(f"{min(args.clips, number + 1)} pictures in {args.output}")
     for name, (above, below) in add_ratios(ratios).items():

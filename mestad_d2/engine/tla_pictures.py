@@ -16,7 +16,9 @@ COLORS = [(230, 75, 53), (0, 114, 178), (0, 140, 100), (204, 121, 167), (213, 14
 BACKGROUND = (110, 110, 110)
 
 
-def draw_sample(item: dict, found: Instances, truth: Instances, names: dict[int, str]) -> np.ndarray:
+def draw_sample(
+    item: dict, found: Instances, truth: Instances, names: dict[int, str], start: float
+) -> np.ndarray:
     """Three panels side by side: left key frame, frame between with pseudo labels, right key frame.
 
     Key-frame people are numbered L1, L2, ..., R1, ...; a person between has the colour and number of the one
@@ -24,7 +26,7 @@ def draw_sample(item: dict, found: Instances, truth: Instances, names: dict[int,
 
     Args:
         item: an unlabelled sample with ``geometry``; found: the teacher's; truth: the labeler's.
-        names: action id -> name.
+        names: action id -> name; start: timestamp of the file's first frame.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -41,11 +43,11 @@ def draw_sample(item: dict, found: Instances, truth: Instances, names: dict[int,
     middle = item["clip_weak"][:, item["clip_weak"].shape[1] // 2].permute(1, 2, 0).numpy()
     split = len(left)
     panels = [
-        _panel(_key_frame(item, "left"), left.gt_boxes.tensor, texts[:split], _title(item, "left")),
+        _panel(_key_frame(item, "left", start), left.gt_boxes.tensor, texts[:split], _title(item, "left")),
         _panel(
             middle, found.pred_boxes.tensor.cpu(), between, f"{item['video_id']} at {item['timestamp']:.2f} s"
         ),
-        _panel(_key_frame(item, "right"), right.gt_boxes.tensor, texts[split:], _title(item, "right")),
+        _panel(_key_frame(item, "right", start), right.gt_boxes.tensor, texts[split:], _title(item, "right")),
     ]
     return np.concatenate(panels, axis=1)
 
@@ -67,11 +69,11 @@ def _title(item: dict, side: str) -> str:
     return f"no {side} key frame" if time is None else f"{side} key frame at {time:g} s"
 
 
-def _key_frame(item: dict, side: str) -> np.ndarray:
+def _key_frame(item: dict, side: str, start: float) -> np.ndarray:
     time, geometry = item[f"{side}_timestamp"], item["geometry"]
     if time is None:
         return np.full((*geometry.size, 3), 235, dtype=np.uint8)
-    frames = read_frames(item["file_name"], np.array([time - item["start"]]), short_side=min(geometry.scaled))
+    frames = read_frames(item["file_name"], np.array([time - start]), short_side=min(geometry.scaled))
     return geometry.clip(frames)[0]
 
 

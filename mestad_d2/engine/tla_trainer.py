@@ -44,6 +44,10 @@ def dense_judge(cfg: CfgNode) -> DenseJudge | None:
 
 def fit_to_training_set(cfg: CfgNode, teacher: nn.Module, labeler: PseudoLabeler) -> None:
     """Show the labeler the teacher's scores on all labelled key frames, and how often classes are labelled."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    # The teacher finds people itself, so files of boxes are not wanted.
+    cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
     columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     scores, counts = [torch.zeros(0, columns)], torch.zeros(columns)
     for name in cfg.DATASETS.TRAIN:
