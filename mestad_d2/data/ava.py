@@ -80,12 +80,23 @@ def _annotations(rows: Sequence[Row], info: VideoInfo) -> list[dict]:
     ]
 
 
-def _key_frames(annotations: str) -> dict[str, dict[float, list[Row]]]:
-    """video -> timestamp -> rows, in order of time."""
+def _key_frames(
+    annotations: str, exclude: str | None
+) -> tuple[dict[str, dict[float, list[Row]]], set[tuple[str, float]]]:
+    """video -> timestamp -> rows, in order of time, and the excluded (video, timestamp).
+
+    Videos without any other key frame are left out, so that a missing file can be excluded too.
+    """
+    excluded = read_exclusions(exclude) if exclude else set()
     frames: dict[str, dict[float, list[Row]]] = defaultdict(dict)
     for row in read_ground_truth(annotations):
         frames[row.video_id].setdefault(row.timestamp, []).append(row)
-    return {video: dict(sorted(times.items())) for video, times in sorted(frames.items())}
+    used = {
+        video: dict(sorted(times.items()))
+        for video, times in sorted(frames.items())
+        if any((video, round(time, 3)) not in excluded for time in times)
+    }
+    return used, excluded
 
 
 def load_ava(
@@ -105,8 +116,7 @@ def load_ava(
     Raises:
         UserError: a file is missing or malformed.
     """
-    frames = _key_frames(annotations)
-    excluded = read_exclusions(exclude) if exclude else set()
+    frames, excluded = _key_frames(annotations, exclude)
     paths = locate_videos(list(frames), video_root)
     dicts = []
     for video_id, times in frames.items():
@@ -139,8 +149,7 @@ def load_unlabeled(
     excluded timestamp, the first or last key frame) that neighbour is missing: an empty list and None.
     """
     dicts = []
-    frames = _key_frames(annotations)
-    excluded = read_exclusions(exclude) if exclude else set()
+    frames, excluded = _key_frames(annotations, exclude)
     paths = locate_videos(list(frames), video_root)
     for video_id, times in frames.items():
         info = probe(paths[video_id])

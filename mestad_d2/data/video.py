@@ -136,6 +136,15 @@ def _frame_paths(folder: str) -> tuple[list[Path], np.ndarray]:
     return paths, numbers if (np.diff(numbers) > 0).all() else np.arange(len(paths))
 
 
+def picture_size(path: str) -> tuple[int, int]:
+    """Height and width of a picture file, in pixels.
+
+    Raises:
+        UserError: no picture that can be read.
+    """
+    return _read_picture(path).shape[:2]
+
+
 def _read_picture(path: str) -> np.ndarray:
     image = cv2.imread(path, cv2.IMREAD_COLOR)
     if image is None:
