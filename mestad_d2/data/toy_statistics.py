@@ -51,7 +51,7 @@ def durations(tracks: Tracks) -> dict[int, list[float]]:
         before: float | None = None
         seen: frozenset[int] = frozenset()
         for time, (_, now) in track.items():
-            if before is None or time - before > 0.1:
+            if before is None or time - before > 0.15:
                 began, seen = {}, now
             for action in seen - now:
                 if action in began:
