@@ -62,7 +62,7 @@ def __getattr__(name):
     return missing
 '''
 
-SETUP = '''from setuptools import find_packages, setup
+SETUP = """from setuptools import find_packages, setup
 
 setup(
     name="detectron2",
@@ -74,7 +74,7 @@ setup(
         "tensorboard", "fvcore", "iopath", "omegaconf", "hydra-core", "pydot", "future",
     ],
 )
-'''
+"""
 
 
 def fail(message: str) -> None:

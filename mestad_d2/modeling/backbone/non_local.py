@@ -37,7 +37,9 @@ def insert_non_local(pathway: Pathway, cfg: CfgNode) -> None:
         blocks = getattr(pathway, name).res_blocks
         for index in locations:
             if not 0 <= index < len(blocks):
-                raise UserError(f"MODEL.NONLOCAL.LOCATIONS: {name} has {len(blocks)} blocks, no block {index}")
+                raise UserError(
+                    f"MODEL.NONLOCAL.LOCATIONS: {name} has {len(blocks)} blocks, no block {index}"
+                )
             channels = pathway.channels[name]
             blocks[index] = WithNonLocal(
                 blocks[index],
