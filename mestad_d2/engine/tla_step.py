@@ -73,15 +73,16 @@ def find_people(
 
 
 def label_ratios(truths: list[Instances]) -> Ratios:
-    """Pseudo boxes a clip, share of background, mean cost of an assigned person."""
+    """Pseudo boxes a clip, share of background, mean cost of a person that was given another's labels."""
     boxes = sum(len(truth) for truth in truths)
     masks = [truth.gt_action_mask for truth in truths]
     labelled = sum(int(mask.sum()) for mask in masks)
-    cost = sum(float(truth.gt_costs[mask].sum()) for truth, mask in zip(truths, masks, strict=True))
+    assigned = [truth.gt_givers >= 0 for truth in truths]
+    cost = sum(float(truth.gt_costs[given].sum()) for truth, given in zip(truths, assigned, strict=True))
     return {
         "pseudo/boxes_per_clip": (boxes, len(truths)),
         "pseudo/background_share": (boxes - labelled, boxes),
-        "pseudo/mean_cost": (cost, labelled),
+        "pseudo/mean_cost": (cost, sum(int(given.sum()) for given in assigned)),
     }
 
 
