@@ -144,15 +144,13 @@ class MeanTeacherStep(SupervisedStep):
         return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
     def run_step(self) -> None:
-        """One iteration of either phase."""
-        if not self.started:
-            if self.iter < self.burn_in_iters:
-                return super().run_step()
+        """One iteration of either phase; losses have the same names in both, so that curves go on."""
+        if not self.started and self.iter >= self.burn_in_iters:
             self.start()
         batch, data_time = self.next_batch()
         losses = {f"{name}_sup": loss for name, loss in self.compute_losses(batch).items()}
         ratios: Ratios = {}
-        if self.unlabeled_loader is not None:
+        if self.started and self.unlabeled_loader is not None:
             if self._unlabeled_iterator is None:
                 self._unlabeled_iterator = iter(self.unlabeled_loader)
             unlabeled = next(self._unlabeled_iterator)
@@ -160,7 +158,8 @@ class MeanTeacherStep(SupervisedStep):
             losses.update(self.unsupervised_losses(pseudo))
             batch = batch + pseudo
         if self.update(losses, batch):
-            self.ema.update(self.student)
+            if self.started:
+                self.ema.update(self.student)
             write_metrics(losses, data_time)
             if ratios:
                 write_ratios(ratios)

@@ -103,7 +103,8 @@ def test_swap_copies_and_the_average_follows() -> None:
     with EventStorage() as storage:
         for step.iter in range(2):
             step.run_step()
-        assert not step.started and "loss_action" in storage.latest()
+        assert not step.started and "loss_action_sup" in storage.latest()
+        assert "loss_action_unsup" not in storage.latest()
         student = weights(step.student)
         step.iter = 2
         step.run_step()

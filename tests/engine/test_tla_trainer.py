@@ -81,7 +81,8 @@ def test_resumed_losses_equal_the_uninterrupted_run(
     assert len(whole) == 8 and len(rest) == 8 - kept
     for got, want in [*zip(first, whole, strict=False), *zip(rest, whole[kept:], strict=True)]:
         assert got == pytest.approx(want, abs=1e-6)
-    assert "loss_action" in whole[2] and {"loss_action_sup", "loss_action_unsup"} <= set(whole[3])
+    assert "loss_action_sup" in whole[2] and "loss_action_unsup" not in whole[2]
+    assert {"loss_action_sup", "loss_action_unsup"} <= set(whole[3])
     assert sum(step["loss_action_unsup"] for step in whole[3:]) > 0
 
 
