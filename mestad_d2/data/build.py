@@ -101,6 +101,8 @@ def _training_loader(items: Items, cfg: CfgNode, batch_size: int, seed: int) -> 
     return DataLoader(
         Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED),
         batch_sampler=DrawBatches(batch_size),
+        # Its own: starting a loader must not move the random state that dropout draws from.
+        generator=torch.Generator(),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
         worker_init_fn=_one_thread,

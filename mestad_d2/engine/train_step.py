@@ -73,7 +73,9 @@ class SupervisedStep(TrainerBase):
         amp: bool = False,
         on_nonfinite: str = "raise",
         dump_dir: Path | None = None,
+        seed: int = -1,
     ) -> None:
+        """Below 0, ``seed`` leaves the random state alone; else dropout of an iteration depends on it alone."""
         super().__init__()
         model.train()
         self.model = model
@@ -82,12 +84,17 @@ class SupervisedStep(TrainerBase):
         self.clip_total_norm = clip_total_norm
         self.on_nonfinite = on_nonfinite
         self.dump_dir = dump_dir
+        self.seed = seed
         self.amp = amp and torch.cuda.is_available()
         self.scaler = torch.amp.GradScaler("cuda", enabled=self.amp)
         self._iterator = None
 
     def next_batch(self) -> tuple[list[dict], float]:
         """The next batch and the seconds it was waited for."""
+        if self.seed >= 0:
+            # As with the loaders' numbered draws, a resumed run needs no state of any rank to go on alike.
+            state = np.random.SeedSequence([self.seed, comm.get_rank(), self.iter]).generate_state(1)
+            torch.manual_seed(int(state[0]))
         start = time.perf_counter()
         if self._iterator is None:
             self._iterator = iter(self.data_loader)

@@ -109,7 +109,7 @@ class MESTADTrainer(DefaultTrainer):
         self._trainer.run_step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Iteration, hooks (the schedule), optimiser, scaler and random states, on every version."""
+        """Iteration, hooks (the schedule), optimiser and scaler, on every version."""
         state = TrainerBase.state_dict(self)
         return {**state, "step": self._trainer.state_dict()}
 
@@ -141,5 +141,6 @@ def step_arguments(cfg: CfgNode) -> dict[str, Any]:
         "clip_total_norm": cfg.SOLVER.CLIP_TOTAL_NORM,
         "amp": cfg.SOLVER.AMP.ENABLED,
         "on_nonfinite": cfg.SOLVER.ON_NONFINITE,
+        "seed": cfg.SEED,
         "dump_dir": Path(cfg.OUTPUT_DIR) if comm.is_main_process() else None,
     }

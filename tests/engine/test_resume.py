@@ -25,7 +25,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(output: Path, iterations: int, resume: bool = False, stop: int | None = None) -> list[float]:
     """Total losses of a run; ``stop`` interrupts it after so many iterations, a checkpoint behind it."""
     cfg = tiny_cfg("OUTPUT_DIR", output, "SOLVER.MAX_ITER", iterations, "SOLVER.CHECKPOINT_PERIOD", 2,
-                   "DATASETS.TEST", "()", "MODEL.ROI_ACTION_HEAD.DROPOUT", 0.0)  # fmt: skip
+                   "DATASETS.TEST", "()", "MODEL.ROI_ACTION_HEAD.DROPOUT", 0.5)  # fmt: skip
     seed_all_rng(7)
     trainer = build_trainer(cfg)
     trainer.resume_or_load(resume=resume)
