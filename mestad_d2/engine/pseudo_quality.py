@@ -17,7 +17,7 @@ from mestad_d2.data.ava_csv import read_ground_truth
 Ratios = dict[str, tuple[float, float]]
 # (box in [0, 1], action ids) of each person of a frame.
 Frame = list[tuple[tuple[float, float, float, float], set[int]]]
-# Half the distance of two frames at 15 fps: a centre further from any labelled frame shows nobody.
+# Half the distance of two frames at 15 fps: a centre further from any row has no truth.
 TOLERANCE = 1 / 30
 POSITIVE_IOU = 0.5
 
@@ -109,7 +109,7 @@ def add_ratios(parts: Sequence[Ratios]) -> Ratios:
 
 
 class DenseJudge:
-    """Judges batches of pseudo labels; clips of videos without dense truth are left out."""
+    """Judges batches of pseudo labels; clips whose centre has no row in a dense csv are left out."""
 
     def __init__(self, dense: Sequence[tuple[str | Path, Sequence[tuple[int, int]]]]) -> None:
         """Paths of dense csv files, each with its dataset's flip pairs."""
@@ -120,7 +120,8 @@ class DenseJudge:
         parts = [dict.fromkeys(RATIOS, (0, 0))]
         for item, persons, labels in zip(batch, found, pseudo, strict=True):
             truth = next((truth for truth in self.truths if item["video_id"] in truth), None)
-            if truth is not None:
+            # A frame without rows can't be told from one that nobody annotated.
+            if truth is not None and truth.people(item["video_id"], item["timestamp"]):
                 parts.append(judge_clip(persons, labels, truth.instances(item, labels.gt_actions.shape[1])))
         return {f"pseudo/{name}": ratio for name, ratio in add_ratios(parts).items()}
 

@@ -173,4 +173,5 @@ def test_judge_reads_the_dense_truth_through_the_geometry(tmp_path: Path) -> Non
     assert ratios["pseudo/on_people"] == (2, 3)
     assert ratios["pseudo/exact"] == (2, 2) and ratios["pseudo/exact_thresholded"] == (1, 2)
     assert ratios["pseudo/precision"] == ratios["pseudo/recall"] == (2.0, 2.0)
+    assert judge([{**item, "timestamp": 2.0}], [found], [pseudo])["pseudo/on_people"] == (0, 0)
     assert judge([{**item, "video_id": "other"}], [found], [pseudo])["pseudo/exact"] == (0, 0)
