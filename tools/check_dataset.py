@@ -14,6 +14,7 @@ from detectron2.data import MetadataCatalog  # noqa: E402
 
 from mestad_d2.data.builtin import register_builtin  # noqa: E402
 from mestad_d2.data.check import KINDS, DatasetReport, check_dataset, write_exclusions  # noqa: E402
+from mestad_d2.engine.setup import setup_cfg  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 
 
@@ -23,6 +24,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "name", nargs="?", help="a registered dataset, such as ava_v2.2_train; or give paths:"
     )
+    parser.add_argument("--config-file", help="config whose DATASETS.CUSTOM holds the name")
     parser.add_argument("--videos", type=Path, help="folder of videos or of folders of frames")
     parser.add_argument(
         "--annotations", type=Path, help="csv: video,timestamp,x1,y1,x2,y2,action_id,person_id"
@@ -54,7 +56,10 @@ def dataset_paths(args: argparse.Namespace) -> dict:
             "exclude": args.exclude,
             "start": start,
         }
-    register_builtin()
+    if args.config_file:
+        setup_cfg(args.config_file)
+    else:
+        register_builtin()
     if (
         args.name not in MetadataCatalog.list()
         or "ground_truth" not in MetadataCatalog.get(args.name).as_dict()
