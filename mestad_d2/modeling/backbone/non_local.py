@@ -41,13 +41,13 @@ def insert_non_local(pathway: Pathway, cfg: CfgNode) -> None:
                     f"MODEL.NONLOCAL.LOCATIONS: {name} has {len(blocks)} blocks, no block {index}"
                 )
             channels = pathway.channels[name]
-            blocks[index] = WithNonLocal(
-                blocks[index],
-                create_nonlocal(
-                    dim_in=channels,
-                    dim_inner=channels // 2,
-                    pool_size=tuple(node.POOL),
-                    instantiation=node.INSTANTIATION,
-                    norm=norm,
-                ),
+            non_local = create_nonlocal(
+                dim_in=channels,
+                dim_inner=channels // 2,
+                pool_size=tuple(node.POOL),
+                instantiation=node.INSTANTIATION,
+                norm=norm,
             )
+            # Starts as the identity (PySlowFast), so that weights without these blocks keep their features.
+            nn.init.zeros_(non_local.norm.weight)
+            blocks[index] = WithNonLocal(blocks[index], non_local)
