@@ -30,6 +30,18 @@ def upright(image: np.ndarray, rotation: float) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
+def _one_thread() -> dict[str, int]:
+    """The argument that keeps PyAV from starting threads for a small picture; older versions never do."""
+    try:
+        VideoReformatter().reformat(av.VideoFrame(2, 2, "yuv420p"), format="rgb24", threads=1)
+    except TypeError:
+        return {}
+    return {"threads": 1}
+
+
+ONE_THREAD = _one_thread()
+
+
 class PictureMaker:
     """Turns the decoded frames of one video into pictures.
 
@@ -44,6 +56,6 @@ class PictureMaker:
         """(H, W, 3) uint8 RGB, upright; its shorter side at most ``short_side`` pixels."""
         height, width = shrunk_size(frame.height, frame.width, short_side)
         picture = self._scaler.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation="AREA", threads=1
+            frame, width=width, height=height, format="rgb24", interpolation="AREA", **ONE_THREAD
         )
         return upright(picture.to_ndarray(), frame.rotation)

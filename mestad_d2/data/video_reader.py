@@ -152,7 +152,7 @@ class VideoReader:
     def _read_all(self, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
         """As ``read``, decoding every frame: for files without trustworthy time stamps in packets."""
         for back in (1.0 / self.fps, 10.0, times[0]):
-            frames = self._frames_from(max(times[0] - back, 0.0))
+            frames = self.frames_from(max(times[0] - back, 0.0))
             now = next(frames, None)
             if now is not None and (now[0] <= times[0] or back >= times[0]):
                 break
@@ -167,7 +167,7 @@ class VideoReader:
         self._check_end(before[0], times[-1])
         return images
 
-    def _frames_from(self, time: float) -> Iterator[tuple[float, av.VideoFrame]]:
+    def frames_from(self, time: float) -> Iterator[tuple[float, av.VideoFrame]]:
         """(time, frame) from the codec's key frame before ``time`` on."""
         self._seek(time)
         start, count = None, 0
