@@ -137,12 +137,15 @@ def _render(
     pen = ImageDraw.Draw(picture)
     pen.rectangle((0, 0, width, row - 1), fill=color)
     dim = tuple(round(0.55 * c) for c in color)
+    # Dark text on bright colours: white on yellow can't be read.
+    title_ink = (0, 0, 0) if np.dot(color, (0.299, 0.587, 0.114)) > 140 else (255, 255, 255)
     for index, (name, value) in enumerate(lines):
+        ink = (255, 255, 255) if index else title_ink
         top = index * row
         if index and value:
             pen.rectangle((0, top + 1, round(float(value) * (width - 1)), top + row - 1), fill=dim)
-        pen.text((pad, top), name, font=font, fill=(255, 255, 255), stroke_width=0)
-        pen.text((width - pad - font.getlength(value), top), value, font=font, fill=(255, 255, 255))
+        pen.text((pad, top), name, font=font, fill=ink)
+        pen.text((width - pad - font.getlength(value), top), value, font=font, fill=ink)
     return np.asarray(picture)
 
 

@@ -1,0 +1,81 @@
+"""What a model costs: multiply-adds and parameters of its four parts (paper, Fig. 3 and Tables 1, 6, 8)."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes
+from fvcore.nn import FlopCountAnalysis
+from torch import Tensor, nn
+
+from mestad_d2.errors import UserError
+from mestad_d2.modeling.roi_heads.video_roi_heads import pool_time
+
+
+class _ActionHead(nn.Module):
+    """ROIAlign and predictor on fixed boxes, as a module that can be traced."""
+
+    def __init__(self, roi_heads: nn.Module, boxes: Boxes) -> None:
+        super().__init__()
+        self.roi_heads, self.boxes = roi_heads, boxes
+
+    def forward(self, frames: Tensor) -> Tensor:
+        index = torch.zeros(len(self.boxes), dtype=torch.long)
+        return self.roi_heads.predictor(self.roi_heads.pooler([frames], [self.boxes]), frames, index)
+
+
+def _gflops(module: nn.Module, *inputs: object) -> float:
+    counter = FlopCountAnalysis(module, inputs)
+    return counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total() / 1e9
+
+
+@torch.no_grad()
+def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -> dict:
+    """Cost of one clip of ``num_frames`` square frames; one multiply-add counts as 1.
+
+    Args:
+        model: the meta architecture, on the CPU.
+        num_frames: frames of a clip.
+        size: side of a frame in pixels.
+        actors: boxes that the action head classifies (paper: at most 10).
+
+    Returns:
+        ``total_gflops``, ``by_part`` {backbone, fpn, fcos_head, action_head}, ``params_millions`` and the
+        same by part.
+
+    Raises:
+        UserError: the proposal generator has no dense head to count.
+    """
+    model.eval()
+    clip = torch.zeros(1, 3, num_frames, size, size)
+    features = model.backbone(clip)
+    cost, modules = {"backbone": _gflops(model.backbone, clip)}, {"backbone": model.backbone}
+    if model.proposal_generator is not None:
+        head = getattr(model.proposal_generator, "head", None)
+        if head is None:
+            raise UserError("MODEL.PROPOSAL_GENERATOR.NAME: only heads that run on the pyramid are counted")
+        levels = model.fpn(features)
+        maps = [levels[name] for name in model.proposal_generator.in_features]
+        cost |= {"fpn": _gflops(model.fpn, features), "fcos_head": _gflops(head, maps)}
+        modules |= {"fpn": model.fpn, "fcos_head": model.proposal_generator}
+    boxes = Boxes(torch.tensor([[0.0, 0.0, size / 2, size]]).repeat(actors, 1))
+    frames = pool_time(features[model.roi_heads.in_feature], model.roi_heads.temporal_pool)
+    cost["action_head"] = _gflops(_ActionHead(model.roi_heads, boxes), frames)
+    modules["action_head"] = model.roi_heads
+    params = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in modules.items()}
+    return {
+        "total_gflops": round(sum(cost.values()), 3),
+        "by_part": {name: round(value, 3) for name, value in cost.items()},
+        "params_millions": round(sum(params.values()), 3),
+        "params_by_part": {name: round(value, 3) for name, value in params.items()},
+        "input": [num_frames, size, size],
+    }
+
+
+def cost_of_config(cfg: CfgNode, size: int) -> dict:
+    """``model_cost`` of the model that a config describes, built on the CPU."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cpu"
+    return model_cost(build_model(cfg), cfg.INPUT.CLIP.NUM_FRAMES, size)
