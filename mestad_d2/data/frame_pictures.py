@@ -51,10 +51,13 @@ class PictureMaker:
 
     def __init__(self) -> None:
         self._scaler = VideoReformatter()
+        self._size: tuple[int, int] | None = None
 
     def __call__(self, frame: av.VideoFrame, short_side: int | None = None) -> np.ndarray:
         """(H, W, 3) uint8 RGB, upright; its shorter side at most ``short_side`` pixels."""
-        height, width = shrunk_size(frame.height, frame.width, short_side)
+        # Where the size changes on the way (some recordings), the first frame's holds.
+        self._size = self._size or (frame.height, frame.width)
+        height, width = shrunk_size(*self._size, short_side)
         picture = self._scaler.reformat(
             frame, width=width, height=height, format="rgb24", interpolation="AREA", **ONE_THREAD
         )

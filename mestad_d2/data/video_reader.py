@@ -51,7 +51,7 @@ class VideoReader:
             first = next(self.container.decode(stream), None)
         except av.FFmpegError:
             first = None
-        if first is None:
+        if first is None or not first.width:
             self.close()
             raise UserError(f"{path}: no frame in this video; encode it anew or remove it")
         # AVI has no time stamps, and those made up for these codecs are wrong where frames are reordered.
@@ -76,8 +76,8 @@ class VideoReader:
             av.FFmpegError: the file is damaged there.
         """
         packets = [] if self.counted else self._packets(times[0], times[-1])
-        if packets:
-            chosen = [packets[i].pts for i in self._nearest(packets, times)]
+        chosen = [packets[i].pts for i in self._nearest(packets, times)]
+        if chosen:
             images = self._decode(packets, set(chosen), short_side)
             if len(images) == len(set(chosen)):
                 self._check_end(max(chosen) * self.stream.time_base - self.first, times[-1])
@@ -124,10 +124,12 @@ class VideoReader:
             back = max(4 * back, 1.0)
 
     def _nearest(self, packets: Sequence[av.Packet], times: Sequence[float]) -> list[int]:
-        """Index of the packet whose frame is shown nearest to each time."""
+        """Index of the packet whose frame is shown nearest to each time; empty where none is shown."""
         # Frames shown before the codec's key frame but stored after it refer to frames before it.
         shown = [i for i, p in enumerate(packets) if p.pts >= packets[0].pts and not p.is_discard]
         shown.sort(key=lambda i: packets[i].pts)
+        if not shown:
+            return []
         stamps = np.array([self._seconds(packets[i].pts) for i in shown])
         return [shown[i] for i in nearest_indices(stamps, times)]
 

@@ -123,6 +123,9 @@ def open_video(path: str | os.PathLike[str]) -> av.container.InputContainer:
     if not container.streams.video:
         container.close()
         raise UserError(f"{path}: no picture in this file; give a video")
+    if container.streams.video[0].codec_context is None:
+        container.close()
+        raise UserError(f"{path}: coded in a way that this FFmpeg can't read; encode it as h264")
     return container
 
 

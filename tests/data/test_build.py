@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from mestad_d2 import add_mestad_config
 from mestad_d2.data.build import build_test_loader, build_train_loader, build_unlabeled_loader, start_at
 from mestad_d2.data.builtin import register_ava_dataset, register_custom
 from mestad_d2.data.person_boxes import load_arrays, read_person_boxes
+from mestad_d2.data.video import read_frames
 from mestad_d2.errors import UserError
 
 RATES = {"a": Fraction(25), "b": Fraction(30000, 1001)}
@@ -89,6 +91,23 @@ def test_every_key_frame_is_tested_once(cfg: CfgNode) -> None:
     boxes = batches[0][0]["instances"].gt_boxes.tensor
     torch.testing.assert_close(boxes, torch.tensor([[16, 6.4, 64, 57.6], [96, 12.8, 144, 51.2]]))
     assert batches[0][0]["instances"].gt_actions.tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("pattern", ["{video}_{number:06d}.png", "img_{number:05d}.png"])
+def test_lossless_frames_give_the_same_clips(cfg: CfgNode, root: Path, pattern: str) -> None:
+    cfg.DATASETS.TEST = ("numbered",)
+    direct = [item[0] for item in build_test_loader(cfg, "numbered") if item[0]["video_id"] == "b"]
+    # 30 frames a second is what folders count in; b has 29.97 and is short, so that none is off.
+    folder = root / "videos" / "b"
+    folder.mkdir()
+    times = np.arange(120) * 1001 / 30000
+    for number, frame in enumerate(read_frames(str(root / "videos" / "b.mp4"), times), start=1):
+        cv2.imwrite(str(folder / pattern.format(video="b", number=number)), frame[..., ::-1])
+    (root / "videos" / "b.mp4").unlink()
+    from_folder = [item[0] for item in build_test_loader(cfg, "numbered") if item[0]["video_id"] == "b"]
+    for one, other in zip(direct, from_folder, strict=True):
+        assert torch.equal(one["clip"], other["clip"])
+        assert torch.equal(one["instances"].gt_boxes.tensor, other["instances"].gt_boxes.tensor)
 
 
 def test_still_clips_repeat_the_key_frame(cfg: CfgNode) -> None:

@@ -118,3 +118,20 @@ def test_nearest_index_by_hand() -> None:
     stamps = np.array([0.0, 1.0, 4.0])
     assert nearest_indices(stamps, [-1, 0.4, 0.5, 0.6, 2.5, 2.6, 9]).tolist() == [0, 0, 0, 1, 1, 2, 2]
     assert nearest_indices(np.array([5.0]), [1, 5, 9]).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("name", "codec"), [("v.mp4", "libx264"), ("v.mkv", "libx264"), ("v.avi", "mpeg4")])
+def test_damage_raises_only_our_error(tmp_path: Path, name: str, codec: str) -> None:
+    write_numbered_video(tmp_path / name, 60, Fraction(25), codec=codec, g="20", bf="2")
+    whole, rng = (tmp_path / name).read_bytes(), np.random.default_rng(0)
+    for index in range(40):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 30)):
+            damaged[place] = rng.integers(0, 256)
+        path = tmp_path / f"{index}{name}"
+        path.write_bytes(damaged[: rng.integers(0, len(whole))] if index % 3 == 0 else damaged)
+        try:
+            probe(str(path))
+            assert len(read_frames(str(path), rng.uniform(0, 2.5, 6))) == 6
+        except UserError as error:
+            assert "\n" not in str(error)
