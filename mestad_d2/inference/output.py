@@ -17,6 +17,7 @@ from mestad_d2.data.video_stream import iterate_frames, probe
 from mestad_d2.inference.drawing import Annotator, Person, fit, output_size
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
+from mestad_d2.inference.sound import open_sound
 
 STRIP_PICTURES = 6
 
@@ -128,7 +129,7 @@ def write_video(
             # mpeg4 counts time in 16 bits.
             stream.codec_context.time_base = Fraction(1, 1000)
             stream.bit_rate = 4_000_000
-        sound = _copy_sound_stream(out, video) if info.has_audio else None
+        sound = open_sound(out, video) if info.has_audio else None
         for time, image in annotated_frames(video, detections, names, threshold):
             if not stream.codec_context.is_open:
                 stream.height, stream.width = image.shape[:2]
@@ -136,26 +137,11 @@ def write_video(
             frame.time_base = stream.codec_context.time_base
             frame.pts = round(time / frame.time_base)
             out.mux(stream.encode(frame))
+            if sound is not None:
+                sound.write_until(time)
         out.mux(stream.encode(None))
         if sound is not None:
-            _copy_sound(out, sound, video)
-
-
-def _copy_sound_stream(out: av.container.OutputContainer, video: str) -> av.AudioStream | None:
-    with av.open(video) as source:
-        try:
-            return out.add_stream_from_template(source.streams.audio[0])
-        except (ValueError, av.FFmpegError):
-            # An mp4 can't hold every kind of sound; the picture matters more.
-            return None
-
-
-def _copy_sound(out: av.container.OutputContainer, stream: av.AudioStream, video: str) -> None:
-    with av.open(video) as source:
-        for packet in source.demux(source.streams.audio[0]):
-            if packet.dts is not None:
-                packet.stream = stream
-                out.mux(packet)
+            sound.close()
 
 
 def write_strip(
