@@ -1,37 +1,54 @@
 #!/usr/bin/env python
-"""Multiply-adds, parameters and structure of a model: --tasks flop parameter structure."""
+"""Multiply-adds, parameters and structure of a model: --tasks flop parameter structure [KEY VALUE ...]."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from itertools import takewhile
 from pathlib import Path
 
 from detectron2.modeling import build_model
 from fvcore.nn import parameter_count_table
 from tabulate import tabulate
 
-from mestad_d2.engine.cost import cost_of_config
+from mestad_d2.engine.cost import cost_of_config, draw_cost
 from mestad_d2.engine.setup import setup_cfg
-from mestad_d2.errors import one_line_errors
+from mestad_d2.errors import UserError, one_line_errors
+
+TASKS = ("flop", "parameter", "structure")
 
 
 def parse() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True)
-    parser.add_argument("--tasks", nargs="+", choices=["flop", "parameter", "structure"], required=True)
+    parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=f"of {', '.join(TASKS)}")
     parser.add_argument(
         "--input-size", type=int, help="side of the square frames; default: INPUT.MIN_SIZE_TEST"
     )
     parser.add_argument("--output", type=Path, help="json file for the figures of flop")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
-    return parser.parse_args()
+    parser.add_argument("--chart", type=Path, help="picture of flop beside a two-stage detector's")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    args = parser.parse_args()
+    # --tasks takes all that follows it; what is no task is the first of the options.
+    tasks = list(takewhile(TASKS.__contains__, args.tasks))
+    args.tasks, args.opts = tasks, [*args.tasks[len(tasks) :], *args.opts]
+    return args
 
 
 @one_line_errors()
 def main(args: argparse.Namespace) -> None:
     """Print what was asked for."""
+    if not args.tasks:
+        raise UserError(f"--tasks {' '.join(args.opts)}: use {', '.join(TASKS)}")
+    for option, path in (("--output", args.output), ("--chart", args.chart)):
+        if path and "flop" not in args.tasks:
+            raise UserError(f"{option} {path}: only the task flop gives figures to write; add it to --tasks")
+        if path and not path.parent.is_dir():
+            raise UserError(f"{option} {path}: there is no folder {path.parent}")
+    if args.input_size is not None and args.input_size < 32:
+        raise UserError(f"--input-size {args.input_size}: give at least 32 pixels")
     cfg = setup_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
     if "flop" in args.tasks:
         cost = cost_of_config(cfg, args.input_size or cfg.INPUT.MIN_SIZE_TEST)
@@ -40,6 +57,8 @@ def main(args: argparse.Namespace) -> None:
         print(tabulate(rows, headers=["part", "GFLOPs", "parameters (M)"], floatfmt=".2f"))
         if args.output:
             args.output.write_text(json.dumps(cost, indent=2) + "\n")
+        if args.chart:
+            draw_cost(cost, args.chart, Path(args.config_file).stem)
     if "parameter" in args.tasks:
         print(parameter_count_table(build_model(cfg), max_depth=4))
     if "structure" in args.tasks:

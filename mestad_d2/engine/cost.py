@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
@@ -11,6 +13,9 @@ from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
 from mestad_d2.modeling.roi_heads.video_roi_heads import pool_time
+
+# Faster R-CNN X101-32x8d-FPN, the person detector of two-stage methods (paper, Table 1 and section 4.2).
+PAPER_PERSON_DETECTOR_GFLOPS = 406.5
 
 
 class _ActionHead(nn.Module):
@@ -79,3 +84,49 @@ def cost_of_config(cfg: CfgNode, size: int) -> dict:
     cfg.defrost()
     cfg.MODEL.DEVICE = "cpu"
     return model_cost(build_model(cfg), cfg.INPUT.CLIP.NUM_FRAMES, size)
+
+
+def chart_slices(cost: dict) -> dict[str, dict[str, float]]:
+    """Slices of the two pies of the paper's Fig. 3, in GFLOPs, of a result of ``model_cost``.
+
+    The two-stage detector has the same backbone and action head, and the paper's person detector instead of
+    FPN and FCOS head.
+    """
+    part = cost["by_part"]
+    action_network = {"backbone": part["backbone"], "action head": part["action_head"]}
+    detector = {name: part[key] for name, key in (("FPN", "fpn"), ("FCOS head", "fcos_head")) if key in part}
+    return {
+        "ours": action_network | detector,
+        "two-stage": action_network | {"person detector\n(the paper's figure)": PAPER_PERSON_DETECTOR_GFLOPS},
+    }
+
+
+def draw_cost(cost: dict, path: str | Path, name: str) -> None:
+    """Draw ours beside the two-stage detector, like the paper's Fig. 3; areas are to scale.
+
+    Args:
+        cost: a result of ``model_cost``.
+        path: picture to write; the ending gives its format.
+        name: what the model is called in the title.
+    """
+    from matplotlib.figure import Figure
+
+    pies = chart_slices(cost)
+    largest = max(sum(slices.values()) for slices in pies.values())
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    colors = ["#3b7dd8", "#1f9d6b", "#d9a72b", "#d9572b"]
+    for axes, (title, slices) in zip(figure.subplots(1, 2), pies.items(), strict=True):
+        total = sum(slices.values())
+        labels = [f"{part}\n{value:.1f} G, {value / total:.0%}" for part, value in slices.items()]
+        # Slices under half a percent have no room for a label.
+        labels = [
+            label if v / total > 0.005 else "" for label, v in zip(labels, slices.values(), strict=True)
+        ]
+        shades = [*colors[: len(slices)]] if title == "ours" else [*colors[:2], "#98a2b3"]
+        axes.pie(list(slices.values()), labels=labels, colors=shades, radius=(total / largest) ** 0.5,
+                 startangle=90, textprops={"fontsize": 8})  # fmt: skip
+        axes.set(xlim=(-1.4, 1.4), ylim=(-1.2, 1.2))
+        axes.set_title(
+            f"{name if title == 'ours' else 'two-stage detector'}: {total:.1f} GFLOPs", fontsize=10
+        )
+    figure.savefig(path, dpi=120)

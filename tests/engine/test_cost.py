@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-from tiny import ROOT
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
 
-from mestad_d2.engine.cost import cost_of_config
+import pytest
+from tiny import CONFIG, ROOT
+
+from mestad_d2.engine.cost import PAPER_PERSON_DETECTOR_GFLOPS, chart_slices, cost_of_config
 from mestad_d2.engine.setup import setup_cfg
 
 
@@ -32,3 +38,47 @@ def test_parameters_of_slowfast() -> None:
     assert parts["backbone"] == pytest.approx(33.64, abs=0.01)
     assert parts["fpn"] == pytest.approx(2.21, abs=0.01)
     assert parts["fcos_head"] == pytest.approx(4.74, abs=0.01)
+
+
+def test_slices_of_the_two_stage_detector() -> None:
+    cost = {"by_part": {"backbone": 97.3, "fpn": 1.0, "fcos_head": 6.4, "action_head": 0.1}}
+    slices = chart_slices(cost)
+    assert sum(slices["ours"].values()) == pytest.approx(104.8)
+    assert sum(slices["two-stage"].values()) == pytest.approx(97.4 + PAPER_PERSON_DETECTOR_GFLOPS)
+
+
+def analyze(*args: object) -> subprocess.CompletedProcess:
+    """The command line, on the toy's model."""
+    command = [sys.executable, "tools/analyze_model.py", "--config-file", CONFIG, *args]
+    return subprocess.run([str(a) for a in command], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_the_command_writes_json_and_a_chart(tmp_path: Path) -> None:
+    output, chart = tmp_path / "f.json", tmp_path / "f.png"
+    done = analyze(
+        "--output", output, "--chart", chart, "--input-size", 64, "--tasks", "flop", "parameter", "structure",
+        "MODEL.FCOS.NUM_CONVS", 1,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cost = json.loads(output.read_text())
+    assert set(cost["by_part"]) == {"backbone", "fpn", "fcos_head", "action_head"}
+    assert cost["total_gflops"] == pytest.approx(sum(cost["by_part"].values()), abs=0.01)
+    assert cost["params_millions"] > 0 and chart.read_bytes()[:4] == b"\x89PNG"
+    assert "FCOSProposals" in done.stdout and "proposal_generator" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--tasks", "flops"], "--tasks flops"),
+        (["--tasks", "structure", "--output", "f.json"], "task flop"),
+        (["--tasks", "flop", "MODEL.NOTHING", "1"], "MODEL.NOTHING"),
+    ],
+)
+def test_mistakes_are_one_line(
+    args: list[str], words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["analyze_model.py", "--config-file", str(CONFIG), *args])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "tools" / "analyze_model.py"), run_name="__main__")
+    assert stop.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
