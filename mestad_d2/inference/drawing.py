@@ -16,6 +16,8 @@ from mestad_d2.inference.placement import place_labels
 
 # Frames with a shorter side below this are enlarged for the output, or labels would not fit.
 MIN_SHORT_SIDE = 480
+# Longer names are cut: AVA's reach 40 letters, which cover half of a small frame.
+MAX_LETTERS = 26
 _FONT = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
@@ -110,11 +112,16 @@ def _pointer(
 
 
 def _label(person: Person, size: int, rows: int) -> np.ndarray:
-    shown = tuple((name, f"{score:.2f}") for name, score in person.actions[:rows])
+    shown = tuple((short_name(name), f"{score:.2f}") for name, score in person.actions[:rows])
     more = len(person.actions) - len(shown)
     return _render(
         f"#{person.track_id} person", f"{person.score:.2f}", shown, more, track_color(person.track_id), size
     )
+
+
+def short_name(name: str) -> str:
+    """At most ``MAX_LETTERS`` letters of a name."""
+    return name if len(name) <= MAX_LETTERS else name[: MAX_LETTERS - 1].rstrip(" ,(") + "\u2026"
 
 
 @lru_cache(maxsize=512)

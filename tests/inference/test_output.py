@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numbered_video import write_numbered_video
 
-from mestad_d2.inference.drawing import Annotator, Person
+from mestad_d2.inference.drawing import Annotator, Person, short_name
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.output import between, sure_people, write_csv, write_json, write_strip, write_video
 from mestad_d2.inference.predictor import KeyframeDetections
@@ -84,3 +84,9 @@ def test_labels_do_not_cover_each_other() -> None:
         for p in people
     ]
     assert len({(round(float(x)), round(float(y))) for x, y in corners}) == 5
+
+
+def test_long_names_are_cut_and_short_ones_kept() -> None:
+    assert short_name("carry/hold (an object)") == "carry/hold (an object)"
+    cut = short_name("talk to (e.g., self, a person, a group)")
+    assert cut == "talk to (e.g., self, a pe\u2026" and len(cut) == 26
