@@ -22,7 +22,7 @@ from mestad_d2.errors import UserError, one_line_errors
 
 __all__ = ["TOY_ACTIONS", "TOY_FLIP_PAIRS", "make_toy", "toy_is_ready"]
 
-VERSION = 1  # of the pictures and labels; a dataset of another version is rendered anew
+VERSION = 2  # of the pictures and labels; a dataset of another version is rendered anew
 FPS = (25, 30)
 SPLITS = ("train", "val")
 
@@ -43,8 +43,8 @@ def toy_is_ready(root: Path, settings: dict) -> bool:
 def make_toy(
     root: Path | str,
     seed: int = 0,
-    videos: int = 66,
-    val_videos: int = 14,
+    videos: int = 70,
+    val_videos: int = 20,
     seconds: float | None = None,
     workers: int | None = None,
 ) -> None:
@@ -141,8 +141,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Render the toy dataset (docs/toy.md).")
     parser.add_argument("--output", default="datasets/toy", help="folder of the dataset")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--videos", type=int, default=66, help="training videos")
-    parser.add_argument("--val-videos", type=int, default=14)
+    parser.add_argument("--videos", type=int, default=70, help="training videos")
+    parser.add_argument("--val-videos", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=None, help="of every video (default: 20 to 24)")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
     args = parser.parse_args()

@@ -22,22 +22,22 @@ IDLE = (6.0, 24.0)
 BLEND = 0.2  # seconds in which a limb passes from one segment's motion into the next one's
 
 OBJECT_NEXT = {
-    0: {act.HOLD: 0.50, act.SHAKE: 0.27, act.PUSH: 0.16, act.PULL: 0.07},
-    act.HOLD: {0: 0.55, act.SHAKE: 0.25, act.PUSH: 0.13, act.PULL: 0.07},
+    0: {act.HOLD: 0.50, act.SHAKE: 0.30, act.PUSH: 0.16, act.PULL: 0.04},
+    act.HOLD: {0: 0.55, act.SHAKE: 0.27, act.PUSH: 0.14, act.PULL: 0.04},
 }
 PERSON_NEXT = {0: {act.WAVE: 0.62, act.RAISE: 0.38}}
 MEDIAN = {  # seconds
-    "idle": 4.0,
-    act.STAND: 3.6,
-    act.SIT: 4.0,
-    act.WALK_LEFT: 2.5,
-    act.WALK_RIGHT: 2.5,
-    act.HOLD: 3.6,
-    act.SHAKE: 3.0,
-    act.PUSH: 3.2,
-    act.PULL: 3.2,
-    act.WAVE: 3.0,
-    act.RAISE: 3.6,
+    "idle": 6.5,
+    act.STAND: 4.8,
+    act.SIT: 5.2,
+    act.WALK_LEFT: 3.4,
+    act.WALK_RIGHT: 3.4,
+    act.HOLD: 5.0,
+    act.SHAKE: 4.4,
+    act.PUSH: 4.0,
+    act.PULL: 4.0,
+    act.WAVE: 4.4,
+    act.RAISE: 4.8,
 }
 
 
@@ -153,8 +153,8 @@ def _next_pose(
     action = last.action if last else int(rng.choice([act.STAND, act.SIT]))
     level = last.numbers["to"] if last else (1.0 if action == act.STAND else rng.uniform(0.0, 0.5))
     walks = (act.WALK_LEFT, act.WALK_RIGHT)
-    speed = rng.uniform(0.5, 0.85) * actor.height
-    passes = rng.random() < 0.10
+    speed = rng.uniform(0.45, 0.75) * actor.height
+    passes = rng.random() < 0.14
     duration, target = 0.0, level
     if last:
         roll = rng.random()
@@ -162,7 +162,7 @@ def _next_pose(
             action, target = act.RISE, 1.0
         elif action == act.CROUCH:
             action = act.SIT
-        elif roll < {act.STAND: 0.62, act.RISE: 0.30}.get(action, 0.28):
+        elif roll < {act.STAND: 0.85, act.RISE: 0.45}.get(action, 0.5):
             choices = list(rng.permutation(walks))
             if action in walks:  # to go on the same way would be the same segment
                 choices = [walks[1 - walks.index(action)]]
@@ -180,7 +180,7 @@ def _next_pose(
     if action == act.CROUCH:
         target = rng.uniform(0.0, 0.5)
     if action in (act.RISE, act.CROUCH):
-        duration = float(np.clip(abs(target - level) * rng.uniform(1.5, 2.5), 1.0, 2.5))
+        duration = float(np.clip(abs(target - level) * rng.uniform(1.9, 3.0), 1.2, 2.5))
     signed = speed * {act.WALK_LEFT: -1.0, act.WALK_RIGHT: 1.0}.get(action, 0.0)
     numbers = {"x": x, "speed": signed, "from": level, "to": target, "spread": rng.random()}
     numbers |= {"period": rng.uniform(0.55, 0.85), "phase": rng.random()}

@@ -13,6 +13,7 @@ from mestad_d2.data.toy_motion import BLEND, CARRY, IDLE, RAISED, REACH, SPREAD,
 JOINTS = (
     "head shoulder_l shoulder_r hip_l hip_r knee_l knee_r foot_l foot_r elbow_l elbow_r hand_l hand_r".split()
 )
+RIM = 0.8  # pixels
 
 
 @dataclass
@@ -58,8 +59,9 @@ def make_track(actor: Actor, build: Build, frames: int, fps: int) -> Track:
     joints = place_joints(actor, build, pose, carry, raised)
     radius = np.full(len(JOINTS), build.limb / 2) * actor.height
     radius[0] = build.head * actor.height
-    low = (joints - radius[None, :, None]).min(1)
-    high = (joints + radius[None, :, None]).max(1)
+    # cv2 counts from the middle of the first pixel and smooth lines have a rim; boxes count from its edge
+    low = (joints - radius[None, :, None]).min(1) + 0.5 - RIM
+    high = (joints + radius[None, :, None]).max(1) + 0.5 + RIM
     labels = np.stack([pose_ids, object_ids, person_ids], axis=1)
     return Track(joints, np.concatenate([low, high], axis=1), labels)
 

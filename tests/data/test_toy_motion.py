@@ -99,7 +99,7 @@ def test_boxes_are_tight_around_what_is_drawn() -> None:
             y, x = np.nonzero((frame < 250).any(-1))
             drawn = np.array([x.min() - 50, y.min(), x.max() - 49, y.max() + 1])
             # with the faint rim of smooth lines
-            np.testing.assert_allclose(track.boxes[index], drawn, atol=2.6)
+            np.testing.assert_allclose(track.boxes[index], drawn, atol=1.9)
 
 
 def test_labels_say_where_people_go() -> None:
