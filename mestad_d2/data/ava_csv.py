@@ -13,6 +13,9 @@ from mestad_d2.errors import UserError
 
 GROUPS = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 
+# Fields of a row: box and action with and without person, or video and timestamp alone.
+WIDTHS = (2, 7, 8)
+
 
 class Row(NamedTuple):
     """One row of a ground-truth csv; ``box`` x1, y1, x2, y2 in [0, 1], ``person_id`` -1 if absent.
@@ -34,7 +37,7 @@ def csv_lines(path: str) -> Iterator[tuple[int, list[str]]]:
         UserError: no such file, or no text.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             for number, fields in enumerate(csv.reader(file), start=1):
                 if fields:
                     yield number, [field.strip() for field in fields]
@@ -65,14 +68,14 @@ def _integer(path: str, row: int, text: str, name: str) -> int:
 def read_ground_truth(path: str) -> list[Row]:
     """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id]`` without header.
 
-    Box fields may all be empty (AVA-Kinetics: a key frame without people).
+    Fields behind the timestamp may all be empty (AVA-Kinetics) or absent: a key frame without people.
 
     Raises:
         UserError: names file, row and fix.
     """
     rows = []
     for row, fields in csv_lines(path):
-        if len(fields) not in (7, 8):
+        if len(fields) not in WIDTHS:
             raise UserError(
                 f"{path}: row {row}: {len(fields)} fields; write video,timestamp,x1,y1,x2,y2,action_id,person_id"
             )
@@ -116,7 +119,7 @@ def read_label_map(path: str) -> tuple[dict[int, str], dict[int, str]]:
         UserError: no label in the file, or an id twice.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no label map that can be read ({error})") from error
     names: dict[int, str] = {}

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mestad_d2.data.ava_csv import csv_lines, read_exclusions, read_label_map
+from mestad_d2.data.ava_csv import WIDTHS, csv_lines, read_exclusions, read_label_map
 from mestad_d2.data.check_videos import check_video
 from mestad_d2.errors import UserError
 
@@ -131,7 +131,7 @@ def _check_rows(path: str, report: DatasetReport) -> KeyFrames:
             report.add("header", where, ",".join(fields))
             continue
         report.rows += 1
-        if len(fields) not in (7, 8):
+        if len(fields) not in WIDTHS:
             report.add("fields", where, f"{len(fields)} fields")
             continue
         if not _is_number(fields[1]):

@@ -51,6 +51,12 @@ class Chunk:
         start = self._starts[lines] if field == 0 else self._marks[mark - 1] + 1
         return start, self._marks[mark]
 
+    def blank_after(self, field: int) -> np.ndarray:
+        """Whether fields ``field`` and on hold nothing, for each line that has them (count,)."""
+        mark = np.minimum(self._first + field - 1, len(self._marks) - 1)
+        end = self._marks[self._first + self.widths - 1]
+        return (self.widths > field) & (end - self._marks[mark] == self.widths - field)
+
     def text(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
         """Pieces of the text as a fixed-width bytes array (n,)."""
         length = end - start

@@ -44,7 +44,8 @@ def read_label_map(path: str | PathLike[str]) -> LabelMap:
     """Read a pbtxt label map under the rules of the published evaluators, or ``id: name`` lines.
 
     In pbtxt only lines that start with exactly two spaces and ``name:``, ``id:``, ``label_id:`` or
-    ``label_type:`` count; the name stands between the first double quotes.
+    ``label_type:`` count; the name stands between the first double quotes. Only where that gives no class,
+    other indents are read too.
 
     Raises:
         UserError: unreadable file, a line that can't be parsed, an id below 1, or no class at all.
@@ -67,7 +68,7 @@ def read_label_map(path: str | PathLike[str]) -> LabelMap:
             if kind in _GROUP_OF_TYPE:
                 groups[last] = _GROUP_OF_TYPE[kind]
     if not names:
-        names = _read_text_form(lines, path)
+        names = _read_text_form(lines, path) or _read_blocks(lines, path)
     if not names:
         raise UserError(
             f"{path}: no class found; a label map has lines '  name: \"stand\"' and '  id: 12' "
@@ -82,6 +83,16 @@ def _read_text_form(lines: list[str], path: str | PathLike[str]) -> dict[int, st
         match = _TEXT_LINE.fullmatch(line)
         if match:
             names[_parse_id(match.group(1), path, number)] = match.group(2)
+    return names
+
+
+def _read_blocks(lines: list[str], path: str | PathLike[str]) -> dict[int, str]:
+    """Entries of a pbtxt that is indented otherwise, where the published evaluators see no class at all."""
+    names = {}
+    for block in re.findall(r"\{([^{}]*)\}", "".join(lines)):
+        name, label = re.search(r'\bname:\s*"([^"]*)"', block), re.search(r"\b(?:label_)?id:\s*(\d+)", block)
+        if name and label:
+            names[_parse_id(label.group(1), path, 1)] = name.group(1)
     return names
 
 

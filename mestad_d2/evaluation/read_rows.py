@@ -20,7 +20,8 @@ Path = str | PathLike[str]
 def read_rows(path: Path, role: str, protocol: str | Protocol, class_ids: set[int] | None = None) -> Rows:
     """Rows of an AVA csv: ``video,timestamp,x1,y1,x2,y2,action_id[,score]``.
 
-    A row of two columns (``activitynet`` only) names a frame without boxes. Scores are read where the
+    A row of two columns (``activitynet`` only), and in the ground truth one with nothing behind the
+    timestamp (AVA-Kinetics, ``video,timestamp,,,,,,``), names a frame without boxes. Scores are read where the
     protocol reads them, and only of classes in ``class_ids`` (None: all), since the published evaluators
     skip the others first; their rows are returned with score NaN.
 
@@ -61,6 +62,7 @@ class _Reader:
     def __init__(self, path: str, role: str, protocol: Protocol, class_ids: set[int] | None) -> None:
         self.path, self.protocol = path, protocol
         self.ids = class_ids
+        self.role = role
         self.widths = protocol.gt_widths if role == "gt" else protocol.det_widths
         self.with_scores = role == "det" or protocol.gt_scores
         # PySlowFast's copy fails on a row without a score only after it has skipped unknown classes.
@@ -77,7 +79,7 @@ class _Reader:
             if not np.isin(chunk.widths, self.widths).all():
                 raise NotPlain
             frame = self._frames(chunk, names)
-            lines = np.flatnonzero(chunk.widths > 2)
+            lines = np.flatnonzero((chunk.widths > 2) & ~(chunk.blank_after(2) & (self.role == "gt")))
             boxes = np.empty((len(lines), 4))
             actions = np.empty(0, dtype=np.int64)
             if len(lines):
@@ -130,7 +132,7 @@ class _Reader:
                 raise _bad(self.path, number, what, fix)
             key = _key(row[0], row[1], self.protocol, self.path, number)
             index = self.index.setdefault(key, len(self.index))
-            if len(row) == 2:
+            if len(row) == 2 or (self.role == "gt" and not any(field.strip() for field in row[2:])):
                 continue
             box = [self._number(row[2 + i], number, "xyxy"[i] + "1122"[i]) for i in range(4)]
             action = self._action(row[6], number)

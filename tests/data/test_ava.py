@@ -42,6 +42,14 @@ def test_rows_of_one_person_are_merged(dataset: Path) -> None:
     assert (dicts[0]["height"], dicts[0]["width"]) == (64, 160)
 
 
+@pytest.mark.parametrize("row", ["a,0003", "a,0003,,,,,", "a,0003,,,,,,"])
+def test_key_frames_without_people(dataset: Path, row: str) -> None:
+    # Spreadsheets put a mark before the first name.
+    (dataset / "gt.csv").write_text("\ufeff" + ROWS + row + "\n", encoding="utf-8")
+    dicts = load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), start=0.0)
+    assert [(d["timestamp"], len(d["annotations"])) for d in dicts] == [(1, 2), (2, 1), (3, 0), (5, 1)]
+
+
 def test_excluded_key_frames_are_marked(dataset: Path) -> None:
     dicts = load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), str(dataset / "exclude.csv"), 0.0)
     assert [d["excluded"] for d in dicts] == [False, True, False]

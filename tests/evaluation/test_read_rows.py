@@ -34,6 +34,8 @@ def tables(draw) -> str:
         sound = draw(st.booleans())
         row += [draw(st.sampled_from(NUMBERS[:10]) if sound else FIELDS) for _ in range(4)]
         row += [draw(st.sampled_from(["1", "12", "99"]) if sound else FIELDS), draw(FIELDS)]
+        if draw(st.integers(0, 4)) == 0:
+            row[2:] = [""] * 6
         row = row[: draw(st.sampled_from([8, 8, 8, 7, 2, 5, 0]))]
         quoted = draw(st.booleans())
         lines.append(",".join('"' + f.replace('"', '""') + '"' if quoted else f for f in row))
@@ -129,6 +131,24 @@ def test_rules_in_which_the_protocols_differ(tmp_path: Path) -> None:
     assert read("v,3.4800001,0,0,1,1,1,1\nv,3.48,0,0,1,1,1,1\n", "det", "activitynet").keys == ["v,3.480000"]
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("empty", ["v,902,,,,,", "v,902,,,,,,", 'v,902,,,"",,,', "v,902, ,,,,,"])
+def test_frames_without_people_as_ava_kinetics_writes_them(
+    tmp_path: Path, empty: str, protocol: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"u,901,0,0,1,1,1,1\n{empty}\nw,903,0,0,1,1,1,1\n")
+    got = read_rows(path, "gt", protocol, {1})
+    assert [key.split(",")[0] for key in got.keys] == ["u", "v", "w"]
+    assert got.frame.tolist() == [0, 2] and got.lines.tolist() == [1, 3]
+    # A detection without a box is a mistake.
+    with pytest.raises(UserError, match="rows.csv, row 2: "):
+        read_rows(path, "det", protocol, {1})
+    path.write_text("v,902,,,,,1,\n")
+    with pytest.raises(UserError, match="rows.csv, row 1: x1 is ''"):
+        read_rows(path, "gt", protocol, {1})
+
+
 def test_exclusions(tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
     path.write_text("v,0902\nw,903\n")
@@ -151,6 +171,8 @@ def test_label_maps(tmp_path: Path) -> None:
     assert labels.group_of(3) == "person"
     path.write_text("1: bend/bow (at the waist)\n3: crouch: or kneel\n")
     assert read_label_map(path).names == {1: "bend/bow (at the waist)", 3: "crouch: or kneel"}
+    path.write_text('item {\n\tname: "deep"\n\tid: 4\n}\nlabel { name: "line" label_id: 7 }\n')
+    assert read_label_map(path).names == {4: "deep", 7: "line"}
     for text, said in (
         ("  name: stand\n", "line 1: no name in double quotes"),
         ("  id:5\n", "line 1: 'id:5' is no id"),
