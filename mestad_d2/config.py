@@ -87,6 +87,10 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.SLOWFAST.FUSION_KERNEL = 7
     # Channels of a lateral connection, per channel of the fast pathway (SlowFast paper: 2).
     cfg.MODEL.SLOWFAST.FUSION_RATIO = 2
+    # Norm and ReLU in the lateral connections (SlowFast's own code, pytorchvideo: both; release and
+    # mmaction2: neither, or with its lateral_norm the norm alone).
+    cfg.MODEL.SLOWFAST.FUSION_NORM = True
+    cfg.MODEL.SLOWFAST.FUSION_RELU = True
     # Temporal kernel of the fast pathway: stem, res2..res5 (SlowFast paper: 5, 3, 3, 3, 3).
     cfg.MODEL.SLOWFAST.FAST_TEMPORAL_KERNELS = [5, 3, 3, 3, 3]
     # Dilation of res5 in the fast pathway (release: 1; pytorchvideo's detection builder: 2).

@@ -134,7 +134,13 @@ class MESTADCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         state, path = checkpoint.pop("model"), checkpoint.pop("__path__")
         model = self.model.state_dict()
-        matched = match(state, model, slow_into_slowfast=self._slow_into_slowfast, pixels=_pixels(self.model))
+        matched = match(
+            state,
+            model,
+            slow_into_slowfast=self._slow_into_slowfast,
+            pixels=_pixels(self.model),
+            lateral_relu=_lateral_relu(self.model),
+        )
         if matched is None:
             raise UserError(
                 f"{path}: its keys (such as {next(iter(state))}) are of no known format; "
@@ -142,7 +148,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
             )
         loading, report = matched
         self.last_report = report
-        logger.info("%s: %s", path, report.table())
+        logger.log(logging.WARNING if report.notes else logging.INFO, "%s: %s", path, report.table())
         if report.origin != OWN:
             for key in self.checkpointables:
                 checkpoint.pop(key, None)
@@ -171,6 +177,12 @@ def _pixels(model: nn.Module) -> tuple[list[float], list[float]] | None:
     if not hasattr(model, "pixel_mean"):
         return None
     return model.pixel_mean.flatten().tolist(), model.pixel_std.flatten().tolist()
+
+
+def _lateral_relu(model: nn.Module) -> bool | None:
+    """Whether the lateral connections of SlowFast end with a ReLU; None: there are none."""
+    laterals = next((part for name, part in model.named_modules() if name.endswith("laterals")), None)
+    return None if laterals is None else any(isinstance(part, nn.ReLU) for part in laterals.modules())
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -39,6 +39,7 @@ def match(
     *,
     slow_into_slowfast: bool = False,
     pixels: tuple[Sequence[float], Sequence[float]] | None = None,
+    lateral_relu: bool | None = None,
 ) -> tuple[dict[str, Tensor], LoadReport] | None:
     """The tensors to load, under our keys and in our shapes, and what became of all others.
 
@@ -48,6 +49,7 @@ def match(
         slow_into_slowfast: lateral channels that a slow-only file lacks become zeros, and the fast
             pathway and laterals count as new.
         pixels: mean and deviation that our model takes off its input; a note when the file's differ.
+        lateral_relu: whether our lateral connections end with a ReLU, which no tensor shows.
 
     Returns:
         None when no format is recognised.
@@ -61,8 +63,12 @@ def match(
         pairs = {key: (key, tensor) for key, tensor in state.items()}
     elif file_format is not None and any(not name.startswith("head.") for name in ours):
         report = LoadReport(file_format.NAME)
-        pairs = _by_canonical_name(file_format.canonical(state), ours, report)
-        report.notes += _notes(file_format, report, pixels)
+        named = file_format.canonical(state)
+        pairs = _by_canonical_name(named, ours, report)
+        report.notes += [
+            *_input_notes(file_format, pixels),
+            *_lateral_notes(file_format, named, ours, lateral_relu),
+        ]
     else:
         prefixes = find_prefixes(state, model)
         if prefixes is None:
@@ -95,17 +101,34 @@ def _by_canonical_name(
     return pairs
 
 
-def _notes(
-    file_format: ModuleType, report: LoadReport, pixels: tuple[Sequence[float], Sequence[float]] | None
+def _input_notes(
+    file_format: ModuleType, pixels: tuple[Sequence[float], Sequence[float]] | None
 ) -> list[str]:
-    """What no tensor shows: the input, and activations."""
-    notes = []
-    if pixels is not None and not np.allclose(pixels, file_format.PIXELS, rtol=1e-3):
-        mean, std = (list(values) for values in file_format.PIXELS)
-        notes.append(f"{file_format.NAME} trains with MODEL.PIXEL_MEAN {mean} and PIXEL_STD {std}; set them")
-    if any(".laterals." in key or key.startswith("laterals.") for key in report.filled):
-        notes.append("the file's lateral connections have no ReLU either, ours keep it: fine-tune before use")
-    return notes
+    if pixels is None or np.allclose(pixels, file_format.PIXELS, rtol=1e-3):
+        return []
+    mean, std = (list(values) for values in file_format.PIXELS)
+    return [f"{file_format.NAME} trains with MODEL.PIXEL_MEAN {mean} and PIXEL_STD {std}; set them"]
+
+
+def _lateral_notes(
+    file_format: ModuleType, named: Named, ours: Mapping[str, str], relu: bool | None
+) -> list[str]:
+    """The keys to set where the file's lateral connections are others than the model's."""
+    if not all("lateral.stem.conv.weight" in names for names in (named.tensors, ours)):
+        return []
+    norm = "lateral.stem.norm.weight"
+    has_norm = norm in named.tensors and norm not in named.filled
+    wanted = {}
+    if has_norm != (norm in ours):
+        wanted["FUSION_NORM"] = has_norm
+    if relu is not None and relu != file_format.LATERAL_RELU:
+        wanted["FUSION_RELU"] = file_format.LATERAL_RELU
+    if not wanted:
+        return []
+    have = " and ".join(f"{'a' if has else 'no'} {what}"
+                        for what, has in (("norm", has_norm), ("ReLU", file_format.LATERAL_RELU)))  # fmt: skip
+    keys = " and ".join(f"MODEL.SLOWFAST.{key} {value}" for key, value in wanted.items())
+    return [f"the file's lateral connections have {have}: set {keys} to compute what they did"]
 
 
 def _by_shape(

@@ -6,6 +6,7 @@ import models
 import pytest
 import rules
 import torch
+from pytorchvideo.models.hub import slowfast
 from pytorchvideo.models.slowfast import create_slowfast_with_roi_head
 
 from mestad_d2.checkpoint import MESTADCheckpointer
@@ -106,6 +107,80 @@ def test_slow_weights_in_the_slow_pathway_compute_what_they_did_alone(tmp_path):
         have = ours.backbone(clips)
     for (stage, _), tensor in want.items():
         torch.testing.assert_close(have[stage][0], tensor, rtol=1e-5, atol=1e-5)
+
+
+def test_mmaction2s_default_laterals_have_neither_norm_nor_relu(tmp_path):
+    """FUSION_NORM and FUSION_RELU False: bare convolutions, as in the release."""
+    torch.manual_seed(0)
+    theirs = models.their_slowfast()
+    state = {
+        rules.mmaction(entry): theirs.state_dict()[rules.pytorchvideo(entry)]
+        for entry in rules.entries(50)
+        if entry[3] != "bn_lateral"
+    }
+    for block in theirs.blocks[:4]:
+        block.multipathway_fusion.norm = block.multipathway_fusion.activation = torch.nn.Identity()
+    ours = models.slowfast(models.config(SLOWFAST__FUSION_NORM=False, SLOWFAST__FUSION_RELU=False))
+    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    checkpointer = MESTADCheckpointer(ours.eval())
+    checkpointer.load(str(tmp_path / "weights.pth"))
+    report = checkpointer.last_report
+    assert len(report.loaded) == len(state) == 534
+    assert not report.missing and not report.filled and not report.notes
+    clips = torch.randn(1, 3, 16, 64, 64)
+    want = stage_outputs(theirs.blocks, 2, _paths(clips))
+    with torch.no_grad():
+        have = ours.backbone(clips)
+    for (stage, p), tensor in want.items():
+        torch.testing.assert_close(have[stage][p], tensor, rtol=1e-5, atol=1e-5)
+
+
+class NonLocal(torch.nn.Module):
+    """PySlowFast's block, written out: x + BN(out(mean over positions of (theta . phi) g))."""
+
+    def __init__(self, channels):
+        super().__init__()
+        inner = channels // 2
+        self.conv_theta, self.conv_phi, self.conv_g = (torch.nn.Conv3d(channels, inner, 1) for _ in range(3))
+        self.conv_out, self.bn = torch.nn.Conv3d(inner, channels, 1), torch.nn.BatchNorm3d(channels)
+
+    def forward(self, x):
+        pooled = torch.nn.functional.max_pool3d(x, 2, 2)
+        theta, phi, g = self.conv_theta(x), self.conv_phi(pooled), self.conv_g(pooled)
+        phi, g = phi.flatten(2), g.flatten(2)
+        affinity = torch.einsum("ncthw,ncp->nthwp", theta, phi) / phi.shape[2]
+        return x + self.bn(self.conv_out(torch.einsum("nthwp,ncp->ncthw", affinity, g)))
+
+
+def test_r101_nl_equals_pytorchvideos_stages_and_pyslowfasts_blocks(tmp_path):
+    torch.manual_seed(0)
+    where = [6, 13, 20]
+    theirs = slowfast.slowfast_16x8_r101_50_50(pretrained=False)
+    state = {rules.pyslowfast(e): theirs.state_dict()[rules.pytorchvideo(e)] for e in rules.entries(101)}
+    blocks = theirs.blocks[3].multipathway_blocks[0].res_blocks
+    for index in where:
+        added = NonLocal(1024)
+        blocks[index] = torch.nn.Sequential(blocks[index], added)
+        state |= {f"s4.pathway0_nonlocal{index}.{k}": v for k, v in added.state_dict().items()}
+    # Statistics are shaken in place, so that ``state`` has them too.
+    models.shake(theirs)
+    torch.save({"model_state": state}, tmp_path / "weights.pyth")
+    cfg = models.config(
+        VIDEO_RESNET__DEPTH=101,
+        VIDEO_RESNET__TEMPORAL_BLOCKS=[-1, -1, 6, -1],
+        SLOWFAST__FUSION_KERNEL=5,
+        NONLOCAL__LOCATIONS=[[], [], where, []],
+    )
+    ours = models.slowfast(cfg).eval()
+    MESTADCheckpointer(ours).load(str(tmp_path / "weights.pyth"))
+    clips = torch.randn(1, 3, 16, 64, 64)
+    want = stage_outputs(theirs.blocks, 2, _paths(clips))
+    with torch.no_grad():
+        have = ours.backbone(clips)
+    for (stage, p), tensor in want.items():
+        # 33 blocks deep, float32 itself is not finer than a share of the largest value.
+        scale = float(tensor.abs().max())
+        torch.testing.assert_close(have[stage][p] / scale, tensor / scale, rtol=1e-5, atol=1e-5)
 
 
 def _paths(clips):

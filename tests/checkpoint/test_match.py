@@ -50,7 +50,50 @@ def test_laterals_without_norm_become_identity(tmp_path):
     x = torch.randn(2, 4, 3, 2, 2)
     norm = model.backbone.laterals["stem"].norm.eval()
     torch.testing.assert_close(norm(x), x, rtol=1e-5, atol=1e-5)
-    assert "identity norm" in report.table() and "no ReLU either" in report.table()
+    assert "identity norm" in report.table()
+    assert "MODEL.SLOWFAST.FUSION_NORM False and MODEL.SLOWFAST.FUSION_RELU False" in report.table()
+
+
+@pytest.mark.parametrize(
+    ("style", "norm_in_file", "norm", "relu", "advice"),
+    [
+        (rules.pyslowfast, True, True, True, None),
+        (
+            rules.pyslowfast,
+            True,
+            False,
+            True,
+            "have a norm and a ReLU: set MODEL.SLOWFAST.FUSION_NORM True to",
+        ),
+        (rules.caffe2, True, True, False, "MODEL.SLOWFAST.FUSION_RELU True to"),
+        (rules.mmaction, False, False, False, None),
+        (
+            rules.mmaction,
+            False,
+            True,
+            False,
+            "have no norm and no ReLU: set MODEL.SLOWFAST.FUSION_NORM False to",
+        ),
+        (rules.mmaction, True, True, False, None),
+        (
+            rules.mmaction,
+            True,
+            True,
+            True,
+            "have a norm and no ReLU: set MODEL.SLOWFAST.FUSION_RELU False to",
+        ),
+    ],
+)
+def test_other_laterals_than_the_files_are_told(style, norm_in_file, norm, relu, advice, tmp_path, caplog):
+    source = models.slowfast(models.config(**SMALL))
+    path = save(written(source, style, skip=lambda e: e[3] == "bn_lateral" and not norm_in_file), tmp_path)
+    model = models.slowfast(models.config(**SMALL, SLOWFAST__FUSION_NORM=norm, SLOWFAST__FUSION_RELU=relu))
+    checkpointer = MESTADCheckpointer(model)
+    checkpointer.load(path)
+    notes = checkpointer.last_report.notes
+    assert not checkpointer.last_report.missing and len(notes) == (advice is not None)
+    if advice:
+        assert advice in notes[0] and notes[0] in caplog.text
 
 
 @pytest.mark.parametrize(("style", "differs"), [(rules.mmaction, True), (rules.pyslowfast, False)])

@@ -1,4 +1,7 @@
-"""Formats of others, recognised by their keys. Each module has NAME, PIXELS, recognises(state), canonical(state)."""
+"""Formats of others, recognised by their keys. Modules of one shape.
+
+Each has NAME, PIXELS, LATERAL_RELU, recognises(state) and canonical(state).
+"""
 
 from __future__ import annotations
 

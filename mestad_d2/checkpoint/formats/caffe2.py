@@ -16,6 +16,8 @@ from mestad_d2.checkpoint.names import Named, rename
 NAME = "Caffe2"
 # Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
 PIXELS = ((114.75, 114.75, 114.75), (57.375, 57.375, 57.375))
+# Its lateral connections end with norm and ReLU.
+LATERAL_RELU = True
 
 _BN = r"_bn_(?P<bn>s|b|rm|riv)"
 _BLOCK = r"(?P<path>t_)?res(?P<stage>[2-5])_(?P<block>\d+)_branch"

@@ -2,7 +2,7 @@
 
 Keys: ``backbone.slow_path`` and ``.fast_path``, or ``backbone`` alone for slow-only; ``conv1`` is the stem,
 ``layer1``..``layer4`` are res2..res5; each convolution has ``conv`` and ``bn`` inside. Lateral connections
-(``conv1_lateral``, ``layer1_lateral`` ...) have a norm in a few configs only (``lateral_norm``).
+(``conv1_lateral``, ``layer1_lateral`` ...) have no ReLU, and a norm in a few configs only (``lateral_norm``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from mestad_d2.checkpoint.names import Named, rename
 NAME = "mmaction2"
 # Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
 PIXELS = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+# Its lateral connections end without ReLU, with a norm or none.
+LATERAL_RELU = False
 
 _PATH = r"(?:backbone\.)?(?:(?P<path>slow|fast)_path\.)?"
 _BLOCK = _PATH + r"layer(?P<stage>[1-4])\.(?P<block>\d+)\."

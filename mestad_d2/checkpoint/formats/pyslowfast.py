@@ -17,6 +17,8 @@ from mestad_d2.checkpoint.names import Named, rename
 NAME = "PySlowFast"
 # Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
 PIXELS = ((114.75, 114.75, 114.75), (57.375, 57.375, 57.375))
+# Its lateral connections end with norm and ReLU.
+LATERAL_RELU = True
 
 _BLOCK = r"s(?P<stage>[2-5])\.pathway(?P<path>[01])_res(?P<block>\d+)\."
 _NON_LOCAL = r"s(?P<stage>[2-5])\.pathway(?P<path>[01])_nonlocal(?P<block>\d+)\."

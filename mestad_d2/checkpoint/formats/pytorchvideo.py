@@ -18,6 +18,8 @@ from mestad_d2.checkpoint.names import Named, rename
 NAME = "pytorchvideo"
 # Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
 PIXELS = ((114.75, 114.75, 114.75), (57.375, 57.375, 57.375))
+# Its lateral connections end with norm and ReLU.
+LATERAL_RELU = True
 
 _STAGE = r"(?:model\.)?blocks\.(?P<stage>\d+)\."
 RULES = (

@@ -17,15 +17,17 @@ from mestad_d2.modeling.backbone.pathway import STAGES, Pathway, PathwaySpec, sl
 
 
 class Lateral(nn.Module):
-    """From fast to slow: a time-strided convolution, norm and ReLU."""
+    """From fast to slow: a time-strided convolution, with or without norm and ReLU."""
 
-    def __init__(self, channels: int, ratio: int, kernel: int, alpha: int, norm: partial) -> None:
+    def __init__(
+        self, channels: int, ratio: int, kernel: int, alpha: int, norm: partial | None, relu: bool
+    ) -> None:
         super().__init__()
         self.conv_fast_to_slow = nn.Conv3d(
             channels, channels * ratio, (kernel, 1, 1), (alpha, 1, 1), (kernel // 2, 0, 0), bias=False
         )
-        self.norm = norm(channels * ratio)
-        self.activation = nn.ReLU()
+        self.norm = norm(channels * ratio) if norm else nn.Identity()
+        self.activation = nn.ReLU() if relu else nn.Identity()
 
     def forward(self, slow: Tensor, fast: Tensor) -> Tensor:
         """Slow features with the fast ones appended: (N, C_slow + ratio * C_fast, T, H, W)."""
@@ -98,7 +100,14 @@ def build_slowfast_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) 
     )
     insert_non_local(slow, cfg)
     laterals = {
-        name: Lateral(channels, pair.FUSION_RATIO, pair.FUSION_KERNEL, pair.ALPHA, norm)
+        name: Lateral(
+            channels,
+            pair.FUSION_RATIO,
+            pair.FUSION_KERNEL,
+            pair.ALPHA,
+            norm if pair.FUSION_NORM else None,
+            pair.FUSION_RELU,
+        )
         for name, channels in zip(("stem", *STAGES[:3]), sources, strict=True)
     }
     return SlowFast(slow, fast, laterals, pair.ALPHA)
