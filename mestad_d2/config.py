@@ -112,6 +112,9 @@ def _add_backbone(cfg: CN) -> None:
 
     # Keep 3-D convolutions in the channels-last layout: 1.2-1.4 times as fast on CPUs (ours).
     cfg.MODEL.CHANNELS_LAST = False
+    # Initialise FPN and heads as the paper does; False: PyTorch's defaults, the prior of the person score
+    # included (release, where no initialisation is ever called).
+    cfg.MODEL.PAPER_INIT = True
     # Load weights although some of the backbone's tensors are not in the file.
     cfg.MODEL.WEIGHTS_ALLOW_MISSING = False
     # Put the weights of a slow-only model into the slow pathway of SlowFast.
@@ -128,7 +131,7 @@ def _add_fcos(cfg: CN) -> None:
     # Norm of the towers: "GN" (32 groups, fewer where channels are fewer) or "" (release: GN).
     cfg.MODEL.FCOS.NORM = "GN"
     # Upper ends of the regression ranges of all levels but the last, in pixels (FCOS; the last
-    # level is open).
+    # level is open). With one more, the last level ends too (release: 64, 128, 256).
     cfg.MODEL.FCOS.SIZES_OF_INTEREST = [64, 128]
     # Centre sampling and its radius in strides (paper: with; FCOS: 1.5).
     cfg.MODEL.FCOS.CENTER_SAMPLING = True
@@ -217,8 +220,10 @@ def _add_action_head(cfg: CN) -> None:
     # Pooling over time before ROIAlign: "avg" (release) or "max"; over space: "max" or "avg".
     cfg.MODEL.ROI_ACTION_HEAD.TEMPORAL_POOL = "avg"
     cfg.MODEL.ROI_ACTION_HEAD.SPATIAL_POOL = "max"
-    # Dropout before the classifier (release: 0.5).
+    # Dropout before the classifier (release: 0.5), on the pooled vector or, before spatial pooling, on
+    # every cell of the actor's map (release: True).
     cfg.MODEL.ROI_ACTION_HEAD.DROPOUT = 0.5
+    cfg.MODEL.ROI_ACTION_HEAD.DROPOUT_BEFORE_POOL = False
     # Concatenate the pooled whole frame to each actor's feature (release: True; the paper adds
     # no module).
     cfg.MODEL.ROI_ACTION_HEAD.WITH_CONTEXT = False
@@ -227,6 +232,8 @@ def _add_action_head(cfg: CN) -> None:
     # A proposal with at least this IoU takes the labels of its ground-truth box; others are
     # ignored (paper, section 4.1: 0.5).
     cfg.MODEL.ROI_ACTION_HEAD.POSITIVE_IOU = 0.5
+    # Most positive boxes a clip in the loss, drawn at random; 0: all (paper; release: 32).
+    cfg.MODEL.ROI_ACTION_HEAD.POSITIVES_PER_CLIP = 0
     # Which boxes train the action head: "proposals" (paper), "gt" (Table 3, "GT only") or
     # "external" (person boxes of a file).
     cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES = "proposals"
@@ -264,6 +271,8 @@ def _add_semisup(cfg: CN) -> None:
     cfg.SEMISUP.UNLABELED_RATIO = 1.0
     # lambda_unsup of Eq. 4 (paper, Table 4: 0.5).
     cfg.SEMISUP.LOSS_WEIGHT = 0.5
+    # Weight of the localisation losses within L_unsup (paper, Eq. 5: 1; release: 0, L_ac alone).
+    cfg.SEMISUP.LOC_LOSS_WEIGHT = 1.0
     # EMA decay, and the ramp min(decay, (1 + k) / (10 + k)) over the first updates (release).
     cfg.SEMISUP.EMA_DECAY = 0.999
     cfg.SEMISUP.EMA_RAMP = True

@@ -115,6 +115,7 @@ class MeanTeacherStep(SupervisedStep):
         labeler: PseudoLabeler,
         burn_in_iters: int,
         loss_weight: float = 0.5,
+        loc_loss_weight: float = 1.0,
         selection: TeacherSelection | None = None,
         fit_labeler: Callable[[nn.Module], None] | None = None,
         judge: Judge | None = None,
@@ -123,6 +124,7 @@ class MeanTeacherStep(SupervisedStep):
         """See ``SupervisedStep``.
 
         Args:
+            loc_loss_weight: of all losses but the action loss, within those on pseudo labels.
             unlabeled_loader: batches with ``clip_weak``, ``clip``, ``left_instances``, ``right_instances``;
                 None where the strategy wants none.
             fit_labeler: called once with the teacher, at the swap.
@@ -132,6 +134,7 @@ class MeanTeacherStep(SupervisedStep):
         self.unlabeled_loader = unlabeled_loader
         self.ema, self.labeler = ema, labeler
         self.burn_in_iters, self.loss_weight = burn_in_iters, loss_weight
+        self.loc_loss_weight = loc_loss_weight
         self.selection = selection or TeacherSelection()
         self.fit_labeler, self.judge = fit_labeler, judge
         self.started = False
@@ -188,7 +191,8 @@ class MeanTeacherStep(SupervisedStep):
     def unsupervised_losses(self, pseudo: list[dict]) -> Losses:
         """The student's losses on pseudo labels (Eq. 5), weighted."""
         losses = self.compute_losses(pseudo)
-        return {f"{name}_unsup": self.loss_weight * loss for name, loss in losses.items()}
+        weights = {name: 1.0 if name == "loss_action" else self.loc_loss_weight for name in losses}
+        return {f"{name}_unsup": self.loss_weight * weights[name] * loss for name, loss in losses.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Also the teacher, from the swap on."""

@@ -98,6 +98,7 @@ class TLATrainer(MESTADTrainer):
             ema=ModelEMA(bare, cfg.SEMISUP.EMA_DECAY, cfg.SEMISUP.EMA_RAMP),
             labeler=labeler,
             burn_in_iters=cfg.SEMISUP.BURN_IN_ITERS,
+            loc_loss_weight=cfg.SEMISUP.LOC_LOSS_WEIGHT,
             loss_weight=cfg.SEMISUP.LOSS_WEIGHT,
             selection=teacher_selection(cfg),
             fit_labeler=lambda teacher: fit_to_training_set(cfg, teacher, labeler),

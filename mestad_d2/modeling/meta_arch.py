@@ -41,6 +41,13 @@ def _with_scores(image_size: tuple[int, int], boxes: Boxes, scores: Tensor) -> I
     return Instances(image_size, proposal_boxes=boxes.clone(), objectness_logits=scores, scores=scores)
 
 
+def _as_pytorch_initialises(*parts: nn.Module | None) -> None:
+    for part in filter(None, parts):
+        for layer in part.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.reset_parameters()
+
+
 # Where the boxes of the action head come from when the proposal generator does not give them (Table 3).
 BOX_SOURCES: dict[str, Callable[[list[dict], torch.device], list[Instances]]] = {
     "gt": _gt_as_proposals,
@@ -92,11 +99,15 @@ class MESTAD(nn.Module):
         shape = backbone.output_shape()
         detects = cfg.MODEL.PROPOSAL_GENERATOR.NAME != "PrecomputedProposals"
         fpn = build_keyframe_fpn(cfg, shape) if detects else None
+        generator = build_proposal_generator(cfg, fpn.output_shape()) if detects else None
+        roi_heads = build_roi_heads(cfg, shape)
+        if not cfg.MODEL.PAPER_INIT:
+            _as_pytorch_initialises(fpn, generator, roi_heads)
         return {
             "backbone": backbone,
             "fpn": fpn,
-            "proposal_generator": build_proposal_generator(cfg, fpn.output_shape()) if detects else None,
-            "roi_heads": build_roi_heads(cfg, shape),
+            "proposal_generator": generator,
+            "roi_heads": roi_heads,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "train_boxes": cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES,

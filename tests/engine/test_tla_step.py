@@ -98,6 +98,17 @@ def test_loss_weight_and_names() -> None:
     assert one.values["pseudo/mean_cost"] > 0
 
 
+def test_localisation_may_be_left_out_of_the_unsupervised_loss() -> None:
+    whole, actions = make_step(), make_step(loc_loss_weight=0.0)
+    for step in (whole, actions):
+        step.start()
+        inputs, _ = step.pseudo_label(next(iter(step.unlabeled_loader)))
+        step.values = {name: float(loss.detach()) for name, loss in step.unsupervised_losses(inputs).items()}
+    assert actions.values.pop("loss_action_unsup") == pytest.approx(whole.values["loss_action_unsup"])
+    assert len(actions.values) == 3 and not any(actions.values.values())
+    assert whole.values["loss_fcos_cls_unsup"] > 0
+
+
 def test_swap_copies_and_the_average_follows() -> None:
     step = make_step(burn_in=2)
     with EventStorage() as storage:

@@ -86,6 +86,17 @@ def test_two_stage_baseline_has_no_detector() -> None:
     assert set(model.train()([fake_input([[10, 12, 40, 60]])])) == {"loss_action"}
 
 
+def test_pytorchs_initialisation_has_no_prior() -> None:
+    by = {paper: build_model(tiny_cfg("MODEL.PAPER_INIT", paper)) for paper in (True, False)}
+    for paper, model in by.items():
+        bias = float(model.proposal_generator.head.cls_logits.bias.detach())
+        assert (abs(bias + 4.595) < 0.01) == paper
+        weight = model.roi_heads.predictor.classifier.weight
+        # Xavier's bound against 1 / sqrt(fan in), PyTorch's for linear layers.
+        bound = (6 / sum(weight.shape)) ** 0.5 if paper else weight.shape[1] ** -0.5
+        assert 0.8 * bound < float(weight.detach().abs().max()) <= bound
+
+
 def test_scores_of_a_clip_do_not_depend_on_its_batch(model: torch.nn.Module) -> None:
     model.eval()
     model.test_boxes = "gt"

@@ -7,9 +7,10 @@ import math
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
-from tiny import tiny_cfg
+from tiny import fake_input, tiny_cfg
 
-from mestad_d2.modeling.roi_heads.video_roi_heads import action_loss, match_actions, pool_time
+from mestad_d2.modeling.roi_heads.action_heads import LinearActionHead
+from mestad_d2.modeling.roi_heads.video_roi_heads import action_loss, keep_at_most, match_actions, pool_time
 
 
 def iou(a: list[float], b: list[float]) -> float:
@@ -71,3 +72,34 @@ def test_context_doubles_the_features() -> None:
     plain = build_model(tiny_cfg()).roi_heads.predictor.classifier
     context = build_model(tiny_cfg("MODEL.ROI_ACTION_HEAD.WITH_CONTEXT", True)).roi_heads.predictor.classifier
     assert context.in_features == 2 * plain.in_features
+
+
+def test_at_most_so_many_positives_are_drawn_evenly() -> None:
+    torch.manual_seed(0)
+    keep = torch.tensor([True, False, True, True, False, True])
+    drawn = torch.stack([keep_at_most(keep, 2) for _ in range(400)])
+    assert (drawn.sum(dim=1) == 2).all() and not drawn[:, ~keep].any()
+    assert ((drawn[:, keep].float().mean(dim=0) - 0.5).abs() < 0.1).all()
+    assert torch.equal(keep_at_most(keep, 0), keep) and torch.equal(keep_at_most(keep, 4), keep)
+
+
+def test_positives_of_a_clip_are_limited_in_the_loss() -> None:
+    torch.manual_seed(0)
+    pooled = []
+    model = build_model(tiny_cfg("MODEL.ROI_ACTION_HEAD.POSITIVES_PER_CLIP", 2)).train()
+    model.roi_heads.pooler.register_forward_pre_hook(lambda _, inputs: pooled.extend(inputs[1]))
+    clips = [fake_input([[5, 5, 40, 60]] * 5), fake_input([[5, 5, 40, 60]])]
+    model(clips)
+    assert len(pooled[0]) == 2 and 1 <= len(pooled[1]) <= 2
+
+
+def test_dropout_before_pooling_thins_cells_and_after_it_channels() -> None:
+    torch.manual_seed(0)
+    actors = torch.ones(50, 8, 4, 4)
+    zeroed = {}
+    for before in (True, False):
+        head = LinearActionHead(channels=8, num_classes=2, dropout=0.5, dropout_before_pool=before).train()
+        head.classifier.register_forward_pre_hook(lambda _, x, b=before: zeroed.__setitem__(b, x[0] == 0))
+        head(actors, actors, torch.zeros(50, dtype=torch.long))
+    # All 16 cells of a map are zero once in 65,536 times.
+    assert not zeroed[True].any() and 0.4 < float(zeroed[False].float().mean()) < 0.6

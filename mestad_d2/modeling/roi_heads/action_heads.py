@@ -35,13 +35,14 @@ class LinearActionHead(nn.Module):
         *,
         spatial_pool: str = "max",
         dropout: float = 0.5,
+        dropout_before_pool: bool = False,
         with_context: bool = False,
         init_std: float = 0.0,
     ) -> None:
         super().__init__()
         self.pool = {"max": nn.AdaptiveMaxPool2d, "avg": nn.AdaptiveAvgPool2d}[spatial_pool](1)
         self.with_context = with_context
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.dropout_before_pool = nn.Dropout(dropout), dropout_before_pool
         self.classifier = nn.Linear(channels * (2 if with_context else 1), num_classes)
         if init_std > 0:
             nn.init.normal_(self.classifier.weight, std=init_std)
@@ -57,6 +58,7 @@ class LinearActionHead(nn.Module):
             "num_classes": head.NUM_CLASSES,
             "spatial_pool": head.SPATIAL_POOL,
             "dropout": head.DROPOUT,
+            "dropout_before_pool": head.DROPOUT_BEFORE_POOL,
             "with_context": head.WITH_CONTEXT,
             "init_std": head.INIT_STD,
         }
@@ -66,4 +68,6 @@ class LinearActionHead(nn.Module):
         if self.with_context:
             grid = nn.functional.adaptive_avg_pool2d(frames, actors.shape[-2:])
             actors = torch.cat([actors, grid[clip_index]], dim=1)
+        if self.dropout_before_pool:
+            return self.classifier(self.pool(self.dropout(actors)).flatten(1))
         return self.classifier(self.dropout(self.pool(actors).flatten(1)))

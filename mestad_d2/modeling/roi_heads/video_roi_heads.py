@@ -47,6 +47,15 @@ def match_actions(boxes: Boxes, gt: Instances, positive_iou: float) -> tuple[Ten
     return actions[index], keep
 
 
+def keep_at_most(keep: Tensor, count: int) -> Tensor:
+    """``keep`` (R,) with at most ``count`` of its true entries, drawn at random; 0: all of them."""
+    if count <= 0 or int(keep.sum()) <= count:
+        return keep
+    index = keep.nonzero().squeeze(1)
+    drawn = index[torch.randperm(len(index), device=index.device)[:count]]
+    return torch.zeros_like(keep).index_fill(0, drawn, True)
+
+
 @ROI_HEADS_REGISTRY.register()
 class VideoROIHeads(nn.Module):
     """Classifies the actions of proposals on 5-D features."""
@@ -61,6 +70,7 @@ class VideoROIHeads(nn.Module):
         num_classes: int,
         temporal_pool: str = "avg",
         positive_iou: float = 0.5,
+        positives_per_clip: int = 0,
         append_gt: bool = True,
         loss_weight: float = 10.0,
         score_with_person: bool = False,
@@ -71,7 +81,7 @@ class VideoROIHeads(nn.Module):
         self.predictor = predictor
         self.num_classes = num_classes
         self.temporal_pool = temporal_pool
-        self.positive_iou = positive_iou
+        self.positive_iou, self.positives_per_clip = positive_iou, positives_per_clip
         self.append_gt = append_gt
         self.loss_weight = loss_weight
         self.score_with_person = score_with_person
@@ -92,6 +102,7 @@ class VideoROIHeads(nn.Module):
             "num_classes": head.NUM_CLASSES,
             "temporal_pool": head.TEMPORAL_POOL,
             "positive_iou": head.POSITIVE_IOU,
+            "positives_per_clip": head.POSITIVES_PER_CLIP,
             "append_gt": head.APPEND_GT,
             "loss_weight": head.LOSS_WEIGHT,
             "score_with_person": head.SCORE_WITH_PERSON,
@@ -119,6 +130,7 @@ class VideoROIHeads(nn.Module):
         if self.append_gt:
             boxes = [Boxes.cat([b, gt.gt_boxes]) for b, gt in zip(boxes, gt_instances, strict=True)]
         matches = [match_actions(b, gt, self.positive_iou) for b, gt in zip(boxes, gt_instances, strict=True)]
+        matches = [(target, keep_at_most(keep, self.positives_per_clip)) for target, keep in matches]
         # Only boxes that count are pooled: ignored ones would cost time and change nothing.
         boxes = [b[keep] for b, (_, keep) in zip(boxes, matches, strict=True)]
         targets = torch.cat([target[keep] for target, keep in matches])

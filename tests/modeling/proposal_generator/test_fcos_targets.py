@@ -60,6 +60,15 @@ def test_targets_equal_loops(boxes, radius):
     assert all(got in allowed for got, allowed in zip(index.tolist(), expected, strict=True))
 
 
+def test_the_last_range_may_end():
+    """As in the release: nobody learns a person whose side is more than 256 pixels away."""
+    points, levels = torch.tensor([[300.0, 300.0]]), torch.tensor([2])
+    for box, learned in (([60.0, 60, 540, 540], True), ([20.0, 20, 580, 580], False)):
+        targets = FCOSTargets(STRIDES, [64, 128, 256]).assign(points, levels, torch.tensor([box]))
+        assert targets.tolist() == [0 if learned else -1]
+        assert FCOSTargets(STRIDES, [64, 128]).assign(points, levels, torch.tensor([box])).tolist() == [0]
+
+
 def test_every_person_of_usual_size_has_a_point():
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):

@@ -128,9 +128,10 @@ class FCOSProposals(nn.Module):
 
 def _check(fcos: CfgNode) -> None:
     names, sizes = list(fcos.IN_FEATURES), list(fcos.SIZES_OF_INTEREST)
-    if len(sizes) != len(names) - 1 or sizes != sorted(set(sizes)):
+    if len(sizes) not in (len(names) - 1, len(names)) or sizes != sorted(set(sizes)):
         raise UserError(
-            f"MODEL.FCOS.SIZES_OF_INTEREST {sizes}: {len(names)} levels need {len(names) - 1} rising sizes"
+            f"MODEL.FCOS.SIZES_OF_INTEREST {sizes}: {len(names)} levels need {len(names) - 1} rising sizes, "
+            "or one more to end the last level's range"
         )
     if fcos.LOC_LOSS not in BOX_LOSSES:
         raise UserError(f"MODEL.FCOS.LOC_LOSS {fcos.LOC_LOSS!r}: give one of {sorted(BOX_LOSSES)}")

@@ -21,7 +21,7 @@ class FCOSTargets:
     Attributes:
         strides: pixels a cell, of every level.
         sizes_of_interest: upper ends, in pixels, of the levels' ranges of the largest distance; the last
-            level is open.
+            level is open, unless there is an end for it too.
         radius: of centre sampling, in strides; None: every location inside a box is a candidate.
     """
 
