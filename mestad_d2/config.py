@@ -305,5 +305,6 @@ def _add_test(cfg: CN) -> None:
     # Smallest person score of an external box (release: 0.9 in training).
     cfg.DATASETS.PERSON_BOX_SCORE = 0.8
     # Datasets of one's own without code: a list of {NAME, VIDEOS, ANNOTATIONS, LABEL_MAP} and
-    # optional EXCLUDE, START (timestamp of a file's first frame), DENSE, FLIP_PAIRS; see datasets/README.md.
+    # optional EXCLUDE, START (timestamp of a file's first frame), FPS (of folders of frames), DENSE,
+    # FLIP_PAIRS; START and FPS may be a csv with a row for each video; see datasets/README.md.
     cfg.DATASETS.CUSTOM = []

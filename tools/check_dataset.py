@@ -31,10 +31,21 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--label-map", type=Path, help="AVA's pbtxt or lines `1: name`")
     parser.add_argument("--exclude", type=Path, help="csv of key frames to leave out: video,timestamp")
-    parser.add_argument("--start", default="0", help="timestamp of a file's first frame; auto: AVA's rule")
+    parser.add_argument(
+        "--start", default="0", help="timestamp of a file's first frame; auto: AVA's rule; or a csv of them"
+    )
+    parser.add_argument("--fps", default="30", help="rate of folders of frames, or a csv of them")
     parser.add_argument("--fix-exclude", type=Path, metavar="CSV", help="write a list that leaves faults out")
     parser.add_argument("--show", type=int, default=5, help="examples of each kind of fault (default: 5)")
     return parser.parse_args(argv)
+
+
+def number_or_path(text: str) -> float | Path:
+    """A number, or else the path of a csv of numbers."""
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
 
 
 def dataset_paths(args: argparse.Namespace) -> dict:
@@ -45,16 +56,13 @@ def dataset_paths(args: argparse.Namespace) -> dict:
         ]
         if missing:
             raise UserError(f"give the name of a dataset, or {', '.join(missing)}")
-        try:
-            start = None if args.start == "auto" else float(args.start)
-        except ValueError as error:
-            raise UserError(f"--start {args.start}: write a number of seconds, or auto") from error
         return {
             "video_root": args.videos,
             "annotations": args.annotations,
             "label_map": args.label_map,
             "exclude": args.exclude,
-            "start": start,
+            "start": None if args.start == "auto" else number_or_path(args.start),
+            "fps": number_or_path(args.fps),
         }
     if args.config_file:
         setup_cfg(args.config_file)
@@ -72,6 +80,7 @@ def dataset_paths(args: argparse.Namespace) -> dict:
         "label_map": meta.label_map,
         "exclude": args.exclude or meta.exclude,
         "start": meta.start,
+        "fps": meta.fps,
     }
 
 

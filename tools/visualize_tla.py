@@ -12,13 +12,10 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
-from detectron2.data import MetadataCatalog
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.ava import file_start
 from mestad_d2.data.build import build_unlabeled_loader
 from mestad_d2.data.builtin import action_names
-from mestad_d2.data.video import probe
 from mestad_d2.engine.pseudo_quality import add_ratios
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.engine.tla_pictures import draw_sample
@@ -67,8 +64,7 @@ def main(args: argparse.Namespace) -> None:
         if judge is not None:
             ratios.append(judge(batch, found, [truth]))
         if number < args.clips:
-            start = file_start(probe(batch[0]["file_name"]), MetadataCatalog.get(dataset).start)
-            picture = draw_sample(batch[0], found[0], truth, names, start)
+            picture = draw_sample(batch[0], found[0], truth, names, batch[0]["start"])
             cv2.imwrite(str(args.output / f"{number:03d}.png"), picture[:, :, ::-1])
     print(f"{min(args.clips, number + 1)} pictures in {args.output}")
     for name, (above, below) in add_ratios(ratios).items():

@@ -13,6 +13,8 @@ from pathlib import Path
 from detectron2.structures import BoxMode
 
 from mestad_d2.data.ava_csv import Row, read_exclusions, read_ground_truth
+from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.per_video import Setting, value_of
 from mestad_d2.data.video import VideoInfo, probe
 from mestad_d2.errors import UserError
 
@@ -61,6 +63,18 @@ def file_start(info: VideoInfo, start: float | None) -> float:
     return CUT_START if info.duration <= CUT_SECONDS else 0.0
 
 
+def folder_rate(path: str, video_id: str, fps: Setting) -> float:
+    """Frames per second of a folder of frames; of a video file, which knows its own, the default.
+
+    Raises:
+        UserError: the rate is 0 or less, or a csv of rates lacks the folder.
+    """
+    rate = value_of(fps, video_id) if os.path.isdir(path) else None
+    if rate is not None and rate <= 0:
+        raise UserError(f"{path}: {rate:g} frames per second; write a number above 0 as FPS")
+    return FOLDER_FPS if rate is None else float(rate)
+
+
 def _annotations(rows: Sequence[Row], info: VideoInfo) -> list[dict]:
     """One annotation a person: rows of the same person and box are merged."""
     persons: dict[tuple, set[int]] = defaultdict(set)
@@ -100,7 +114,11 @@ def _key_frames(
 
 
 def load_ava(
-    video_root: str, annotations: str, exclude: str | None = None, start: float | None = None
+    video_root: str,
+    annotations: str,
+    exclude: str | None = None,
+    start: Setting = None,
+    fps: Setting = FOLDER_FPS,
 ) -> list[dict]:
     """Labelled dataset dicts: one a key frame.
 
@@ -111,7 +129,8 @@ def load_ava(
         video_root: folder of video files or frame folders, named by video id.
         annotations: ground-truth csv, boxes in [0, 1].
         exclude: csv ``video,second`` of key frames to mark.
-        start: timestamp of every file's first frame; None: AVA's rule (``file_start``).
+        start: timestamp of every file's first frame, a csv of them, or None: AVA's rule (``file_start``).
+        fps: frames per second of folders of frames, or a csv of them; video files know their own.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -120,11 +139,11 @@ def load_ava(
     paths = locate_videos(list(frames), video_root)
     dicts = []
     for video_id, times in frames.items():
-        info = probe(paths[video_id])
+        fields, info = _video_fields(video_id, paths[video_id], start, fps)
         for timestamp, rows in times.items():
             dicts.append(
                 {
-                    **_video_fields(video_id, paths[video_id], info, start),
+                    **fields,
                     "timestamp": timestamp,
                     "image_id": f"{video_id},{timestamp:.6f}",
                     "excluded": (video_id, round(timestamp, 3)) in excluded,
@@ -138,8 +157,9 @@ def load_unlabeled(
     video_root: str,
     annotations: str,
     exclude: str | None = None,
-    start: float | None = None,
+    start: Setting = None,
     max_gap: float = 1.5,
+    fps: Setting = FOLDER_FPS,
 ) -> list[dict]:
     """Unlabelled dataset dicts: one an interval next to a key frame (paper, section 3.4).
 
@@ -152,8 +172,7 @@ def load_unlabeled(
     frames, excluded = _key_frames(annotations, exclude)
     paths = locate_videos(list(frames), video_root)
     for video_id, times in frames.items():
-        info = probe(paths[video_id])
-        fields = _video_fields(video_id, paths[video_id], info, start)
+        fields, info = _video_fields(video_id, paths[video_id], start, fps)
         end = fields["start"] + info.duration if info.duration else float("inf")
         key_times = [time for time in times if (video_id, round(time, 3)) not in excluded]
         for left, right, low, high in _intervals(key_times, max_gap, fields["start"], end):
@@ -190,11 +209,14 @@ def _intervals(times: list[float], max_gap: float, start: float, end: float) -> 
     return intervals
 
 
-def _video_fields(video_id: str, path: str, info: VideoInfo, start: float | None) -> dict:
-    return {
+def _video_fields(video_id: str, path: str, start: Setting, fps: Setting) -> tuple[dict, VideoInfo]:
+    info = probe(path, folder_rate(path, video_id, fps))
+    fields = {
         "file_name": path,
         "video_id": video_id,
-        "start": file_start(info, start),
+        "start": file_start(info, value_of(start, video_id)),
+        "fps": info.fps,
         "height": info.height,
         "width": info.width,
     }
+    return fields, info

@@ -13,6 +13,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.ava_csv import read_label_map
+from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.per_video import Setting, check_setting
 from mestad_d2.data.toy_actions import TOY_FLIP_PAIRS
 from mestad_d2.errors import UserError
 
@@ -34,7 +36,8 @@ def register_ava_dataset(
     annotations: str | os.PathLike[str],
     label_map: str | os.PathLike[str],
     exclude: str | os.PathLike[str] | None = None,
-    start: float | None = 0.0,
+    start: Setting = 0.0,
+    fps: Setting = FOLDER_FPS,
     dense: str | os.PathLike[str] | None = None,
     flip_pairs: Sequence[tuple[int, int]] = (),
 ) -> None:
@@ -44,7 +47,9 @@ def register_ava_dataset(
         name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``; registering it again replaces it.
         video_root: folder of video files or frame folders, named by video id.
         annotations, label_map, exclude: ground-truth csv, label map, excluded timestamps.
-        start: timestamp of a file's first frame; None: 900 for AVA's cut files, 0 for films.
+        start: timestamp of a file's first frame; None: 900 for AVA's cut files, 0 for films; or a csv
+            ``video,timestamp`` where they differ.
+        fps: frames per second of folders of frames, or a csv ``video,fps``; video files know their own.
         dense: csv of every frame, where there is one, to judge pseudo labels.
         flip_pairs: action ids that a horizontal flip swaps (left and right).
     """
@@ -52,7 +57,7 @@ def register_ava_dataset(
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
     exclude = str(exclude) if exclude else None
-    DatasetCatalog.register(name, partial(load_ava, str(video_root), str(annotations), exclude, start))
+    DatasetCatalog.register(name, partial(load_ava, str(video_root), str(annotations), exclude, start, fps))
     MetadataCatalog.get(name).set(
         evaluator_type="ava",
         thing_classes=["person"],
@@ -62,6 +67,7 @@ def register_ava_dataset(
         dense=str(dense) if dense else None,
         video_root=str(video_root),
         start=start,
+        fps=fps,
         flip_pairs=[tuple(pair) for pair in flip_pairs],
     )
     # A dataset that is not there, or is malformed, is no error before it is used.
@@ -77,7 +83,7 @@ def action_names(dataset_name: str) -> dict[int, str]:
 def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
     """The unlabelled clips of a registered dataset; see ``load_unlabeled``."""
     meta = MetadataCatalog.get(dataset_name)
-    return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap)
+    return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap, meta.fps)
 
 
 def _ava_videos(root: Path) -> Path:
@@ -130,7 +136,7 @@ def register_custom(cfg: CfgNode) -> None:
     register_builtin()
     needed, optional = (
         {"NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP"},
-        {"EXCLUDE", "START", "DENSE", "FLIP_PAIRS"},
+        {"EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS"},
     )
     for entry in cfg.DATASETS.CUSTOM:
         keys = set(entry) if isinstance(entry, dict) else set()
@@ -139,6 +145,9 @@ def register_custom(cfg: CfgNode) -> None:
                 f"DATASETS.CUSTOM: an entry has the keys {', '.join(sorted(keys)) or 'none'}; "
                 f"give {', '.join(sorted(needed))} and, if wanted, {', '.join(sorted(optional))}"
             )
+        name = f"DATASETS.CUSTOM: {entry['NAME']}"
+        check_setting(entry.get("START"), f"{name}: START")
+        check_setting(entry.get("FPS", FOLDER_FPS), f"{name}: FPS")
         register_ava_dataset(
             entry["NAME"],
             video_root=entry["VIDEOS"],
@@ -146,6 +155,7 @@ def register_custom(cfg: CfgNode) -> None:
             label_map=entry["LABEL_MAP"],
             exclude=entry.get("EXCLUDE"),
             start=entry.get("START", 0.0),
+            fps=entry.get("FPS", FOLDER_FPS),
             dense=entry.get("DENSE"),
             flip_pairs=entry.get("FLIP_PAIRS", ()),
         )

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from mestad_d2.data.ava_csv import WIDTHS, csv_lines, read_exclusions, read_label_map
 from mestad_d2.data.check_videos import check_video
+from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.per_video import Setting
 from mestad_d2.errors import UserError
 
 # Kind -> what to do about it.
@@ -31,6 +33,7 @@ KINDS = {
     "label_map": "write AVA's pbtxt or lines `1: name`",
     "exclusions": "write video,timestamp of key frames that the annotations have",
     "video_id": "rename the video: ids must not leave the folder of videos",
+    "setting": "give START and FPS as numbers, or a csv with a row of each video",
     "missing_video": "put the file there, or exclude its key frames (--fix-exclude)",
     "unreadable_video": "encode it anew, or exclude its key frames (--fix-exclude)",
     "damaged_end": "fetch or encode it anew, or exclude these key frames (--fix-exclude)",
@@ -84,7 +87,8 @@ def check_dataset(
     annotations: str | Path,
     label_map: str | Path,
     exclude: str | Path | None = None,
-    start: float | None = 0.0,
+    start: Setting = 0.0,
+    fps: Setting = FOLDER_FPS,
 ) -> DatasetReport:
     """Check a dataset's files; see ``register_ava_dataset`` for the arguments.
 
@@ -102,7 +106,7 @@ def check_dataset(
         wanted = {time: text for time, text in times.items() if (video_id, round(time, 3)) not in excluded}
         if not wanted:
             continue
-        for kind, text, bad_times in check_video(str(video_root), video_id, sorted(wanted), start):
+        for kind, text, bad_times in check_video(str(video_root), video_id, sorted(wanted), start, fps):
             report.add(kind, video_id, text)
             if kind in EXCLUDABLE:
                 report.excludable.update({(video_id, wanted[time]): None for time in bad_times})

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mestad_d2.data.ava import file_start, find_video
-from mestad_d2.data.video import VideoInfo, picture_size, probe, read_frames
-from mestad_d2.data.video_stream import frame_number, list_frames
+from mestad_d2.data.ava import file_start, find_video, folder_rate
+from mestad_d2.data.frame_folder import FOLDER_FPS, FrameFolder, read_picture
+from mestad_d2.data.per_video import Setting, value_of
+from mestad_d2.data.video import VideoInfo, probe, read_frames
 from mestad_d2.errors import UserError
 
 # Frames a second below which motion can't be told.
@@ -22,13 +23,14 @@ VideoFault = tuple[str, str, Sequence[float]]
 
 
 def check_video(
-    root: str, video_id: str, times: Sequence[float], start: float | None
+    root: str, video_id: str, times: Sequence[float], start: Setting, fps: Setting = FOLDER_FPS
 ) -> Iterator[VideoFault]:
     """Faults of a video whose key frames have the timestamps ``times`` (ascending, s).
 
     Args:
         root: folder of videos.
-        start: timestamp of the file's first frame; None: AVA's rule.
+        start: timestamp of the file's first frame; None: AVA's rule; or a csv of them.
+        fps: frames per second of a folder of frames, or a csv of them.
     """
     try:
         path = find_video(root, video_id)
@@ -41,15 +43,20 @@ def check_video(
         yield "missing_video", f"no file or folder of this name in {root}{hint}", times
         return
     try:
-        info = probe(path)
+        first, rate = value_of(start, video_id), folder_rate(path, video_id, fps)
+    except UserError as error:
+        yield "setting", str(error), times
+        return
+    try:
+        info = probe(path, rate)
     except UserError as error:
         yield "unreadable_video", str(error).removeprefix(f"{path}: "), times
         return
     if os.path.isdir(path):
         yield from _check_folder(path)
-    elif info.fps < MIN_FPS:
+    if info.fps < MIN_FPS:
         yield "frame_rate", f"{info.fps:.4g} frames a second", times
-    yield from _check_times(path, info, times, file_start(info, start))
+    yield from _check_times(path, info, times, file_start(info, first))
 
 
 def _check_times(path: str, info: VideoInfo, times: Sequence[float], start: float) -> Iterator[VideoFault]:
@@ -63,43 +70,43 @@ def _check_times(path: str, info: VideoInfo, times: Sequence[float], start: floa
             outside,
         )
     inside = [time for time in times if start <= time <= end + SLACK]
-    bad = _unreadable(path, inside, start)
+    bad = _unreadable(path, info, inside, start)
     if bad:
         yield "damaged_end", f"{len(bad)} of {len(times)} key frames from {bad[0]:g} s on can't be read", bad
 
 
-def _unreadable(path: str, times: list[float], start: float) -> list[float]:
+def _unreadable(path: str, info: VideoInfo, times: list[float], start: float) -> list[float]:
     """Key frames after the last readable one: files break off, so halving the rest finds where."""
     low, high = 0, len(times)
-    if not times or _readable(path, times[-1] - start):
+    if not times or _readable(path, info, times[-1] - start):
         return []
     while low < high:
         middle = (low + high) // 2
-        if _readable(path, times[middle] - start):
+        if _readable(path, info, times[middle] - start):
             low = middle + 1
         else:
             high = middle
     return times[low:]
 
 
-def _readable(path: str, time: float) -> bool:
+def _readable(path: str, info: VideoInfo, time: float) -> bool:
     try:
-        read_frames(path, [time])
+        read_frames(path, [time], folder_fps=info.fps)
     except UserError:
         return False
     return True
 
 
 def _check_folder(path: str) -> Iterator[VideoFault]:
-    frames = list_frames(path)
-    numbers = np.array([frame_number(frame) for frame in frames])
-    gaps = np.flatnonzero(np.diff(numbers) != 1)
+    folder = FrameFolder(path)
+    gaps = np.flatnonzero(np.diff(folder.places) != 1)
     if len(gaps):
         yield (
             "missing_frames",
-            f"{len(gaps)} gaps in the numbering, the first after {frames[gaps[0]].name}",
+            f"{len(gaps)} gaps in the numbering, the first after {os.path.basename(folder.path(gaps[0]))}",
             (),
         )
-    sizes = {picture_size(str(frames[index])) for index in (0, len(frames) // 2, -1)}
+    chosen = (0, len(folder) // 2, len(folder) - 1)
+    sizes = {read_picture(folder.path(index)).shape[:2] for index in chosen}
     if len(sizes) > 1:
         yield "unequal_frames", f"sizes {', '.join(f'{w} x {h}' for h, w in sorted(sizes))}", ()

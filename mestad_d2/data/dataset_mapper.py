@@ -10,6 +10,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
 
+from mestad_d2.data.frame_folder import FOLDER_FPS
 from mestad_d2.data.transforms import ClipGeometry, GeometrySampler, color_jitter
 from mestad_d2.data.video import read_frames
 from mestad_d2.errors import UserError
@@ -34,16 +35,20 @@ class ClipReader:
         self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
         self._used = 0
 
-    def __call__(self, file_name: str, center: float, short_side: int | None) -> np.ndarray:
-        """Frames (T, H, W, 3) of the clip around ``center`` (s from the file's first frame)."""
-        key = (file_name, round(center, 4), short_side)
+    def __call__(
+        self, file_name: str, center: float, short_side: int | None, folder_fps: float = FOLDER_FPS
+    ) -> np.ndarray:
+        """Frames (T, H, W, 3) of the clip around ``center`` (s from the file's first frame).
+
+        ``folder_fps`` is the rate of a folder of frames; video files know their own.
+        """
+        key = (file_name, round(center, 4), short_side, folder_fps)
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
         times = clip_times(center, self.num_frames, self.sampling_rate, self.fps)
-        frames = read_frames(
-            file_name, np.full_like(times, center) if self.still else times, short_side=short_side
-        )
+        times = np.full_like(times, center) if self.still else times
+        frames = read_frames(file_name, times, short_side=short_side, folder_fps=folder_fps)
         if frames.nbytes <= self.cache_bytes:
             self._cache[key] = frames
             self._used += frames.nbytes
@@ -132,12 +137,14 @@ class ClipMapper:
         # Frames are kept a little larger than any geometry needs; it does the rest.
         largest = round(max(self.geometry.short_sides) * max(self.geometry.scale_range[1], 1.0))
         center = timestamp - dataset_dict["start"]
-        return self.reader(dataset_dict["file_name"], center, largest), geometry
+        folder_fps = dataset_dict.get("fps", FOLDER_FPS)
+        return self.reader(dataset_dict["file_name"], center, largest, folder_fps), geometry
 
     @staticmethod
     def _fields(dataset_dict: dict, timestamp: float) -> dict:
-        names = ("file_name", "video_id", "height", "width", "image_id")
-        return {**{name: dataset_dict[name] for name in names}, "timestamp": timestamp}
+        names = ("file_name", "video_id", "start", "fps", "height", "width", "image_id")
+        fields = {name: dataset_dict[name] for name in names if name in dataset_dict}
+        return {**fields, "timestamp": timestamp}
 
     def instances(self, annotations: Sequence[dict], geometry: ClipGeometry, dataset_dict: dict) -> Instances:
         """Persons in the clip's pixels: ``gt_boxes, gt_classes, gt_actions (N, A), gt_person_ids``."""

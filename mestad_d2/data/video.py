@@ -10,21 +10,17 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 
-from mestad_d2.data.frame_pictures import shrink
-from mestad_d2.data.video_reader import VideoReader, nearest_indices
-from mestad_d2.data.video_stream import frame_number, list_frames
+from mestad_d2.data.frame_folder import FOLDER_FPS, open_folder, read_picture
+from mestad_d2.data.video_reader import VideoReader
 from mestad_d2.errors import UserError
 
 # Open files a process keeps, in number and in pixels (each holds some decoded frames).
 MAX_OPEN = 128
 MAX_OPEN_PIXELS = 8 * 1280 * 720
-FOLDER_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -72,35 +68,46 @@ _OPEN = _OpenFiles()
 
 
 @lru_cache(maxsize=65536)
-def probe(path: str) -> VideoInfo:
+def probe(path: str, folder_fps: float = FOLDER_FPS) -> VideoInfo:
     """Size, frame rate and length of a video file or a folder of frames.
+
+    Args:
+        path: video file or folder of frames.
+        folder_fps: frames per second of a folder.
 
     Raises:
         UserError: nothing there that can be decoded.
     """
     if os.path.isdir(path):
-        paths, numbers = _frame_paths(path)
-        height, width = _read_picture(str(paths[0])).shape[:2]
-        return VideoInfo(height, width, FOLDER_FPS, float(numbers[-1] - numbers[0] + 1) / FOLDER_FPS)
+        folder = open_folder(path)
+        height, width = read_picture(folder.path(0)).shape[:2]
+        return VideoInfo(height, width, folder_fps, (int(folder.places[-1]) + 1) / folder_fps)
     reader = VideoReader(path)
     reader.close()
     return VideoInfo(*reader.size, reader.fps, reader.duration)
 
 
-def read_frames(path: str, times: Sequence[float], *, short_side: int | None = None) -> np.ndarray:
+def read_frames(
+    path: str,
+    times: Sequence[float],
+    *,
+    short_side: int | None = None,
+    folder_fps: float = FOLDER_FPS,
+) -> np.ndarray:
     """Frames nearest to ``times``, as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
 
     Args:
-        path: video file or folder of frames (``FOLDER_FPS`` apart, in the order of their numbers).
+        path: video file or folder of frames (in the order of their numbers).
         times: seconds from the first frame, in any order.
         short_side: shrink frames whose shorter side is longer than this, in pixels.
+        folder_fps: frames per second of a folder.
 
     Raises:
         UserError: the file can't be read at one of these times; names both.
     """
     wanted = sorted({max(float(time), 0.0) for time in times})
     if os.path.isdir(path):
-        images = _folder_images(path, wanted, short_side)
+        images = open_folder(path).read(wanted, folder_fps, short_side)
     else:
         images = _file_images(path, wanted, short_side)
     by_time = dict(zip(wanted, images, strict=True))
@@ -116,37 +123,3 @@ def _file_images(path: str, times: Sequence[float], short_side: int | None) -> l
     except UserError:
         _OPEN.drop(path)
         raise
-
-
-def _folder_images(folder: str, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
-    paths, numbers = _frame_paths(folder)
-    stamps = (numbers - numbers[0]) / FOLDER_FPS
-    images = {
-        i: shrink(_read_picture(str(paths[i])), short_side)
-        for i in set(nearest_indices(stamps, times).tolist())
-    }
-    return [images[i] for i in nearest_indices(stamps, times)]
-
-
-@lru_cache(maxsize=64)
-def _frame_paths(folder: str) -> tuple[list[Path], np.ndarray]:
-    """Pictures of a folder and their numbers: where one is missing, the others keep their times."""
-    paths = list_frames(folder)
-    numbers = np.array([frame_number(path) for path in paths], dtype=np.int64)
-    return paths, numbers if (np.diff(numbers) > 0).all() else np.arange(len(paths))
-
-
-def picture_size(path: str) -> tuple[int, int]:
-    """Height and width of a picture file, in pixels.
-
-    Raises:
-        UserError: no picture that can be read.
-    """
-    return _read_picture(path).shape[:2]
-
-
-def _read_picture(path: str) -> np.ndarray:
-    image = cv2.imread(path, cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"{path}: no picture that can be read; remove it or extract it anew")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -73,7 +73,9 @@ def _key_frame(item: dict, side: str, start: float) -> np.ndarray:
     time, geometry = item[f"{side}_timestamp"], item["geometry"]
     if time is None:
         return np.full((*geometry.size, 3), 235, dtype=np.uint8)
-    frames = read_frames(item["file_name"], np.array([time - start]), short_side=min(geometry.scaled))
+    frames = read_frames(
+        item["file_name"], np.array([time - start]), short_side=min(geometry.scaled), folder_fps=item["fps"]
+    )
     return geometry.clip(frames)[0]
 
 

@@ -52,6 +52,7 @@ def check(root: Path) -> set[str]:
         annotations=root / "gt.csv",
         label_map=root / "map.txt",
         exclude=root / "exclude.csv",
+        start=root / "start.csv" if (root / "start.csv").exists() else 0.0,
     )
     assert all("\n" not in fault.text for fault in report.faults)
     return {fault.kind for fault in report.faults}
@@ -106,6 +107,7 @@ PLANTS: list[tuple[str, Callable[[Path], object]]] = [
     ("exclusions", write("exclude.csv", "z,0001\n")),
     ("exclusions", write("exclude.csv", "a\n")),
     ("video_id", add("../a,2,0.1,0.2,0.5,0.6,1,0")),
+    ("setting", write("start.csv", "a,0\nframes,0\n")),
     ("missing_video", lambda root: (root / "videos" / "a.mkv").unlink()),
     ("missing_video", add("a.mkv,2,0.1,0.2,0.5,0.6,1,0")),
     ("unreadable_video", write("videos/a.mkv", "no video")),
