@@ -1,6 +1,23 @@
 """Packaging of mestad_d2; detectron2 itself is put in place by scripts/install_detectron2.py."""
 
+import shutil
+from pathlib import Path
+
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithConfigs(build_py):
+    """Puts configs/ inside the package, where ``mestad_d2.model_zoo`` looks for it when installed."""
+
+    def run(self):
+        """Copy the modules, then the configs; an editable install reads those of the checkout."""
+        super().run()
+        if not getattr(self, "editable_mode", False):
+            inside = Path(self.build_lib) / "mestad_d2" / "model_zoo" / "configs"
+            shutil.rmtree(inside, ignore_errors=True)
+            shutil.copytree(Path(__file__).resolve().parent / "configs", inside)
+
 
 setup(
     name="mestad_d2",
@@ -8,6 +25,7 @@ setup(
     description="End-to-end spatio-temporal action detection (ME-STAD) for Detectron2",
     license="Apache-2.0",
     python_requires=">=3.9",
+    cmdclass={"build_py": BuildWithConfigs},
     packages=find_packages(include=["mestad_d2", "mestad_d2.*"]),
     install_requires=[
         "torch>=2.0",
