@@ -17,28 +17,42 @@ from torch.utils.data import DataLoader, Dataset
 from mestad_d2.data.dataset_mapper import clip_times
 from mestad_d2.data.video import probe, read_frames
 
+LOOP_SECONDS = 60
+
 
 def write_film(path: Path, seconds: float, fps: int = 30, size: tuple[int, int] = (720, 1280)) -> None:
-    """Write an h264 film: a camera that pans over a textured picture, with key frames every 250 frames."""
+    """Write an h264 film: a camera that pans over a textured picture, with key frames every 250 frames.
+
+    A minute is encoded and then repeated, so that a long film takes no longer to make.
+    """
     rng = np.random.default_rng(0)
     height, width = size
     coarse = torch.from_numpy(rng.random((1, 3, height // 8, width // 8), dtype=np.float32))
     scene = torch.nn.functional.interpolate(coarse, (2 * height, 2 * width), mode="bicubic").clamp(0, 1)
     picture = (scene[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     part = path.with_suffix(".part.mp4")
+    total = round(seconds * fps)
+    unit = min(total, LOOP_SECONDS * fps)
     with av.open(str(part), "w") as container:
         options = {"preset": "veryfast", "crf": "26", "g": "250"}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for index in range(round(seconds * fps)):
+        packets = []
+        for index in range(unit):
             x = int(width * (0.5 + 0.45 * np.sin(index / 150)))
             y = int(height * (0.5 + 0.45 * np.sin(index / 97)))
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(picture[y : y + height, x : x + width]), format="rgb24"
             )
             frame.pts, frame.time_base = index, Fraction(1, fps)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        stamps = [(packet.pts, packet.dts, packet.time_base) for packet in packets]
+        for first in range(0, total, unit):
+            for packet, (pts, dts, base) in zip(packets, stamps, strict=True):
+                shift = round(Fraction(first, fps) / base)
+                packet.pts, packet.dts, packet.time_base = pts + shift, dts + shift, base
+                container.mux(packet)
     part.rename(path)
 
 
@@ -73,40 +87,59 @@ class _RandomClips(Dataset):
         return torch.from_numpy(read_frames(self.path, self.times(index), short_side=self.short_side))
 
 
-def measure(
-    path: Path, clips: int, frames: int, stride: int, short_side: int, workers: int
-) -> dict[str, float]:
-    """Milliseconds a clip of reading and of raw decoding, their ratio, clips/s of a loader, memory in MB."""
-    dataset = _RandomClips(path, clips, frames, stride, short_side)
-    container = av.open(str(path))
+def time_pairs(dataset: _RandomClips, count: int) -> dict[str, float]:
+    """Medians over ``count`` clips of ms for reading, of ms for decoding their spans, and of the ratio."""
+    container = av.open(dataset.path)
     container.streams.video[0].thread_type = "AUTO"
-    dataset[0], decode_span(container, 0.0, 1.0)
-    read, raw, grown, first = 0.0, 0.0, [], _resident_mb()
-    for index in range(clips):
-        times, before = dataset.times(index), _resident_mb()
-        # In turns, so that other load on the machine hits both alike.
-        begin = time.perf_counter()
-        dataset[index]
-        middle = time.perf_counter()
-        # Growth that the raw decoding causes is not the reader's.
-        grown.append(_resident_mb() - before)
-        decode_span(container, times[0], times[-1])
-        raw += time.perf_counter() - middle
-        read += middle - begin
-    loader = DataLoader(dataset, num_workers=workers, batch_size=None)
-    begin = time.perf_counter()
-    for _ in loader:
-        pass
-    loaded = time.perf_counter() - begin
+    spans = [(times[0], times[-1]) for times in map(dataset.times, range(count))]
+    dataset[0], decode_span(container, *spans[0])
+    seconds = np.empty((count, 2))
+    for index, span in enumerate(spans):
+        # Neighbours in time, and first in turns, so that other load on the machine hits both alike.
+        for which in (0, 1) if index % 2 else (1, 0):
+            begin = time.perf_counter()
+            if which == 0:
+                dataset[index]
+            else:
+                decode_span(container, *span)
+            seconds[index, which] = time.perf_counter() - begin
+    container.close()
+    low, ratio, high = np.percentile(seconds[:, 0] / seconds[:, 1], (25, 50, 75))
     return {
-        "ms_per_clip": round(1e3 * read / clips, 1),
-        "ms_raw_decode": round(1e3 * raw / clips, 1),
-        "ratio": round(read / raw, 3),
-        "loader_clips_per_s": round(clips / loaded, 2),
-        "memory_mb_at_start": round(first, 1),
-        "memory_mb_grown_first_tenth": round(sum(grown[: clips // 10]), 1),
-        "memory_mb_grown_after": round(sum(grown[clips // 10 :]), 1),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "ms_per_clip": round(1e3 * float(np.median(seconds[:, 0])), 1),
+        "ms_raw_decode": round(1e3 * float(np.median(seconds[:, 1])), 1),
+        "ratio": round(float(ratio), 3),
+        "ratio_quartiles": [round(float(low), 3), round(float(high), 3)],
+        "ratio_of_sums": round(float(seconds[:, 0].sum() / seconds[:, 1].sum()), 3),
+    }
+
+
+def loader_speed(dataset: _RandomClips, workers: int) -> dict[str, float]:
+    """Clips a second of a loader, from its first clip on, and the largest memory of a worker (MB)."""
+    loader = iter(DataLoader(dataset, num_workers=workers, batch_size=None))
+    next(loader)
+    begin = time.perf_counter()
+    served = sum(1 for _ in loader)
+    figures = {"loader_clips_per_s": round(served / (time.perf_counter() - begin), 2)}
+    if workers:
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        figures["worker_peak_memory_mb"] = round(peak / 1024, 1)
+    return figures
+
+
+def memory_slope(dataset: _RandomClips, count: int) -> dict[str, float]:
+    """Resident memory (MB) over ``count`` clips; the slope is fitted after the first tenth."""
+    memory = np.empty(count)
+    for index in range(count):
+        dataset[index]
+        memory[index] = _resident_mb()
+    settled = memory[count // 10 :]
+    slope = np.polyfit(np.arange(len(settled)), settled, 1)[0] if len(settled) > 1 else 0.0
+    return {
+        "memory_clips": count,
+        "memory_mb_settled": round(float(settled[0]), 1),
+        "memory_mb_end": round(float(settled[-1]), 1),
+        "memory_mb_per_1000_clips": round(1000 * float(slope), 2),
     }
 
 
@@ -121,8 +154,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--video", type=Path, default=Path("output/benchmark/film.mp4"), help="made if absent"
     )
-    parser.add_argument("--seconds", type=float, default=900.0, help="length of the film that is made")
-    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=900.0, help="of the film that is made, in whole minutes")
+    parser.add_argument("--height", type=int, default=720, help="of the film that is made, 16:9")
+    parser.add_argument("--clips", type=int, default=100, help="clips that are timed")
+    parser.add_argument("--memory-clips", type=int, default=2000, help="clips that memory is watched over")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--stride", type=int, default=2)
     parser.add_argument("--short-side", type=int, default=256)
@@ -130,6 +165,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if not args.video.exists():
         args.video.parent.mkdir(parents=True, exist_ok=True)
-        write_film(args.video, args.seconds)
-    figures = measure(args.video, args.clips, args.frames, args.stride, args.short_side, args.workers)
+        write_film(args.video, args.seconds, size=(args.height, args.height * 16 // 9 // 2 * 2))
+    dataset = _RandomClips(args.video, args.clips, args.frames, args.stride, args.short_side)
+    # The loader first: its workers are forked, and share what this process holds.
+    figures = loader_speed(dataset, args.workers)
+    figures |= time_pairs(dataset, args.clips)
+    if args.memory_clips:
+        figures |= memory_slope(dataset, args.memory_clips)
     print(json.dumps(figures, indent=2))
