@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Videos to folders of frames, and rates.csv with the rate of each. Not needed here: videos are read directly.
+
+For comparisons with projects that read frames, and for disks on which random reading of films is slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tqdm import tqdm  # noqa: E402
+
+from mestad_d2.data.ava import VIDEO_SUFFIXES  # noqa: E402
+from mestad_d2.data.extract import NAMINGS, extract_frames  # noqa: E402
+from mestad_d2.data.video import probe  # noqa: E402
+from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+
+
+@one_line_errors()
+def main(argv: list[str] | None = None) -> None:
+    """Extract every video of a folder."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--videos", type=Path, required=True, help="folder of video files")
+    parser.add_argument("--output", type=Path, required=True, help="folder for folders of frames")
+    parser.add_argument("--only", nargs="*", default=[], help="video ids; default: all")
+    parser.add_argument("--naming", choices=sorted(NAMINGS), default="pyslowfast")
+    parser.add_argument("--format", choices=("jpg", "png"), default="jpg")
+    parser.add_argument("--fps", type=float, help="frames a second; default: each video's own rate")
+    args = parser.parse_args(argv)
+    if args.fps is not None and args.fps <= 0:
+        raise UserError(f"--fps {args.fps:g}: write a number above 0")
+    files = sorted(p for p in args.videos.glob("*") if p.suffix in VIDEO_SUFFIXES)
+    files = [p for p in files if not args.only or p.stem in args.only]
+    if not files:
+        raise UserError(f"{args.videos}: no video files ({', '.join(VIDEO_SUFFIXES)}) to extract")
+    rates = []
+    for path in tqdm(files, unit="video"):
+        fps = args.fps or probe(str(path)).fps
+        extract_frames(path, args.output / path.stem, fps, args.naming, f".{args.format}")
+        rates.append(f"{path.stem},{fps!r}\n")
+    (args.output / "rates.csv").write_text("".join(rates), encoding="utf-8")
+    print(f"{args.output}: {len(files)} videos; give rates.csv as FPS of the dataset")
+
+
+if __name__ == "__main__":
+    main()
