@@ -34,6 +34,8 @@ def evaluate_files(
         UserError: a file can't be read or written, or has a row that the protocol does not accept.
     """
     rules = get_protocol(protocol)
+    if exclude and not Path(exclude).exists():
+        raise UserError(f"{exclude}: no such file; give the exclusion list's path, or leave it out")
     label_map = read_label_map(labelmap)
     ids = set(label_map.names)
     gt = read_rows(groundtruth, "gt", rules, ids)

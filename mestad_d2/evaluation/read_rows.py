@@ -126,9 +126,8 @@ class _Reader:
         frame, boxes, actions, scores, lines = [], [], [], [], []
         for number, row in _csv_rows(self.path):
             if len(row) not in self.widths and not (self.score_needed and len(row) == 7):
-                accepted = " or ".join(map(str, self.widths))
                 what = "an empty line" if not row else f"{len(row)} columns"
-                fix = "remove it" if not row else f"{self.protocol.name} accepts {accepted}"
+                fix = "remove it" if not row else self._form()
                 raise _bad(self.path, number, what, fix)
             key = _key(row[0], row[1], self.protocol, self.path, number)
             index = self.index.setdefault(key, len(self.index))
@@ -151,6 +150,14 @@ class _Reader:
             )
         ]
         return self._rows()
+
+    def _form(self) -> str:
+        last = "score" if self.role == "det" else "person_id"
+        accepted = " or ".join(map(str, self.widths))
+        return (
+            f"write video,timestamp,x1,y1,x2,y2,action_id,{last} ({self.protocol.name} accepts {accepted} "
+            "columns, separated by commas)"
+        )
 
     def _score(self, row: list[str], action: int, number: int) -> float:
         if not self.with_scores:
@@ -209,19 +216,23 @@ def _csv_rows(path: str):
 
 
 def _key(video: str, timestamp: str, protocol: Protocol, path: str, number: int) -> str:
+    header = "; a line of column names must go" if number == 1 else ""
     if protocol.fractional:
         try:
             value = float(Decimal(timestamp))
         except (InvalidOperation, OverflowError, ValueError):
             value = math.nan
         if not math.isfinite(value):
-            raise _bad(path, number, f"timestamp is {timestamp!r}", "write seconds, like 0902 or 3.48")
+            raise _bad(
+                path, number, f"timestamp is {timestamp!r}", "write seconds, like 0902 or 3.48" + header
+            )
         return f"{video},{value:.6f}"
     try:
         return f"{video},{int(timestamp):04d}"
     except ValueError:
         what = f"timestamp is {timestamp!r}"
-        raise _bad(path, number, what, "slowfast needs whole seconds; use activitynet") from None
+        fix = "slowfast needs whole seconds; use activitynet" + header
+        raise _bad(path, number, what, fix) from None
 
 
 def _bad(path: str, number: int, what: str, fix: str) -> UserError:

@@ -133,9 +133,7 @@ def test_rules_in_which_the_protocols_differ(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("empty", ["v,902,,,,,", "v,902,,,,,,", 'v,902,,,"",,,', "v,902, ,,,,,"])
-def test_frames_without_people_as_ava_kinetics_writes_them(
-    tmp_path: Path, empty: str, protocol: str
-) -> None:
+def test_frames_without_people_as_ava_kinetics_writes_them(tmp_path: Path, empty: str, protocol: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(f"u,901,0,0,1,1,1,1\n{empty}\nw,903,0,0,1,1,1,1\n")
     got = read_rows(path, "gt", protocol, {1})
