@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Multiply-adds, parameters and structure of a model: --tasks flop parameter structure [KEY VALUE ...]."""
+"""Cost and structure of a model: --tasks flop parameter structure memory [KEY VALUE ...]."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from fvcore.nn import parameter_count_table
 from tabulate import tabulate
 
 from mestad_d2.engine.cost import cost_of_config, draw_cost
+from mestad_d2.engine.memory import training_memory
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
 
-TASKS = ("flop", "parameter", "structure")
+TASKS = ("flop", "parameter", "structure", "memory")
 
 
 def parse() -> argparse.Namespace:
@@ -27,6 +28,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--input-size", type=int, help="side of the square frames; default: INPUT.MIN_SIZE_TEST"
     )
+    parser.add_argument("--clips", type=int, default=6, help="clips a GPU, for memory; default: 6")
     parser.add_argument("--output", type=Path, help="json file for the figures of flop")
     parser.add_argument("--chart", type=Path, help="picture of flop beside a two-stage detector's")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
@@ -49,6 +51,8 @@ def main(args: argparse.Namespace) -> None:
             raise UserError(f"{option} {path}: there is no folder {path.parent}")
     if args.input_size is not None and args.input_size < 32:
         raise UserError(f"--input-size {args.input_size}: give at least 32 pixels")
+    if args.clips < 1:
+        raise UserError(f"--clips {args.clips}: give at least 1")
     cfg = setup_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
     if "flop" in args.tasks:
         cost = cost_of_config(cfg, args.input_size or cfg.INPUT.MIN_SIZE_TEST)
@@ -59,6 +63,10 @@ def main(args: argparse.Namespace) -> None:
             args.output.write_text(json.dumps(cost, indent=2) + "\n")
         if args.chart:
             draw_cost(cost, args.chart, Path(args.config_file).stem)
+    if "memory" in args.tasks:
+        need = training_memory(cfg, args.clips)
+        print(f"training, {args.clips} clips a GPU: at least {need['total']} GiB "
+              f"(weights and optimiser {need['weights']}, kept for the backward pass {need['saved']})")  # fmt: skip
     if "parameter" in args.tasks:
         print(parameter_count_table(build_model(cfg), max_depth=4))
     if "structure" in args.tasks:

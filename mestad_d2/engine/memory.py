@@ -1,0 +1,65 @@
+"""How much memory training needs at least, counted without running anything."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+GIB = 2**30
+# Float32 tensors of the parameters' size: weights, gradients, and the optimiser's averages.
+COPIES = {"SGD": 3, "AdamW": 4}
+
+
+def saved_bytes(model: nn.Module, clips: Tensor, amp: bool) -> int:
+    """Bytes that backbone, FPN and dense head keep for the backward pass, weights as autocast copies them.
+
+    Args:
+        model: the meta architecture, in training mode, on the CPU.
+        clips: (N, 3, T, H, W), of which the shape alone matters under ``FakeTensorMode``.
+        amp: in half precision where autocast says so.
+    """
+    # Storages by identity; they are held so that none is counted twice under a reused address.
+    storages: dict[int, torch.UntypedStorage] = {}
+
+    def remember(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage._cdata] = storage
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(remember, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", dtype=torch.bfloat16, enabled=amp):
+        features = model.backbone(clips)
+        head = getattr(model.proposal_generator, "head", None)
+        if head is not None:
+            levels = model.fpn(features)
+            head([levels[name] for name in model.proposal_generator.in_features])
+    return sum(storage.nbytes() for storage in storages.values())
+
+
+def training_memory(cfg: CfgNode, clips: int) -> dict[str, float]:
+    """GiB that one GPU needs for a step on ``clips`` labelled clips, at least.
+
+    Counted are weights, gradients, the optimiser's state and what the layers keep for the backward pass; with a
+    teacher its weights and the unlabelled clips too. Not counted: the action head's boxes, workspaces of the
+    convolutions, fragmentation and CUDA itself. Without AMP, layers keep the weights themselves: counted twice.
+
+    Returns:
+        ``weights``, ``saved`` and ``total``.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "cpu"
+    model = build_model(cfg).train()
+    copies = COPIES[cfg.SOLVER.OPTIMIZER]
+    if cfg.SEMISUP.ENABLED:
+        copies += 1
+        clips += round(clips * cfg.SEMISUP.UNLABELED_RATIO)
+    height, width = cfg.INPUT.CROP.SIZE if cfg.INPUT.CROP.ENABLED else [cfg.INPUT.MIN_SIZE_TEST] * 2
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        batch = torch.empty(clips, 3, cfg.INPUT.CLIP.NUM_FRAMES, height, width)
+        saved = saved_bytes(model, batch, cfg.SOLVER.AMP.ENABLED) / GIB
+    weights = copies * 4 * sum(p.numel() for p in model.parameters()) / GIB
+    return {"weights": round(weights, 2), "saved": round(saved, 2), "total": round(weights + saved, 2)}
