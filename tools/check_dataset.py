@@ -14,6 +14,7 @@ from detectron2.data import MetadataCatalog  # noqa: E402
 
 from mestad_d2.data.builtin import register_builtin  # noqa: E402
 from mestad_d2.data.check import KINDS, DatasetReport, check_dataset, write_exclusions  # noqa: E402
+from mestad_d2.data.per_video import parse_setting  # noqa: E402
 from mestad_d2.engine.setup import setup_cfg  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 
@@ -40,14 +41,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def number_or_path(text: str) -> float | Path:
-    """A number, or else the path of a csv of numbers."""
-    try:
-        return float(text)
-    except ValueError:
-        return Path(text)
-
-
 def dataset_paths(args: argparse.Namespace) -> dict:
     """Arguments of ``check_dataset`` from a name or from paths."""
     if args.name is None:
@@ -61,8 +54,8 @@ def dataset_paths(args: argparse.Namespace) -> dict:
             "annotations": args.annotations,
             "label_map": args.label_map,
             "exclude": args.exclude,
-            "start": None if args.start == "auto" else number_or_path(args.start),
-            "fps": number_or_path(args.fps),
+            "start": parse_setting(args.start),
+            "fps": parse_setting(args.fps),
         }
     if args.config_file:
         setup_cfg(args.config_file)

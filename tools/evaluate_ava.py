@@ -33,19 +33,30 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--report", metavar="DIR", help="write a page with curves and examples to DIR/index.html"
     )
     parser.add_argument(
-        "--videos", metavar="DIR", help="folder of video files, for the pictures of the report"
+        "--videos", metavar="DIR", help="folder of videos or folders of frames, for the report's pictures"
     )
     parser.add_argument(
-        "--video-start", type=float, default=0.0, help="timestamp of a file's first frame, in s"
+        "--video-start",
+        default="0",
+        help="timestamp of a file's first frame, in s; auto: AVA's rule; or a csv",
     )
+    parser.add_argument("--fps", default="30", help="rate of folders of frames, or a csv of rates")
     return parser.parse_args(argv)
 
 
 @one_line_errors()
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
-    args = parse_args(argv)
-    print(evaluate_files(**vars(args)))
+    args = vars(parse_args(argv))
+    videos, start, fps = (args.pop(name) for name in ("videos", "video_start", "fps"))
+    frames = None
+    if videos:
+        # Only here: a figure alone shall not wait for the libraries that decode.
+        from mestad_d2.data.frame_lookup import FrameLookup
+        from mestad_d2.data.per_video import parse_setting
+
+        frames = FrameLookup(videos, parse_setting(start), parse_setting(fps))
+    print(evaluate_files(**args, frames=frames))
 
 
 if __name__ == "__main__":

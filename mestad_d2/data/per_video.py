@@ -22,6 +22,16 @@ def check_setting(setting: Setting, name: str) -> None:
         raise UserError(f"{name}: {setting!r} is neither a number nor the path of a csv video,number")
 
 
+def parse_setting(text: str) -> Setting:
+    """A setting on a command line: a number, the path of a csv, or ``auto`` for None."""
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def value_of(setting: Setting, video_id: str) -> float | None:
     """The number for one video; None where nothing is set.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from .diagnose import explain_zero
@@ -12,6 +13,9 @@ from .label_map import LabelMap, read_label_map
 from .protocols import get_protocol
 from .read_rows import read_exclusions, read_rows
 from .tables import per_class_table, result_json, write_json
+
+if TYPE_CHECKING:
+    from .pictures import Frames
 
 
 def evaluate_files(
@@ -22,14 +26,13 @@ def evaluate_files(
     protocol: str = "activitynet",
     output: str | None = None,
     report: str | None = None,
-    videos: str | None = None,
-    video_start: float = 0.0,
+    frames: Frames | None = None,
 ) -> str:
     """Evaluate files, write what is asked for, and return a summary to print.
 
     Args:
         output: JSON file to write.
-        report: folder that gets a page ``index.html``; ``videos`` and ``video_start`` give it pictures.
+        report: folder that gets a page ``index.html``; ``frames`` gives it pictures.
     Raises:
         UserError: a file can't be read or written, or has a row that the protocol does not accept.
     """
@@ -53,7 +56,7 @@ def evaluate_files(
         # Only here: a figure alone shall not wait for the libraries that draw.
         from .report import write_report
 
-        text += f"\nreport: {write_report(report, result, label_map, videos, video_start, reason)}"
+        text += f"\nreport: {write_report(report, result, label_map, frames, reason)}"
     return text
 
 

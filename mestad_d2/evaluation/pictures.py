@@ -1,67 +1,26 @@
-"""Pictures of examples, cut out of video files, as data URLs."""
+"""Pictures of examples, cut out of frames, as data URLs."""
 
 from __future__ import annotations
 
 import base64
 import io
-import logging
-from pathlib import Path
+from collections.abc import Callable
 
-import av
 import numpy as np
 from PIL import Image, ImageDraw
 
 from .examples import Example
 
-logger = logging.getLogger(__name__)
-SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
+# (video, timestamp in s) -> frame (H, W, 3) uint8 RGB, or None where it can't be had.
+Frames = Callable[[str, float], np.ndarray | None]
 _HEIGHT, _MAX_WIDTH = 200, 320
 _OWN, _OTHER = "#ff7a1a", "#27c4f5"
 
 
-class VideoFolder:
-    """Frames of the videos in a folder, found by the name of the video with or without suffix.
-
-    Args:
-        folder: where the files are.
-        start: timestamp of the first frame of a file, in seconds.
-    """
-
-    def __init__(self, folder: str | Path, start: float = 0.0) -> None:
-        self._folder, self._start = Path(folder), start
-
-    def picture(self, example: Example) -> str | None:
-        """JPEG data URL around the boxes of an example; None where the frame can't be had."""
-        path = self._find(example.video)
-        if path is None:
-            return None
-        try:
-            frame = read_frame(path, example.timestamp - self._start)
-        except (OSError, ValueError, av.FFmpegError) as error:
-            logger.warning("%s at %g s: no picture (%s)", path.name, example.timestamp, error)
-            return None
-        return None if frame is None else draw(frame, example)
-
-    def _find(self, video: str) -> Path | None:
-        # The name comes from a csv: only its last part may choose a file of the folder.
-        name = Path(video).name
-        candidates = [name, *(name + s for s in SUFFIXES), *(Path(name).stem + s for s in SUFFIXES)]
-        return next((self._folder / c for c in candidates if c and (self._folder / c).is_file()), None)
-
-
-def read_frame(path: Path, time: float) -> np.ndarray | None:
-    """Frame (H, W, 3) uint8 RGB shown at ``time`` seconds from the first; None outside the video."""
-    if time < 0:
-        return None
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        first = stream.start_time or 0
-        container.seek(first + int(time / stream.time_base), stream=stream)
-        half = 0.5 / float(stream.average_rate or 25)
-        for frame in container.decode(stream):
-            if frame.pts is not None and float((frame.pts - first) * stream.time_base) >= time - half:
-                return frame.to_ndarray(format="rgb24")
-    return None
+def picture(frames: Frames, example: Example) -> str | None:
+    """JPEG data URL around the boxes of an example; None where the frame can't be had."""
+    frame = frames(example.video, example.timestamp)
+    return None if frame is None else draw(frame, example)
 
 
 def draw(frame: np.ndarray, example: Example) -> str:

@@ -13,7 +13,7 @@ from .charts import precision_recall_svg, score_histogram_svg
 from .examples import KINDS, Example, best_false_positives, best_misses, false_positive_kinds
 from .frame_map import ClassAP, FrameMAP, precision_recall, rank_scores
 from .label_map import LabelMap
-from .pictures import VideoFolder
+from .pictures import Frames, picture
 from .report_style import STYLE
 
 _PAGE = """<!doctype html>
@@ -31,34 +31,27 @@ def write_report(
     folder: str | Path,
     result: FrameMAP,
     label_map: LabelMap,
-    videos: str | Path | None = None,
-    video_start: float = 0.0,
+    frames: Frames | None = None,
     note: str | None = None,
 ) -> Path:
     """Write ``folder/index.html`` and return its path.
 
     Args:
-        videos: folder of video files, for the pictures; None: examples are listed without.
-        video_start: timestamp of a file's first frame, in seconds (AVA's cut films: 900).
+        frames: gives the frame of a video and timestamp, for pictures; None: examples are listed without.
         note: a remark shown at the top.
     Raises:
-        UserError: the page can't be written, or ``videos`` is no folder.
+        UserError: the page can't be written.
     """
-    source = None
-    if videos is not None:
-        if not Path(videos).is_dir():
-            raise UserError(f"{videos}: no such folder of videos; give the folder that has the files")
-        source = VideoFolder(videos, video_start)
     path = Path(folder) / "index.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_page(result, label_map, source, note), encoding="utf-8")
+        path.write_text(_page(result, label_map, frames, note), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: can't be written ({error.strerror}); choose another --report") from None
     return path
 
 
-def _page(result: FrameMAP, label_map: LabelMap, source: VideoFolder | None, note: str | None) -> str:
+def _page(result: FrameMAP, label_map: LabelMap, frames: Frames | None, note: str | None) -> str:
     m = result.matches
     title = f"frame-mAP {_percent(result.mAP)} ({result.protocol})"
     facts = (
@@ -75,10 +68,10 @@ def _page(result: FrameMAP, label_map: LabelMap, source: VideoFolder | None, not
         _kinds(result),
         "<h2>Surest false positives</h2>",
         "<p>Orange: the detection. Blue: the annotated box that is meant. At most two of a class.</p>",
-        _gallery(best_false_positives(result), result, source),
+        _gallery(best_false_positives(result), result, frames),
         "<h2>Misses</h2>",
         "<p>Annotated boxes (orange) that no detection claimed: best classes first, large boxes first.</p>",
-        _gallery(best_misses(result), result, source),
+        _gallery(best_misses(result), result, frames),
         "<h2>Precision over recall, and scores</h2>",
         "<p>Left: the curve and, shaded, the area that AP measures. Right: scores of "
         '<span class="t">true</span> and <span class="f">false</span> detections, each scaled to its own '
@@ -130,14 +123,14 @@ def _kinds(result: FrameMAP) -> str:
     return f'{lead}<div class="wide"><table><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _gallery(examples: list[Example], result: FrameMAP, source: VideoFolder | None) -> str:
+def _gallery(examples: list[Example], result: FrameMAP, frames: Frames | None) -> str:
     if not examples:
         return "<p>None.</p>"
     figures = []
     for e in examples:
-        picture = source.picture(e) if source else None
+        url = picture(frames, e) if frames else None
         name = html.escape(result.per_class[e.action_id].name)
-        image = f'<img alt="{name}" src="{picture}">' if picture else ""
+        image = f'<img alt="{name}" src="{url}">' if url else ""
         score = "" if e.score is None else f" {e.score:.2f}"
         where = html.escape(f"{e.video}, {e.timestamp:g} s")
         caption = f"<b>{name}</b>{score}<br>{html.escape(e.remark)}<br><small>{where}</small>"
