@@ -16,12 +16,12 @@ from detectron2.utils.logger import setup_logger
 
 from mestad_d2.data.toy import make_toy
 from mestad_d2.engine import build_trainer
-from mestad_d2.engine.demo_run import clear_previous, controls, write_metrics_json
+from mestad_d2.engine.demo_run import burn_in_figures, clear_previous, controls, write_metrics_json
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import one_line_errors
 
 TOOLS = Path(__file__).resolve().parent
-CONFIG = TOOLS.parent / "configs" / "toy" / "SlowOnly_tiny.yaml"
+CONFIG = TOOLS.parent / "configs" / "toy" / "SlowOnly_tiny_TLA.yaml"
 
 
 def parse() -> argparse.Namespace:
@@ -52,6 +52,10 @@ def main(args: argparse.Namespace) -> None:
     train_seconds = time.perf_counter() - train_start
 
     metrics = controls(cfg, trainer.demo_model(), args.output)
+    # The student is done; its network serves to look back at where the teacher began.
+    metrics |= burn_in_figures(cfg, trainer.bare_model, args.output)
+    if "frame_map_burn_in" in metrics:
+        metrics["tla_gain"] = round(metrics["frame_map"] - metrics["frame_map_burn_in"], 4)
     metrics["train_seconds"] = round(train_seconds, 1)
     weights = trainer.demo_weights()
 

@@ -13,6 +13,7 @@ from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import Tensor
 
 from mestad_d2.data.ava_csv import read_ground_truth
+from mestad_d2.errors import UserError
 
 Ratios = dict[str, tuple[float, float]]
 # (box in [0, 1], action ids) of each person of a frame.
@@ -28,6 +29,7 @@ class DenseTruth:
     def __init__(self, path: str | Path, flip_pairs: Sequence[tuple[int, int]] = ()) -> None:
         """Read a csv in AVA's form; ``flip_pairs`` are the ids that a mirror image swaps."""
         self.flip_ids = {a: b for pair in flip_pairs for a, b in (tuple(pair), tuple(pair)[::-1])}
+        self.path = path
         persons: dict[str, dict[float, dict[tuple, set[int]]]] = defaultdict(lambda: defaultdict(dict))
         for row in read_ground_truth(str(path)):
             frame = persons[row.video_id][row.timestamp]
@@ -56,6 +58,11 @@ class DenseTruth:
         boxes = geometry.boxes(np.array([box for box, _ in people]).reshape(-1, 4) * scale)
         actions = torch.zeros(len(people), columns)
         for row, (_, ids) in enumerate(people):
+            if max(ids) > columns:
+                raise UserError(
+                    f"{self.path}: action {max(ids)} of {item['video_id']} at {item['timestamp']:g} s is above "
+                    f"MODEL.ROI_ACTION_HEAD.NUM_CLASSES = {columns}"
+                )
             for action in ids:
                 actions[row, (self.flip_ids.get(action, action) if geometry.flip else action) - 1] = 1
         return Instances(

@@ -12,9 +12,10 @@ from tiny import fake_input, tiny_cfg
 from torch import nn
 
 from mestad_d2.data.transforms import ClipGeometry
-from mestad_d2.engine.pseudo_quality import DenseJudge
+from mestad_d2.engine.pseudo_quality import DenseJudge, DenseTruth
 from mestad_d2.engine.tla_step import MeanTeacherStep, TeacherSelection, find_people
 from mestad_d2.engine.trainer import MESTADTrainer
+from mestad_d2.errors import UserError
 from mestad_d2.semisup import ModelEMA, build_pseudo_labeler
 
 PEOPLE = [[8.0, 8, 40, 56], [44.0, 10, 74, 60]]
@@ -186,3 +187,11 @@ def test_judge_reads_the_dense_truth_through_the_geometry(tmp_path: Path) -> Non
     assert ratios["pseudo/precision"] == ratios["pseudo/recall"] == (2.0, 2.0)
     assert judge([{**item, "timestamp": 2.0}], [found], [pseudo])["pseudo/on_people"] == (0, 0)
     assert judge([{**item, "video_id": "other"}], [found], [pseudo])["pseudo/exact"] == (0, 0)
+
+
+def test_dense_truth_of_more_classes_than_the_model_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "dense.csv"
+    path.write_text("v,1.0,0.1,0.1,0.5,0.9,13,0\n")
+    item = {"video_id": "v", "timestamp": 1.0, "geometry": ClipGeometry((128, 160), (64, 80), (0, 0, 80, 64))}
+    with pytest.raises(UserError, match=r"dense.csv: action 13 of v at 1 s.*NUM_CLASSES = 12"):
+        DenseTruth(path).instances(item, columns=12)
