@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import models
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from pytorchvideo.models.slowfast import create_slowfast_with_roi_head
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.compat import merge_config_file
-from mestad_d2.config import add_mestad_config
-
-ROOT = Path(__file__).resolve().parents[2]
+from mestad_d2.model_zoo import get_config
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +20,7 @@ def pair(tmp_path_factory):
     theirs = models.shake(create_slowfast_with_roi_head(model_depth=50))
     path = tmp_path_factory.mktemp("weights") / "SLOWFAST_8x8_R50_DETECTION.pyth"
     torch.save({"model_state": theirs.state_dict()}, path)
-    cfg = get_cfg()
-    add_mestad_config(cfg)
-    merge_config_file(cfg, str(ROOT / "configs/AVA-v2.2/SlowFast_R50_8x8.yaml"))
+    cfg = get_config("AVA-v2.2/SlowFast_R50_8x8")
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", str(path)
     # Its builder dilates both pathways and pools 7x7.
     cfg.MODEL.SLOWFAST.FAST_RES5_DILATION = 2

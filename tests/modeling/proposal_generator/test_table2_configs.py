@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_proposal_generator
 from detectron2.utils.events import EventStorage
 from modeling.proposal_generator.helpers import features, images, people, shapes
 
-from mestad_d2 import add_mestad_config
-from mestad_d2.compat import merge_config_file
+from mestad_d2.engine.setup import setup_cfg
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "ablations").glob("table2_*.yaml"))
 
@@ -24,9 +22,7 @@ def test_all_six_rows_are_there():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_builds_and_makes_one_step(path):
-    cfg = get_cfg()
-    add_mestad_config(cfg)
-    merge_config_file(cfg, str(path))
+    cfg = setup_cfg(path)
     assert path.stem in cfg.OUTPUT_DIR
     torch.manual_seed(0)
     generator = build_proposal_generator(cfg, shapes(256)).train()
