@@ -32,7 +32,7 @@ setup(
         "torchvision>=0.15",
         "numpy>=1.24",
         "scipy>=1.10",
-        "av>=12",
+        "av>=14.1",
         "opencv-python-headless>=4.8",
         "pytorchvideo>=0.1.5",
         "fvcore>=0.1.5",

@@ -25,7 +25,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "name", nargs="?", help="a registered dataset, such as ava_v2.2_train; or give paths:"
     )
-    parser.add_argument("--config-file", help="config whose DATASETS.CUSTOM holds the name")
+    parser.add_argument("--config-file", help="config of the run: its DATASETS.CUSTOM and its model")
     parser.add_argument("--videos", type=Path, help="folder of videos or of folders of frames")
     parser.add_argument(
         "--annotations", type=Path, help="csv: video,timestamp,x1,y1,x2,y2,action_id,person_id"
@@ -57,8 +57,9 @@ def dataset_paths(args: argparse.Namespace) -> dict:
             "start": parse_setting(args.start),
             "fps": parse_setting(args.fps),
         }
+    num_classes = None
     if args.config_file:
-        setup_cfg(args.config_file)
+        num_classes = setup_cfg(args.config_file).MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     else:
         register_builtin()
     if (
@@ -74,6 +75,7 @@ def dataset_paths(args: argparse.Namespace) -> dict:
         "exclude": args.exclude or meta.exclude,
         "start": meta.start,
         "fps": meta.fps,
+        "num_classes": num_classes,
     }
 
 

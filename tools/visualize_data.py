@@ -61,9 +61,11 @@ def people(
     """What is to be drawn of annotated people; ``scale`` enlarges boxes (x, y)."""
     boxes = instances.gt_boxes.tensor.numpy() * np.array([*scale, *scale])
     actions = [(row.nonzero().flatten() + 1).tolist() for row in instances.gt_actions]
+    # People without a number (-1) are told apart by their place in the list.
+    tracks = [int(t) if t >= 0 else place for place, t in enumerate(instances.gt_person_ids)]
     return [
-        Person(box, 1.0, max(int(track), 0), [(f"{mark}{names.get(i, i)}", 1.0) for i in ids])
-        for box, track, ids in zip(boxes, instances.gt_person_ids, actions, strict=True)
+        Person(box, 1.0, track, [(f"{mark}{names.get(i, i)}", 1.0) for i in ids])
+        for box, track, ids in zip(boxes, tracks, actions, strict=True)
     ]
 
 

@@ -154,7 +154,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--video", type=Path, default=Path("output/benchmark/film.mp4"), help="made if absent"
     )
-    parser.add_argument("--seconds", type=float, default=900.0, help="of the film that is made, in whole minutes")
+    parser.add_argument(
+        "--seconds", type=float, default=900.0, help="of the film that is made, in whole minutes"
+    )
     parser.add_argument("--height", type=int, default=720, help="of the film that is made, 16:9")
     parser.add_argument("--clips", type=int, default=100, help="clips that are timed")
     parser.add_argument("--memory-clips", type=int, default=2000, help="clips that memory is watched over")

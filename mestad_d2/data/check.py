@@ -25,6 +25,7 @@ KINDS = {
     "outside": "cut the box to [0, 1]",
     "empty_box": "write x1 < x2 and y1 < y2",
     "action_id": "ids are whole numbers from 1 on",
+    "num_classes": "set MODEL.ROI_ACTION_HEAD.NUM_CLASSES to the largest id",
     "unknown_id": "add the id to the label map, or remove the row",
     "person_id": "person ids are whole numbers",
     "duplicate": "remove the second row",
@@ -89,8 +90,12 @@ def check_dataset(
     exclude: str | Path | None = None,
     start: Setting = 0.0,
     fps: Setting = FOLDER_FPS,
+    num_classes: int | None = None,
 ) -> DatasetReport:
     """Check a dataset's files; see ``register_ava_dataset`` for the arguments.
+
+    Args:
+        num_classes: columns of the model that will be trained, where it is known.
 
     Raises:
         UserError: the annotations are no text file at all.
@@ -101,6 +106,10 @@ def check_dataset(
     except UserError as error:
         report.add("label_map", str(label_map), str(error).removeprefix(f"{label_map}: "))
     key_frames = _check_rows(str(annotations), report)
+    largest = max(report.classes, default=0)
+    if num_classes is not None and largest > num_classes:
+        text = f"action id {largest}, but the model has {num_classes} classes"
+        report.add("num_classes", str(annotations), text)
     excluded = _check_exclusions(exclude, key_frames, report)
     for video_id, times in key_frames.items():
         wanted = {time: text for time, text in times.items() if (video_id, round(time, 3)) not in excluded}

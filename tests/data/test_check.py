@@ -17,6 +17,7 @@ from mestad_d2.data.ava import load_ava
 from mestad_d2.data.check import EXCLUDABLE, KINDS, check_dataset, write_exclusions
 from mestad_d2.errors import UserError
 
+NUM_CLASSES = 5
 ROWS = "".join(
     f"{video},{second},0.1,0.2,0.5,0.6,1,0\n{video},{second},0.1,0.2,0.5,0.6,2,0\n"
     for video in ("a", "b", "frames")
@@ -53,6 +54,7 @@ def check(root: Path) -> set[str]:
         label_map=root / "map.txt",
         exclude=root / "exclude.csv",
         start=root / "start.csv" if (root / "start.csv").exists() else 0.0,
+        num_classes=NUM_CLASSES,
     )
     assert all("\n" not in fault.text for fault in report.faults)
     return {fault.kind for fault in report.faults}
@@ -84,6 +86,11 @@ def cut_in_half(root: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def large_id(root: Path) -> None:
+    add("a,2,0.1,0.2,0.5,0.6,6,0")(root)
+    write("map.txt", "1: sit\n2: stand\n6: run\n")(root)
+
+
 def small_picture(root: Path) -> None:
     cv2.imwrite(str(root / "videos" / "frames" / "img_00120.jpg"), numbered_frame(0)[:32])
 
@@ -97,6 +104,7 @@ PLANTS: list[tuple[str, Callable[[Path], object]]] = [
     ("outside", add("a,2,0.1,0.2,0.5,1.3,1,0")),
     ("empty_box", add("a,2,0.5,0.2,0.1,0.6,1,0")),
     ("action_id", add("a,2,0.1,0.2,0.5,0.6,0,0")),
+    ("num_classes", large_id),
     ("unknown_id", add("a,2,0.1,0.2,0.5,0.6,3,0")),
     ("person_id", add("a,2,0.1,0.2,0.5,0.6,1,anna")),
     ("duplicate", add("a,3,0.1,0.2,0.5,0.6,1,0")),
