@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "mestad_d2"
 GROUND = {"config", "errors"}
 ROOMS = {"data", "modeling", "evaluation", "semisup", "checkpoint"}
-TOP = {"engine", "inference", "model_zoo"}
+TOP = {"engine", "inference", "model_zoo", "densify"}
 
 
 def imported_rooms(path: Path) -> set[str]:

@@ -1,0 +1,145 @@
+"""Who is who between two key frames: actors, and the teacher's people that are assigned to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from mestad_d2.densify.records import KeyFrame, Person
+from mestad_d2.densify.teacher import Sighting
+from mestad_d2.inference.tracker import pairwise_giou
+from mestad_d2.semisup.assigner import TemporalLabelAssigner
+
+# People without ids, or a box that has to be somebody's, overlap or touch at least so much (GIoU).
+MIN_GIOU = 0.0
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody of a stretch: the person on the left and on the right key frame, at least one of them."""
+
+    left: Person | None
+    right: Person | None
+
+    @property
+    def person_id(self) -> int:
+        """The annotators' id, -1 where there is none."""
+        return next((p.person_id for p in (self.left, self.right) if p is not None and p.person_id >= 0), -1)
+
+    def box_at(self, weight: float) -> np.ndarray:
+        """Box (4,) at a share ``weight`` of the way from left to right: interpolated, or the only one."""
+        if self.left is None or self.right is None:
+            return np.array((self.left or self.right).box)
+        return (1 - weight) * np.array(self.left.box) + weight * np.array(self.right.box)
+
+
+def pair_people(left: KeyFrame, right: KeyFrame) -> list[Actor]:
+    """The people of two key frames as actors: by person id, and those without one by overlap."""
+    free_left, free_right, actors = list(left.people), list(right.people), []
+    for person in left.people:
+        same = [other for other in free_right if other.person_id == person.person_id >= 0]
+        # An id that stands twice on a key frame names nobody.
+        if len(same) == 1 and sum(p.person_id == person.person_id for p in left.people) == 1:
+            actors.append(Actor(person, same[0]))
+            free_left.remove(person)
+            free_right.remove(same[0])
+    known = {person.person_id for person in free_left} & {person.person_id for person in free_right}
+    a = [p for p in free_left if p.person_id < 0 or p.person_id in known]
+    b = [p for p in free_right if p.person_id < 0 or p.person_id in known]
+    if a and b:
+        gain = pairwise_giou(np.array([p.box for p in a]), np.array([p.box for p in b]))
+        for row, column in zip(
+            *linear_sum_assignment(np.maximum(gain, MIN_GIOU), maximize=True), strict=True
+        ):
+            if gain[row, column] > MIN_GIOU:
+                actors.append(Actor(a[row], b[column]))
+                free_left.remove(a[row])
+                free_right.remove(b[column])
+    return actors + [Actor(p, None) for p in free_left] + [Actor(None, p) for p in free_right]
+
+
+@dataclass(frozen=True)
+class Track:
+    """What the teacher saw of an actor on F frames.
+
+    Attributes:
+        seen: (F,) bool, whether one of its people was assigned; the rest is only defined there.
+        boxes: (F, 4) in [0, 1]; scores: (F,) of the person; actions: (F, A) in [0, 1].
+        costs: (F,) of the assignment; sides: (F,) whose labels were assigned, 0 left, 1 right, 2 both alike.
+    """
+
+    seen: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    actions: np.ndarray
+    costs: np.ndarray
+    sides: np.ndarray
+
+
+def assign(
+    actors: Sequence[Actor],
+    weights: Sequence[float],
+    sightings: Sequence[Sighting],
+    assigner: TemporalLabelAssigner,
+) -> list[Track]:
+    """One track an actor, by the assignment of training on every frame.
+
+    As in training, everybody of both key frames can be chosen once; but a person's box stands where the
+    actor is expected at that moment, or who walks by would take the labels of who stays. Where both key
+    frames say the same of an actor, they are one choice.
+
+    Args:
+        weights: (F,) places of the frames between the key frames, in [0, 1].
+        sightings: (F,) what the teacher sees there.
+    """
+    frames, columns = len(weights), sightings[0].actions.shape[1] if len(sightings) else 0
+    tracks = [_empty(frames, columns) for _ in actors]
+    choices = [choice for number, actor in enumerate(actors) for choice in _choices(number, actor)]
+    if not choices:
+        return tracks
+    labels = torch.zeros(len(choices), columns, dtype=torch.float64)
+    for row, (_, _, actions) in enumerate(choices):
+        for action in actions:
+            if action <= columns:
+                labels[row, action - 1] = 1
+    for frame, (weight, sighting) in enumerate(zip(weights, sightings, strict=True)):
+        if not len(sighting.scores):
+            continue
+        places = np.stack([actors[number].box_at(weight) for number, _, _ in choices])
+        index, costs = assigner(
+            torch.from_numpy(sighting.boxes), torch.from_numpy(sighting.actions).double(),
+            torch.from_numpy(places), labels, (1, 1),
+        )  # fmt: skip
+        for row in np.argsort(costs.numpy(), kind="stable"):
+            choice = int(index[row])
+            if choice < 0:
+                continue
+            number, side, _ = choices[choice]
+            track = tracks[number]
+            near = pairwise_giou(sighting.boxes[row : row + 1], places[choice : choice + 1])[0, 0] > MIN_GIOU
+            # Both of an actor's choices may be taken; the cheaper one is the actor.
+            if near and not track.seen[frame]:
+                track.seen[frame], track.boxes[frame] = True, sighting.boxes[row]
+                track.scores[frame], track.actions[frame] = sighting.scores[row], sighting.actions[row]
+                track.costs[frame], track.sides[frame] = float(costs[row]), side
+    return tracks
+
+
+def _choices(number: int, actor: Actor) -> list[tuple[int, int, frozenset[int]]]:
+    """(actor, side, actions) that a person between can be given."""
+    if actor.left is not None and actor.right is not None:
+        if actor.left.actions == actor.right.actions:
+            return [(number, 2, actor.left.actions)]
+        return [(number, 0, actor.left.actions), (number, 1, actor.right.actions)]
+    return [(number, 0, actor.left.actions)] if actor.left else [(number, 1, actor.right.actions)]
+
+
+def _empty(frames: int, columns: int) -> Track:
+    return Track(
+        np.zeros(frames, dtype=bool), np.zeros((frames, 4)), np.zeros(frames), np.zeros((frames, columns)),
+        np.zeros(frames), np.full(frames, -1),
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""The moment at which an action starts or ends, from its scores along an actor's track.
+
+Between a key frame without and one with the action there is one moment at which it starts. With the scores
+s(t) as evidence, the log odds of the moment being tau are the sum of log odds of s after tau minus those
+before it. Neighbouring frames share most of their clip, so what counts is evidence a second, not a frame:
+each frame weighs the time it stands for, divided by ``CORRELATION``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Seconds in which the scores tell as much as one independent look.
+CORRELATION = 0.5
+# Share of the middle between both ends in the threshold, and frames that tell an end's level.
+CENTRED, ENDS = 0.8, 5
+# Log odds beyond this tell no more: one sure and wrong frame may not decide alone.
+MOST = 4.0
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """log s / (1 - s); scores of exactly 0 and 1 stay finite."""
+    scores = np.clip(scores, 1e-4, 1 - 1e-4)
+    return np.log(scores) - np.log(1 - scores)
+
+
+def centred(scores: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Log odds (F,) of an action that is known to be off at one end and on at the other.
+
+    Few detectors are sure by the same number of every action and person, so what counts is mostly
+    (``CENTRED``) where the scores pass the middle between both ends, partly where they pass 1/2.
+
+    Args:
+        scores: (F,) log odds; seen: (F,) whether there are any; 0 is returned where not.
+    """
+    known = scores[seen]
+    if len(known) < 2:
+        return np.where(seen, scores, 0.0)
+    few = max(min(ENDS, len(known) // 3), 1)
+    middle = (np.median(known[:few]) + np.median(known[-few:])) / 2
+    return np.where(seen, scores - CENTRED * middle, 0.0)
+
+
+def start_posterior(times: np.ndarray, evidence: np.ndarray, left: float, right: float) -> np.ndarray:
+    """Probability (F,) that an action that starts between ``left`` and ``right`` has started by each time.
+
+    Args:
+        times: (F,) ascending, in s; evidence: (F,) log odds that the action is going on; 0 where nothing
+            was seen.
+    """
+    if not len(times):
+        return np.zeros(0)
+    # Each frame stands for the time nearest to it; a moment lies between two frames or beyond the outer ones.
+    edges = np.concatenate([[left], (times[1:] + times[:-1]) / 2, [right]])
+    shares = np.diff(edges) / CORRELATION
+    before = np.concatenate([[0.0], np.cumsum(-np.clip(evidence, -MOST, MOST) * shares)])
+    gaps = np.diff(np.concatenate([[left], times, [right]]))
+    logs = before + np.log(np.maximum(gaps, 1e-9))
+    chance = np.exp(logs - logs.max())
+    chance /= chance.sum()
+    # chance[k]: starts before frame k and after frame k - 1.
+    return np.cumsum(chance)[:-1]
+
+
+def moment(times: np.ndarray, started: np.ndarray, left: float, right: float) -> float:
+    """The median moment (s) of ``start_posterior``: halfway in the gap in which it passes 1/2."""
+    place = int(np.searchsorted(started, 0.5))
+    known = np.concatenate([[left], times, [right]])
+    return float((known[place] + known[place + 1]) / 2)
