@@ -15,6 +15,7 @@ from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.labels import ActionNames, action_names
 from mestad_d2.inference.output import sure_people, write_csv, write_json, write_strip, write_video
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
 
 
 def parse() -> argparse.Namespace:
@@ -29,6 +30,7 @@ def parse() -> argparse.Namespace:
         "--person-threshold", type=float, default=0.4, help="least person score that is drawn"
     )
     parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
+    add_speed_arguments(parser)
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
     return parser.parse_args()
 
@@ -59,7 +61,11 @@ def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
     cfg = setup_cfg(args.config_file, args.opts)
     names = action_names(cfg, args.labels)
-    predictor = VideoPredictor(cfg, keyframes_per_second=args.keyframes_per_second)
+    predictor = VideoPredictor(
+        cfg,
+        speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
+        keyframes_per_second=args.keyframes_per_second,
+    )
     args.output.mkdir(parents=True, exist_ok=True)
     failed = 0
     for video in args.input:

@@ -24,6 +24,7 @@ from mestad_d2.inference.clip_stream import (
     key_times,
     stream_clips,
 )
+from mestad_d2.inference.speed import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 
 
@@ -74,7 +75,9 @@ class VideoPredictor:
 
     Args:
         cfg: a full config; ``INPUT.CLIP``, ``INPUT.MIN_SIZE_TEST`` and ``MAX_SIZE_TEST`` make the clips.
-        model: a detector as the meta architecture; by default built of ``cfg`` with its weights.
+        model: a detector as the meta architecture, run as it is unless ``speed`` is given; by default built
+            of ``cfg`` with its weights and run in the default speed mode of its device.
+        speed: precision, layout and compilation of a copy of the model; see ``prepare_for_inference``.
         keyframes_per_second: how often actions are detected.
         batch_size: clips of a forward; by default ``TEST.BATCH_SIZE``.
         smoothing: see ``ActorTracker``; 0 leaves the model's scores as they are.
@@ -89,6 +92,7 @@ class VideoPredictor:
         cfg: CfgNode,
         model: nn.Module | None = None,
         *,
+        speed: SpeedMode | None = None,
         keyframes_per_second: float = 1.0,
         batch_size: int | None = None,
         smoothing: float = 0.0,
@@ -96,7 +100,9 @@ class VideoPredictor:
     ) -> None:
         if not keyframes_per_second > 0:
             raise UserError(f"keyframes per second: {keyframes_per_second} is not above 0")
-        self.model = load_model(cfg) if model is None else model
+        if model is None or speed is not None:
+            model = prepare_for_inference(load_model(cfg) if model is None else model, speed)
+        self.model = model
         self.keyframes_per_second = keyframes_per_second
         self.batch_size = batch_size or max(cfg.TEST.BATCH_SIZE, 1)
         self.smoothing = smoothing

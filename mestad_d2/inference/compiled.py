@@ -1,0 +1,55 @@
+"""A backbone through torch.compile, which never makes a video fail or wait again and again."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
+
+logger = logging.getLogger(__name__)
+
+# Sizes of clips that are compiled, each for up to a minute; further ones run uncompiled.
+MAX_SIZES = 4
+
+
+class CompiledBackbone(nn.Module):
+    """Compiles for the sizes it meets; runs the backbone as it is where that is no gain or no option.
+
+    Uncompiled are the last, smaller batch of a video, sizes after the first ``MAX_SIZES``, and
+    everything, after one warning, where the compiler fails or is absent.
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.sizes: dict[tuple[int, ...], int] = {}
+        self.works = True
+        # Constant weights let oneDNN lay them out once and take ReLU and sum into the convolution.
+        options = {"freezing": True} if next(inner.parameters()).device.type == "cpu" else None
+        # Dynamic shapes would make every convolution slower.
+        self._compiled = torch.compile(lambda clips: inner(clips), dynamic=False, options=options)
+
+    def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
+        """Features of clips (N, 3, T, H, W)."""
+        if not (self.works and self._worth(clips.shape)):
+            return self.inner(clips)
+        try:
+            return self._compiled(clips)
+        except (TorchDynamoException, RuntimeError) as error:
+            self.works = False
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            logger.warning("the backbone runs uncompiled: %s", reason)
+            return self.inner(clips)
+
+    def _worth(self, shape: torch.Size) -> bool:
+        batch, size = shape[0], tuple(shape[1:])
+        if size in self.sizes:
+            if batch > self.sizes[size]:
+                self.sizes[size] = batch
+            return batch == self.sizes[size]
+        if len(self.sizes) == MAX_SIZES:
+            return False
+        self.sizes[size] = batch
+        return True
