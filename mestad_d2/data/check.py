@@ -136,7 +136,7 @@ def write_exclusions(report: DatasetReport, path: str | Path, previous: str | Pa
 
 def _check_rows(path: str, report: DatasetReport) -> KeyFrames:
     key_frames: KeyFrames = defaultdict(dict)
-    seen: set[tuple[str, ...]] = set()
+    seen: set[tuple[str | float, ...]] = set()
     persons: dict[tuple, tuple] = {}
     for row, fields in csv_lines(path):
         where = f"{path}: row {row}"
@@ -154,10 +154,11 @@ def _check_rows(path: str, report: DatasetReport) -> KeyFrames:
         key_frames[fields[0]].setdefault(time, fields[1])
         if not any(fields[2:]):
             continue
-        if tuple(fields) in seen:
+        same = (fields[0], *map(_value, fields[1:]))
+        if same in seen:
             report.add("duplicate", where, ",".join(fields))
             continue
-        seen.add(tuple(fields))
+        seen.add(same)
         box = _check_box(fields[2:6], where, report)
         _check_action(fields[6], where, report)
         person = fields[7] if len(fields) == 8 else ""
@@ -223,6 +224,11 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _value(text: str) -> str | float:
+    """The number that a field holds, so that 0902 and 902.0 are the same; else its text."""
+    return float(text) if _is_number(text) else text
 
 
 def _is_whole(text: str) -> bool:

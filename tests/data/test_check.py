@@ -108,6 +108,7 @@ PLANTS: list[tuple[str, Callable[[Path], object]]] = [
     ("unknown_id", add("a,2,0.1,0.2,0.5,0.6,3,0")),
     ("person_id", add("a,2,0.1,0.2,0.5,0.6,1,anna")),
     ("duplicate", add("a,3,0.1,0.2,0.5,0.6,1,0")),
+    ("duplicate", add("a,03.0,0.10,0.2,0.5,6e-1,1,0")),
     ("person_twice", add("a,3,0.3,0.2,0.5,0.6,1,0")),
     ("no_rows", write("gt.csv", "")),
     ("label_map", write("map.txt", "sit\nstand\n")),
