@@ -7,20 +7,28 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
+from pytorchvideo.models.resnet import create_resnet_with_roi_head
 from pytorchvideo.models.slowfast import create_slowfast_with_roi_head
 
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.model_zoo import get_config
 
+# Config, builder, tensors in its file, frames.
+CASES = {
+    "SlowFast": ("AVA-v2.2/SlowFast_R50_8x8", create_slowfast_with_roi_head, 552, 32),
+    "SlowOnly": ("AVA-v2.2/SlowOnly_R50_4x16", create_resnet_with_roi_head, 267, 4),
+}
 
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """pytorchvideo's model and ours with its weights."""
+
+@pytest.fixture(scope="module", params=CASES)
+def pair(request, tmp_path_factory):
+    """pytorchvideo's model, ours with its weights, what loading reported, and the case."""
+    config, build, tensors, frames = CASES[request.param]
     torch.manual_seed(0)
-    theirs = models.shake(create_slowfast_with_roi_head(model_depth=50))
-    path = tmp_path_factory.mktemp("weights") / "SLOWFAST_8x8_R50_DETECTION.pyth"
+    theirs = models.shake(build(model_depth=50))
+    path = tmp_path_factory.mktemp("weights") / "DETECTION.pyth"
     torch.save({"model_state": theirs.state_dict()}, path)
-    cfg = get_config("AVA-v2.2/SlowFast_R50_8x8")
+    cfg = get_config(config)
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", str(path)
     # Its builder dilates both pathways and pools 7x7.
     cfg.MODEL.SLOWFAST.FAST_RES5_DILATION = 2
@@ -29,14 +37,14 @@ def pair(tmp_path_factory):
     ours = build_model(cfg).eval()
     checkpointer = MESTADCheckpointer(ours, cfg=cfg)
     checkpointer.load(cfg.MODEL.WEIGHTS)
-    return theirs, ours, checkpointer.last_report
+    return theirs, ours, checkpointer.last_report, tensors, frames
 
 
 def test_the_table_accounts_for_the_whole_model(pair):
-    theirs, ours, report = pair
+    theirs, ours, report, tensors, _ = pair
     counters = "num_batches_tracked"
     named = [key for key in theirs.state_dict() if not key.endswith(counters)]
-    assert len(report.loaded) == len(named) == 552 and not report.dropped and not report.missing
+    assert len(report.loaded) == len(named) == tensors and not report.dropped and not report.missing
     parts = {key.split(".")[0] for key in report.new}
     assert parts == {"fpn", "proposal_generator"}
     everything = {key for key in ours.state_dict() if not key.endswith(counters)}
@@ -44,9 +52,9 @@ def test_the_table_accounts_for_the_whole_model(pair):
 
 
 def test_pooled_features_and_scores_equal(pair):
-    theirs, ours, _ = pair
+    theirs, ours, _, _, frames = pair
     generator = torch.Generator().manual_seed(1)
-    clip = torch.randint(0, 256, (3, 32, 64, 64), generator=generator, dtype=torch.uint8)
+    clip = torch.randint(0, 256, (3, frames, 64, 64), generator=generator, dtype=torch.uint8)
     boxes = torch.tensor([[4.0, 6.0, 40.0, 60.0], [20.0, 1.0, 63.0, 50.0]])
     gt = Instances((64, 64), gt_boxes=Boxes(boxes))
     seen = {}
@@ -59,7 +67,7 @@ def test_pooled_features_and_scores_equal(pair):
         x = (clip.float()[None] - ours.pixel_mean) / ours.pixel_std
         # Its RoIAlign is not aligned: half a cell of the feature, 8 pixels, lies between the two.
         their_boxes = torch.cat([torch.zeros(2, 1), boxes - 8], dim=1)
-        want = theirs([x[:, :, ::4].clone(), x.clone()], their_boxes)
+        want = theirs([x[:, :, ::4].clone(), x.clone()] if frames == 32 else x, their_boxes)
     for hook in hooks:
         hook.remove()
     torch.testing.assert_close(seen["ours"], seen["theirs"], rtol=1e-5, atol=1e-5)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+
 import pytest
 import torch
 from detectron2.modeling import build_model
-from tiny import ROOT, tiny_cfg
+from tiny import CONFIG, ROOT, tiny_cfg
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mestad_d2.engine.memory import saved_bytes, training_memory
@@ -42,3 +45,18 @@ def test_a_teacher_doubles_the_clips_and_adds_its_weights() -> None:
     assert teacher["weights"] == pytest.approx(plain["weights"] * 4 / 3, rel=0.02)
     assert teacher["saved"] == pytest.approx(2 * plain["saved"], rel=0.1)
     assert plain["total"] == pytest.approx(plain["weights"] + plain["saved"], abs=0.011)
+
+
+@pytest.mark.parametrize(
+    ("clips", "words"), [("2", "2 clips a GPU: at least 0.0"), ("0", "--clips 0: give at least 1")]
+)
+def test_the_command(
+    clips: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    command = ["analyze_model.py", "--config-file", str(CONFIG), "--clips", clips, "--tasks", "memory"]
+    monkeypatch.setattr(sys, "argv", command)
+    try:
+        runpy.run_path(str(ROOT / "tools" / "analyze_model.py"), run_name="__main__")
+    except SystemExit as stop:
+        assert stop.code == 2
+    assert words in "".join(capsys.readouterr())

@@ -75,6 +75,17 @@ def test_a_users_mistake_is_one_line(place: Path, arguments: tuple, message: str
     assert "Traceback" not in failed.stderr
 
 
+def test_weights_that_would_run_code_are_one_line(place: Path) -> None:
+    evil, owned = place / "evil.pkl", place / "ran"
+    # INST of os.system, as protocol 0 writes it.
+    evil.write_bytes(b"(S'touch " + str(owned).encode() + b"'\nios\nsystem\n.")
+    failed = train(place, "--eval-only", "MODEL.WEIGHTS", evil)
+    errors = [line for line in failed.stderr.splitlines() if line.startswith("error:")]
+    assert failed.returncode == 2 and len(errors) == 1 and not owned.exists()
+    assert "nothing of it was run" in errors[0] and str(evil) in errors[0]
+    assert "Traceback" not in failed.stderr
+
+
 def test_config_with_an_unsafe_tag_is_refused(place: Path) -> None:
     config = place / "bad.yaml"
     config.write_text(f"OUTPUT_DIR: !!python/object/apply:os.mkdir ['{place / 'owned'}']\n")
