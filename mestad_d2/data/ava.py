@@ -32,11 +32,12 @@ def find_video(root: str | os.PathLike[str], video_id: str) -> str | None:
     if video_id in ("", ".", "..") or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
         raise UserError(f"{root}: video id {video_id!r} leaves the folder of videos; rename it")
     for suffix in VIDEO_SUFFIXES:
-        path = Path(root, video_id + suffix)
-        if path.is_file():
-            return str(path)
-    folder = Path(root, video_id)
-    return str(folder) if folder.is_dir() else None
+        path = os.path.join(root, video_id + suffix)
+        # Path.is_file raises where a name is too long for the file system.
+        if os.path.isfile(path):
+            return path
+    folder = os.path.join(root, video_id)
+    return folder if os.path.isdir(folder) else None
 
 
 def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:

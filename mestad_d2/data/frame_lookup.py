@@ -56,7 +56,7 @@ class FrameLookup:
         ):
             try:
                 path = find_video(self._root, candidate)
-            except (UserError, OSError, ValueError):
+            except UserError:
                 continue
             if path is not None:
                 return path

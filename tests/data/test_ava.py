@@ -85,6 +85,13 @@ def test_missing_videos_are_named(tmp_path: Path) -> None:
         load_ava(str(tmp_path), str(tmp_path / "gt.csv"))
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\tb", "\u00fc", " a b "])
+def test_odd_video_ids_are_only_missing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "gt.csv").write_text(f"{name},0001,0.1,0.1,0.5,0.5,1,0\n")
+    with pytest.raises(UserError, match="1 of 1 videos are missing"):
+        load_ava(str(tmp_path), str(tmp_path / "gt.csv"))
+
+
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "..", "x/../../a"])
 def test_video_ids_stay_in_the_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "gt.csv").write_text(f"{name},0001,0.1,0.1,0.5,0.5,1,0\n")
