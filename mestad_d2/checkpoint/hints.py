@@ -26,6 +26,8 @@ def hint(report: LoadReport) -> str:
                 return f"{key} has {kernels}: {_kernel_key(key)}, or {ALLOW}"
     if any("non_local" in key for key in missing) and not any("non_local" in key for key in loaded):
         return f"the file has no non-local blocks: empty MODEL.NONLOCAL.LOCATIONS, or {ALLOW}"
+    if missing and all(re.match(r"laterals\.\w+\.norm\.", key) for key in missing):
+        return f"its lateral connections have no norm: set MODEL.SLOWFAST.FUSION_NORM False, or {ALLOW}"
     if missing and all(re.search(r"\.res_blocks\.", key) for key in missing):
         return f"the file has other blocks: check MODEL.VIDEO_RESNET.DEPTH, or {ALLOW}"
     return ALLOW

@@ -77,6 +77,8 @@ def match(
         report = LoadReport(f"the library of the backbone (its keys under {on!r})")
         pairs = {on + key.removeprefix(off): (key, tensor) for key, tensor in state.items()}
     loading = _by_shape(pairs, model, slow_into_slowfast, report)
+    if own and any(re.search(r"\blaterals\.\w+\.norm\.", key) for key in report.dropped):
+        report.notes.append("the file's lateral connections have a norm: set MODEL.SLOWFAST.FUSION_NORM True")
     if own:
         loading.update({key: tensor for key, tensor in counts.items() if key in model})
     _sort_out_the_rest(model, loading, slow_into_slowfast, report)

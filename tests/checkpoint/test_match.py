@@ -138,6 +138,16 @@ def test_a_gap_in_the_backbone_is_an_error_that_names_the_key(build, keys, clue,
     assert clue in line and "MODEL.WEIGHTS_ALLOW_MISSING" in line and "PySlowFast" in line
 
 
+def test_our_own_files_with_other_laterals(tmp_path):
+    plain, bare = (models.config(**SMALL, SLOWFAST__FUSION_NORM=norm) for norm in (True, False))
+    path = save(models.slowfast(bare).state_dict(), tmp_path, wrapper="model")
+    assert "set MODEL.SLOWFAST.FUSION_NORM False" in failure(models.slowfast(plain), path)
+    path = save(models.slowfast(plain).state_dict(), tmp_path, wrapper="model")
+    checkpointer = MESTADCheckpointer(models.slowfast(bare))
+    checkpointer.load(path)
+    assert "set MODEL.SLOWFAST.FUSION_NORM True" in checkpointer.last_report.table()
+
+
 def test_a_gap_may_be_allowed(tmp_path):
     path = save(written(models.slowfast(models.config(**SMALL)), rules.pyslowfast), tmp_path)
     cfg = models.config(**SMALL, SLOWFAST__FUSION_KERNEL=5, WEIGHTS_ALLOW_MISSING=True)
