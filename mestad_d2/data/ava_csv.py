@@ -127,7 +127,10 @@ def read_label_map(path: str) -> tuple[dict[int, str], dict[int, str]]:
     blocks = re.findall(r"\{([^{}]*)\}", text)
     entries = [(_field(b, r"(?:label_)?id:\s*(\d+)"), _field(b, r'name:\s*"([^"]*)"'), b) for b in blocks]
     if not blocks:
-        entries = [(i, name, "") for i, name in re.findall(r"^\s*(\d+)\s*:\s*(.+?)\s*$", text, flags=re.M)]
+        # The published evaluators do not look at braces.
+        bare = re.findall(r'\bname:\s*"([^"]*)"[^"]*?\b(?:label_)?id:\s*(\d+)', text)
+        lines = re.findall(r"^\s*(\d+)\s*:\s*(.+?)\s*$", text, flags=re.M)
+        entries = [(i, name, "") for name, i in bare] or [(i, name, "") for i, name in lines]
     for label, name, block in entries:
         if label is None or name is None:
             raise UserError(f'{path}: an entry without name or id; write name: "..." and label_id: N')

@@ -13,6 +13,7 @@ from numbered_video import write_numbered_video
 from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.ava_csv import read_exclusions, read_ground_truth, read_label_map
 from mestad_d2.errors import UserError
+from mestad_d2.evaluation.label_map import read_label_map as evaluated_labels
 
 ROWS = """a,0001,0.1,0.25,0.5,0.75,3,0
 a,0001,0.1,0.25,0.5,0.75,1,0
@@ -138,3 +139,18 @@ def test_label_maps_of_both_forms(tmp_path: Path) -> None:
     assert read_label_map(str(tmp_path / "a.pbtxt")) == ({12: "stand", 3: "run"}, {12: "pose"})
     (tmp_path / "b.txt").write_text("1: bend/bow (at the waist)\n3: crouch/kneel\n")
     assert read_label_map(str(tmp_path / "b.txt"))[0] == {1: "bend/bow (at the waist)", 3: "crouch/kneel"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '  name: "stand"\n  id: 12\n  name: "sit"\n  label_id: 11\n',
+        'item {\n  name: "stand"\n  id: 12\n}\nitem {\n  name: "sit"\n  id: 11\n}\n',
+        'item {\n\tname: "stand"\n\tid: 12\n}\nitem { name: "sit" id: 11 }\n',
+        "12: stand\n  11 : sit\n",
+    ],
+)
+def test_training_and_evaluation_read_the_same_label_map(tmp_path: Path, text: str) -> None:
+    (tmp_path / "map").write_text(text)
+    assert read_label_map(str(tmp_path / "map"))[0] == {11: "sit", 12: "stand"}
+    assert evaluated_labels(tmp_path / "map").names == {11: "sit", 12: "stand"}
