@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm  # noqa: E402
 
-from mestad_d2.data.ava import VIDEO_SUFFIXES  # noqa: E402
 from mestad_d2.data.extract import NAMINGS, extract_frames  # noqa: E402
+from mestad_d2.data.locate import VIDEO_SUFFIXES  # noqa: E402
 from mestad_d2.data.video import probe  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 

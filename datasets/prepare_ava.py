@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm  # noqa: E402
 
-from mestad_d2.data.ava import VIDEO_SUFFIXES, find_video  # noqa: E402
 from mestad_d2.data.cut import cut_video  # noqa: E402
 from mestad_d2.data.download import fetch, in_parallel, read_checksums  # noqa: E402
+from mestad_d2.data.locate import VIDEO_SUFFIXES, find_video  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 
 # The host that AVA's own page names (cvdfoundation/ava-dataset).

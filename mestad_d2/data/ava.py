@@ -8,53 +8,18 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
 from detectron2.structures import BoxMode
 
 from mestad_d2.data.ava_csv import Row, read_exclusions, read_ground_truth
 from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.locate import locate_videos, named_start
 from mestad_d2.data.per_video import Setting, value_of
 from mestad_d2.data.video import VideoInfo, probe
 from mestad_d2.errors import UserError
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
 # Cut AVA files hold seconds 900 to 1801 of a film; whole films are longer.
 CUT_SECONDS, CUT_START = 905.0, 900.0
-
-
-def find_video(root: str | os.PathLike[str], video_id: str) -> str | None:
-    """File or folder of frames of a video below ``root``; None if it is not there.
-
-    Raises:
-        UserError: the id would leave ``root``.
-    """
-    if video_id in ("", ".", "..") or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
-        raise UserError(f"{root}: video id {video_id!r} leaves the folder of videos; rename it")
-    for suffix in VIDEO_SUFFIXES:
-        path = os.path.join(root, video_id + suffix)
-        # Path.is_file raises where a name is too long for the file system.
-        if os.path.isfile(path):
-            return path
-    folder = os.path.join(root, video_id)
-    return folder if os.path.isdir(folder) else None
-
-
-def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:
-    """Path of every video.
-
-    Raises:
-        UserError: some are missing; names the first ones.
-    """
-    paths = {video_id: find_video(root, video_id) for video_id in sorted(set(video_ids))}
-    missing = [video_id for video_id, path in paths.items() if path is None]
-    if missing:
-        names = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise UserError(
-            f"{root}: {len(missing)} of {len(paths)} videos are missing ({names}); "
-            f"put <video id>{{{','.join(VIDEO_SUFFIXES)}}} or a folder of frames there"
-        )
-    return paths
 
 
 def file_start(info: VideoInfo, start: float | None) -> float:
@@ -62,6 +27,16 @@ def file_start(info: VideoInfo, start: float | None) -> float:
     if start is not None:
         return start
     return CUT_START if info.duration <= CUT_SECONDS else 0.0
+
+
+def first_timestamp(path: str, video_id: str, info: VideoInfo, start: Setting) -> float:
+    """Timestamp of a file's first frame: from its name where that tells it, else by the dataset's setting.
+
+    Raises:
+        UserError: a csv of beginnings is malformed or lacks the video.
+    """
+    named = named_start(path, video_id)
+    return named if named is not None else file_start(info, value_of(start, video_id))
 
 
 def folder_rate(path: str, video_id: str, fps: Setting) -> float:
@@ -215,7 +190,7 @@ def _video_fields(video_id: str, path: str, start: Setting, fps: Setting) -> tup
     fields = {
         "file_name": path,
         "video_id": video_id,
-        "start": file_start(info, value_of(start, video_id)),
+        "start": first_timestamp(path, video_id, info, start),
         "fps": info.fps,
         "height": info.height,
         "width": info.width,

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mestad_d2.data.ava import file_start, find_video, folder_rate
+from mestad_d2.data.ava import first_timestamp, folder_rate
 from mestad_d2.data.frame_folder import FOLDER_FPS, FrameFolder, read_picture
-from mestad_d2.data.per_video import Setting, value_of
+from mestad_d2.data.locate import find_video
+from mestad_d2.data.per_video import Setting
 from mestad_d2.data.video import VideoInfo, probe, read_frames
 from mestad_d2.errors import UserError
 
@@ -43,7 +44,7 @@ def check_video(
         yield "missing_video", f"no file or folder of this name in {root}{hint}", times
         return
     try:
-        first, rate = value_of(start, video_id), folder_rate(path, video_id, fps)
+        rate = folder_rate(path, video_id, fps)
     except UserError as error:
         yield "setting", str(error), times
         return
@@ -52,11 +53,16 @@ def check_video(
     except UserError as error:
         yield "unreadable_video", str(error).removeprefix(f"{path}: "), times
         return
+    try:
+        first = first_timestamp(path, video_id, info, start)
+    except UserError as error:
+        yield "setting", str(error), times
+        return
     if os.path.isdir(path):
         yield from _check_folder(path)
     if info.fps < MIN_FPS:
         yield "frame_rate", f"{info.fps:.4g} frames a second", times
-    yield from _check_times(path, info, times, file_start(info, first))
+    yield from _check_times(path, info, times, first)
 
 
 def _check_times(path: str, info: VideoInfo, times: Sequence[float], start: float) -> Iterator[VideoFault]:

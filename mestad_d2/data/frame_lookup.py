@@ -7,9 +7,10 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from mestad_d2.data.ava import file_start, find_video, folder_rate
+from mestad_d2.data.ava import first_timestamp, folder_rate
 from mestad_d2.data.frame_folder import FOLDER_FPS
-from mestad_d2.data.per_video import Setting, value_of
+from mestad_d2.data.locate import find_video
+from mestad_d2.data.per_video import Setting
 from mestad_d2.data.video import probe, read_frames
 from mestad_d2.errors import UserError
 
@@ -41,7 +42,7 @@ class FrameLookup:
         try:
             rate = folder_rate(path, video, self._fps)
             info = probe(path, rate)
-            time = timestamp - file_start(info, value_of(self._start, video))
+            time = timestamp - first_timestamp(path, video, info, self._start)
             if time < 0 or (info.duration and time > info.duration + 0.5 / info.fps):
                 return None
             return read_frames(path, [time], folder_fps=rate)[0]

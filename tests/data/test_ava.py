@@ -12,6 +12,7 @@ from numbered_video import write_numbered_video
 
 from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.ava_csv import read_exclusions, read_ground_truth, read_label_map
+from mestad_d2.data.check import check_dataset
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation.label_map import read_label_map as evaluated_labels
 
@@ -84,6 +85,32 @@ def test_missing_videos_are_named(tmp_path: Path) -> None:
     (tmp_path / "gt.csv").write_text(ROWS)
     with pytest.raises(UserError, match=r"1 of 1 videos are missing \(a\)"):
         load_ava(str(tmp_path), str(tmp_path / "gt.csv"))
+
+
+def test_kinetics_clips_tell_when_they_begin(dataset: Path) -> None:
+    write_numbered_video(dataset / "videos" / "k_y-1_000012_000022.mp4", 250, Fraction(25))
+    write_numbered_video(dataset / "videos" / "k_y-1_000100_000110.mp4", 25, Fraction(25))
+    (dataset / "gt.csv").write_text("a,3,0.1,0.1,0.5,0.5,1,0\nk_y-1,17.5,0.1,0.1,0.5,0.5,1,0\n")
+    dicts = load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), start=0.0)
+    assert [(d["start"], Path(d["file_name"]).name) for d in dicts] == [
+        (0.0, "a.mp4"),
+        (12.0, "k_y-1_000012_000022.mp4"),
+    ]
+    # A name that is the id itself says nothing of the kind.
+    (dataset / "gt.csv").write_text("k_y-1_000012_000022,5,0.1,0.1,0.5,0.5,1,0\n")
+    assert load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), start=0.0)[0]["start"] == 0.0
+    report = check_dataset(
+        video_root=dataset / "videos",
+        annotations=write_rows(dataset, "k_y-1,17.5,0.1,0.1,0.5,0.5,1,0\nk_y-1,5,0.1,0.1,0.5,0.5,1,0\n"),
+        label_map=write_rows(dataset, "1: sit\n", "map.txt"),
+    )
+    assert [fault.kind for fault in report.faults] == ["outside_video"]
+
+
+def write_rows(root: Path, text: str, name: str = "rows.csv") -> Path:
+    """A file with that text."""
+    (root / name).write_text(text)
+    return root / name
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\tb", "\u00fc", " a b "])
