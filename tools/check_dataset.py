@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from detectron2.data import MetadataCatalog  # noqa: E402
 
 from mestad_d2.data.builtin import register_builtin  # noqa: E402
-from mestad_d2.data.check import KINDS, DatasetReport, check_dataset, write_exclusions  # noqa: E402
+from mestad_d2.data.check import check_dataset, write_exclusions  # noqa: E402
+from mestad_d2.data.check_report import KINDS, DatasetReport  # noqa: E402
 from mestad_d2.data.per_video import parse_setting  # noqa: E402
 from mestad_d2.engine.setup import setup_cfg  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402

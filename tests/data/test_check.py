@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numbered_video import numbered_frame, write_numbered_video
 
 from mestad_d2.data.ava import load_ava
-from mestad_d2.data.check import EXCLUDABLE, KINDS, check_dataset, write_exclusions
+from mestad_d2.data.check import check_dataset, write_exclusions
+from mestad_d2.data.check_report import EXCLUDABLE, KINDS
 from mestad_d2.errors import UserError
 
 NUM_CLASSES = 5

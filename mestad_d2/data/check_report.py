@@ -1,0 +1,65 @@
+"""What the dataset check can find, and what it found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+# Kind -> what to do about it.
+KINDS = {
+    "header": "remove the line of column names",
+    "fields": "write video,timestamp,x1,y1,x2,y2,action_id,person_id",
+    "number": "write finite numbers",
+    "pixels": "divide x by the width and y by the height of the frame",
+    "outside": "cut the box to [0, 1]",
+    "empty_box": "write x1 < x2 and y1 < y2",
+    "action_id": "ids are whole numbers from 1 on",
+    "num_classes": "set MODEL.ROI_ACTION_HEAD.NUM_CLASSES to the largest id",
+    "unknown_id": "add the id to the label map, or remove the row",
+    "person_id": "person ids are whole numbers",
+    "duplicate": "remove the second row",
+    "person_twice": "one person has one box in a frame: give the second one another id",
+    "no_rows": "put rows into the file",
+    "label_map": "write AVA's pbtxt or lines `1: name`",
+    "exclusions": "write video,timestamp of key frames that the annotations have",
+    "video_id": "rename the video: ids must not leave the folder of videos",
+    "setting": "give START and FPS as numbers, or a csv with a row of each video",
+    "missing_video": "put the file there, or exclude its key frames (--fix-exclude)",
+    "unreadable_video": "encode it anew, or exclude its key frames (--fix-exclude)",
+    "damaged_end": "fetch or encode it anew, or exclude these key frames (--fix-exclude)",
+    "outside_video": "check START and the unit of the timestamps, or exclude these (--fix-exclude)",
+    "frame_rate": "encode at 12 frames a second or more; actions can't be seen otherwise",
+    "missing_frames": "extract the frames anew",
+    "unequal_frames": "extract the frames anew, all of one size",
+}
+# Kinds that belong to a key frame which may be left out instead.
+EXCLUDABLE = ("missing_video", "unreadable_video", "damaged_end", "outside_video")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: its kind, where it is, and what is there."""
+
+    kind: str
+    where: str
+    text: str
+
+
+@dataclass
+class DatasetReport:
+    """What was found: faults, rows of each action id, and numbers for a summary.
+
+    ``excludable`` holds the (video, timestamp as written) that can be left out instead of repaired.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    classes: Counter[int] = field(default_factory=Counter)
+    names: dict[int, str] = field(default_factory=dict)
+    videos: int = 0
+    key_frames: int = 0
+    rows: int = 0
+    excludable: dict[tuple[str, str], None] = field(default_factory=dict)
+
+    def add(self, kind: str, where: str, text: str) -> None:
+        """Note a fault."""
+        self.faults.append(Fault(kind, where, text))
