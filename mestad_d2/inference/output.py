@@ -81,6 +81,17 @@ def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> 
     return {"timestamp": round(found.timestamp, 3), "people": people}
 
 
+def json_line(video_id: str, found: KeyframeDetections, names: ActionNames, threshold: float) -> str:
+    """One key frame as a line of JSON that says all by itself: video, size, time and people."""
+    line = {
+        "video": video_id,
+        "height": found.height,
+        "width": found.width,
+        **as_json(found, names, threshold),
+    }
+    return json.dumps(line) + "\n"
+
+
 def write_json(
     path: Path, video_id: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
 ) -> None:

@@ -1,0 +1,135 @@
+#!/usr/bin/env python
+"""Detect actions in many videos: one file of JSON lines each, by several processes or machines; resumable."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.inference import ray_backend
+from mestad_d2.inference.labels import action_names
+from mestad_d2.inference.local_workers import LocalWorkers
+from mestad_d2.inference.many import (
+    FAILURES,
+    Finished,
+    WorkerPool,
+    check_settings,
+    read_list,
+    result_name,
+    run_jobs,
+    unfinished,
+    write_atomically,
+    write_failures,
+)
+from mestad_d2.inference.recipe import DetectorRecipe
+from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--list", required=True, help="text file, one video or folder of frames a line")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
+    parser.add_argument("--keyframes-per-second", type=float, default=1.0)
+    parser.add_argument("--score-threshold", type=float, default=0.05, help="least action score that is kept")
+    parser.add_argument("--person-threshold", type=float, default=0.3, help="least person score that is kept")
+    parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
+    parser.add_argument("--workers", type=int, help="default: one a GPU, or as --cpus-per-worker allows")
+    parser.add_argument("--cpus-per-worker", type=int, default=4, help="threads that a worker computes with")
+    parser.add_argument("--time-limit", type=float, help="seconds a video may take (without --ray)")
+    parser.add_argument("--ray", nargs="?", const="auto", metavar="ADDRESS", help="use a Ray cluster")
+    add_speed_arguments(parser)
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    return parser.parse_args(arguments)
+
+
+def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
+    """Read and check all that the workers get.
+
+    Raises:
+        UserError: an argument makes no sense, or a file is missing.
+    """
+    if min(args.cpus_per_worker, 1 if args.workers is None else args.workers) < 1:
+        raise UserError("--workers and --cpus-per-worker must be at least 1")
+    if not args.keyframes_per_second > 0:
+        raise UserError(f"--keyframes-per-second: {args.keyframes_per_second} is not above 0")
+    cfg = setup_cfg(args.config_file, args.opts)
+    return DetectorRecipe(
+        cfg=cfg,
+        names=action_names(cfg, args.labels),
+        speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
+        keyframes_per_second=args.keyframes_per_second,
+        score_threshold=args.score_threshold,
+        person_threshold=args.person_threshold,
+        threads=args.cpus_per_worker,
+    )
+
+
+def make_pool(args: argparse.Namespace, recipe: DetectorRecipe, jobs: int) -> WorkerPool:
+    """Workers here or on a Ray cluster, no more than there are videos."""
+    on_gpu = recipe.cfg.MODEL.DEVICE.startswith("cuda")
+    if args.ray:
+        ray_backend.connect(args.ray)
+        count = args.workers or ray_backend.cluster_size(args.cpus_per_worker, int(on_gpu))
+        return ray_backend.RayWorkers(recipe, min(count, jobs), args.cpus_per_worker, int(on_gpu))
+    count = torch.cuda.device_count() if on_gpu else (os.cpu_count() or 1) // args.cpus_per_worker
+    return LocalWorkers(recipe, min(args.workers or max(count, 1), jobs), args.time_limit)
+
+
+def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> list[Finished]:
+    """Run the videos with progress; writes each result as it comes and returns the failures."""
+    failures: list[Finished] = []
+    total, key_frames, start = done_before + len(videos), 0, time.perf_counter()
+    with tqdm(total=total, initial=done_before, unit=" videos", desc="detect", dynamic_ncols=True) as bar:
+        for done in run_jobs(videos, pool):
+            if done.content is None:
+                failures.append(done)
+                bar.write(f"failed: {done.video}: {done.error}", file=sys.stderr)
+            else:
+                write_atomically(output / result_name(done.video), done.content)
+                key_frames += done.content.count(b"\n")
+            speed = key_frames / (time.perf_counter() - start)
+            bar.set_postfix_str(f"{speed:.1f} key frames/s, {len(failures)} failed", refresh=False)
+            bar.update()
+    return failures
+
+
+@one_line_errors()
+def main(args: argparse.Namespace) -> int:
+    """Run what is not done yet. Returns 0, 1 if videos failed, 130 if stopped by Ctrl-C."""
+    videos = read_list(args.list)
+    recipe = make_recipe(args)
+    check_settings(args.output, recipe.settings())
+    todo = unfinished(videos, args.output)
+    failures: list[Finished] = []
+    if todo:
+        pool = make_pool(args, recipe, len(todo))
+        try:
+            failures = run(args.output, todo, pool, len(videos) - len(todo))
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on where this one ended", file=sys.stderr)
+            return 130
+        finally:
+            pool.close()
+    write_failures(args.output, failures)
+    already = len(videos) - len(todo)
+    print(f"{len(todo) - len(failures)} videos done, {already} were done before, {len(failures)} failed")
+    if failures:
+        print(
+            f"the failed ones are in {args.output / FAILURES}; the same command tries them again",
+            file=sys.stderr,
+        )
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse()))
