@@ -1,91 +1,179 @@
 #!/usr/bin/env python
-"""Sparse labels in, dense labels out: label the frames between annotated key frames.
+"""Sparse labels in, dense labels out; and corrected labels back in as training data.
 
 tools/densify.py --config-file configs/toy/SlowOnly_tiny.yaml --annotations sparse.csv --videos DIR \
-    --output dense.csv --rate every --opts MODEL.WEIGHTS model_final.pth
+    --output dense.csv --rate 5 --review review.html --opts MODEL.WEIGHTS model_final.pth
+tools/densify.py --corrected dense.cvat --annotations dense.csv --videos DIR --output train.csv
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
+from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
 from tqdm import tqdm
 
-from mestad_d2.densify.csv_files import write_dense_csv
-from mestad_d2.densify.records import key_frames
+from mestad_d2.data.ava import file_start, locate_videos
+from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.video import probe
+from mestad_d2.densify.coco import VideoFacts
+from mestad_d2.densify.csv_files import read_dense_csv
+from mestad_d2.densify.frames import frame_times
+from mestad_d2.densify.loop import merge_corrections, training_rows, write_training_csv
+from mestad_d2.densify.outputs import OutputPaths, read_corrected, write_all
+from mestad_d2.densify.records import KeyFrame, key_frames
 from mestad_d2.densify.run import Settings, densify, watch_videos
 from mestad_d2.densify.teacher import teacher_cfg
+from mestad_d2.densify.train_first import training_cfg
+from mestad_d2.engine import build_trainer
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.inference.labels import action_names
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--config-file")
     parser.add_argument("--annotations", type=Path, required=True, help="csv of the annotated key frames")
     parser.add_argument("--videos", required=True, help="folder of the videos or frame folders")
-    parser.add_argument("--output", type=Path, required=True, help="csv to write")
+    parser.add_argument("--output", type=Path, required=True, help="csv to write; other formats beside it")
     parser.add_argument(
         "--rate", default="every", help="labels a second between key frames, or every (frame)"
     )
+    parser.add_argument("--review", type=Path, help="html page to write: uncertain stretches first")
+    parser.add_argument("--review-cards", type=int, default=60, help="people that the page shows")
+    parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
     parser.add_argument("--exclude", help="csv video,timestamp of key frames to leave out")
     parser.add_argument("--max-gap", type=float, help="key frames further apart (s) are no neighbours")
     parser.add_argument("--start", default="0", help="timestamp of a file's first frame, or ava (900 if cut)")
+    parser.add_argument(
+        "--train-first", action="store_true", help="train on the annotations alone, then label"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing output")
+    parser.add_argument(
+        "--corrected", type=Path, help="corrected csv, json, xml or folder of xml: makes training data"
+    )
+    parser.add_argument(
+        "--min-confidence", type=float, default=0.8, help="of a frame's rows that nobody corrected"
+    )
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def number(text: str, option: str, word: str) -> float | None:
-    """A positive number, or None for ``word``."""
+def number(text: str, option: str, word: str, least: float) -> float | None:
+    """A number of at least ``least``, or None for ``word``."""
     if text == word:
         return None
     try:
         value = float(text)
     except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6 or (option == "--rate" and value == 0):
-        raise UserError(f"{option} {text}: give a number or {word}")
+        value = float("nan")
+    if not least <= value < 1e6:
+        raise UserError(f"{option} {text}: give a number from {least:g} on, or {word}")
     return value
 
 
 def bar(name: str, items: Iterable, total: int) -> Iterable:
     """Progress of one video."""
-    return tqdm(items, desc=name, total=total, unit=" frames")
+    return tqdm(items, desc=name, total=total, unit=" frames", mininterval=1.0)
 
 
-@one_line_errors()
-def main(args: argparse.Namespace) -> None:
+def train(args: Namespace, cfg: CfgNode, keys: dict[str, list[KeyFrame]], names: dict[int, str]) -> CfgNode:
+    """Train on the sparse labels, going on where an earlier run stopped; the config with its weights."""
+    start = number(args.start, "--start", "ava", 0)
+    output = args.output.with_name(args.output.name + ".train")
+    plan = training_cfg(cfg, args.annotations, args.videos, keys, names, output, args.exclude, start)
+    plan.merge_from_list([value for pair in chosen(args.opts, "SOLVER.", "SEMISUP.") for value in pair])
+    plan.freeze()
+    default_setup(plan, Namespace(config_file="", eval_only=False, opts=[]))
+    trainer = build_trainer(plan)
+    trainer.resume_or_load(resume=True)
+    trainer.train()
+    cfg = plan.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = str(trainer.demo_weights)
+    return cfg
+
+
+def chosen(opts: list[str], *sections: str) -> list[tuple[str, str]]:
+    """The user's own options of some sections, which come before any default."""
+    pairs = zip(opts[::2], opts[1::2], strict=False)
+    return [(key, value) for key, value in pairs if key.startswith(sections)]
+
+
+def label(args: Namespace) -> None:
     """Watch, label and write."""
-    settings_rate = number(args.rate, "--rate", "every")
-    start = number(args.start, "--start", "ava")
-    if args.output.exists() and not args.overwrite:
-        raise UserError(f"{args.output}: is there already; add --overwrite or name another --output")
-    cfg = teacher_cfg(setup_cfg(args.config_file, args.opts))
-    if not cfg.MODEL.WEIGHTS:
-        raise UserError(
-            "MODEL.WEIGHTS: name the teacher's checkpoint, as in --opts MODEL.WEIGHTS model_final.pth"
-        )
+    if args.config_file is None:
+        raise UserError("--config-file: name the teacher's config")
+    settings_rate = number(args.rate, "--rate", "every", 0.01)
+    start = number(args.start, "--start", "ava", 0)
+    paths = OutputPaths(args.output, args.review)
+    if not args.overwrite:
+        paths.refuse_existing()
+    cfg = setup_cfg(args.config_file, args.opts, freeze=False)
+    names = action_names(cfg, args.labels).names
     keys = key_frames(str(args.annotations), args.exclude)
+    locate_videos(list(keys), args.videos)
+    if args.train_first:
+        cfg = train(args, cfg, keys, names)
+    if not cfg.MODEL.WEIGHTS:
+        raise UserError("MODEL.WEIGHTS: name the teacher's checkpoint in --opts, or add --train-first")
+    cfg = teacher_cfg(cfg)
     settings = Settings(settings_rate, cfg.SEMISUP.MAX_GAP if args.max_gap is None else args.max_gap, start)
-    predictor = VideoPredictor(cfg)
-    parts = args.output.with_name(args.output.name + ".parts")
-    videos = list(watch_videos(cfg, predictor, keys, args.videos, parts, settings, bar))
+    videos = list(watch_videos(cfg, VideoPredictor(cfg), keys, args.videos, paths.parts, settings, bar))
     semisup = cfg.SEMISUP
     assigner = TemporalLabelAssigner(semisup.COST_BCE, semisup.COST_L1, semisup.COST_GIOU)
     dense = densify(videos, assigner, settings.max_gap)
-    write_dense_csv(args.output, args.annotations, (found.row for found in dense.rows))
+    if not dense.stretches:
+        raise UserError(
+            f"{args.annotations}: no two key frames of a video within {settings.max_gap:g} s; raise --max-gap"
+        )
+    write_all(paths, args.annotations, videos, dense, names, args.review_cards)
+    shutil.rmtree(paths.parts, ignore_errors=True)
     print(
-        f"{args.output}: {len(dense.rows)} new rows in {len(dense.stretches)} stretches of {len(videos)} videos"
+        f"{paths.csv}: {len(dense.rows)} new rows in {len(dense.stretches)} stretches of {len(videos)} videos; "
+        f"also {paths.coco} and {paths.cvat}{f', {paths.review}' if paths.review else ''}"
     )
 
 
+def collect(args: Namespace) -> None:
+    """Corrected labels to a csv to train on."""
+    if args.output.exists() and not args.overwrite:
+        raise UserError(f"{args.output}: is there already; add --overwrite or name another --output")
+    start = number(args.start, "--start", "ava", 0)
+    before = read_dense_csv(args.annotations)
+    facts = {}
+    for video_id, path in locate_videos([row.video_id for row in before], args.videos).items():
+        info = probe(path)
+        times = frame_times(path, FOLDER_FPS)
+        facts[video_id] = VideoFacts(video_id, path, info.height, info.width, file_start(info, start), times)
+    corrected = read_corrected(args.corrected, facts, before)
+    merged = merge_corrections(before, corrected)
+    count = write_training_csv(args.output, training_rows(merged, args.min_confidence))
+    touched = sum(row.confidence is None for row in merged) - sum(row.confidence is None for row in before)
+    print(f"{args.output}: {count} of {len(merged)} rows, {max(touched, 0)} of them corrected")
+
+
+@one_line_errors()
+def main(argv: list[str] | None = None) -> None:
+    """Label, or collect what was corrected."""
+    args = parse(argv)
+    if args.corrected is not None:
+        collect(args)
+    else:
+        label(args)
+
+
 if __name__ == "__main__":
-    main(parse())
+    sys.exit(main())

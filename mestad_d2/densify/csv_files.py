@@ -15,11 +15,16 @@ def as_line(row: LabelRow) -> str:
     video = row.video_id
     if any(sign in video for sign in ',"\r\n'):
         video = '"' + video.replace('"', '""') + '"'
-    fields = [video, row.timestamp, *(f"{v:.4f}" for v in row.box), str(row.action_id)]
+    fields = [video, row.timestamp, *(_coordinate(v) for v in row.box), str(row.action_id)]
     fields.append(str(row.person_id) if row.person_id >= 0 else "")
     if row.confidence is not None:
         fields.append(f"{row.confidence:.4f}")
     return ",".join(fields)
+
+
+def _coordinate(value: float) -> str:
+    """Four places, more where an annotator gave more."""
+    return f"{value:.4f}" if round(value, 4) == value else repr(value)
 
 
 def write_dense_csv(path: Path, annotations: Path, rows: Iterable[LabelRow]) -> None:

@@ -1,0 +1,65 @@
+"""Training on the sparse labels alone: a schedule for data of their size."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from mestad_d2.data.builtin import register_ava_dataset
+from mestad_d2.densify.records import KeyFrame
+
+DATASET = "densify_sparse"
+# Clips that a run sees: few key frames need many looks each, many need few.
+LEAST_ITERATIONS, PER_ROOT_OF_FRAMES = 800, 50
+
+
+def iterations(key_frames: int, batch: int) -> int:
+    """Iterations for a number of key frames, in batches of 8 clips or as many more clips as ``batch`` is less."""
+    return round(max(LEAST_ITERATIONS, PER_ROOT_OF_FRAMES * math.sqrt(key_frames)) * 8 / batch)
+
+
+def training_cfg(
+    cfg: CfgNode,
+    annotations: Path,
+    videos: str,
+    keys: dict[str, list[KeyFrame]],
+    names: dict[int, str],
+    output: Path,
+    exclude: str | None = None,
+    start: float | None = 0.0,
+) -> CfgNode:
+    """The config that trains on ``annotations``, which are registered as a dataset.
+
+    Set are the dataset, the number of classes, the schedule and the folder; all else is the config's.
+
+    Args:
+        cfg: is not changed; names: of the actions, by id; output: folder of the run.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    used = {
+        a for frames in keys.values() for frame in frames for person in frame.people for a in person.actions
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    label_map = output / "labels.txt"
+    ids = sorted(used | set(names))
+    # A name that spans lines would be read as two.
+    lines = [f"{i}: {' '.join(names.get(i, f'action {i}').split()) or f'action {i}'}" for i in ids]
+    label_map.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    register_ava_dataset(
+        DATASET, video_root=videos, annotations=annotations, label_map=label_map, exclude=exclude, start=start
+    )
+    count = sum(len(frames) for frames in keys.values())
+    solver = cfg.SOLVER
+    solver.MAX_ITER = iterations(count, solver.IMS_PER_BATCH)
+    solver.WARMUP_ITERS = min(solver.WARMUP_ITERS, solver.MAX_ITER // 10)
+    # An interrupted run loses a tenth at most.
+    solver.CHECKPOINT_PERIOD = max(solver.MAX_ITER // 10, 1)
+    cfg.SEMISUP.BURN_IN_ITERS = solver.MAX_ITER // 2
+    cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES = max([cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES, *used])
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (DATASET,), ()
+    cfg.TEST.EVAL_PERIOD = 0
+    cfg.OUTPUT_DIR = str(output)
+    return cfg
