@@ -62,10 +62,6 @@ def test_boxes_lie_where_they_should(tool: ModuleType) -> None:
     image = tool.picture(item, {1: "sit"}).astype(int)
     # Enlarged five times; below it the clip's eight frames in one row.
     assert image.shape == (5 * 96 + 60, 5 * 160, 3)
-        5 * 96 + 5 * 160 // 8 * 96 // 160,
-        800,
-        3,
-    )
     for number, box in enumerate(instances.gt_boxes.tensor.tolist()):
         near = np.abs(image[:480] - np.array(track_color(number))).max(axis=2) < 40
         x1, y1, x2, y2 = (round(5 * value) for value in box)
