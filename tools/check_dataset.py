@@ -15,7 +15,7 @@ from detectron2.data import MetadataCatalog  # noqa: E402
 from mestad_d2.data.builtin import register_builtin  # noqa: E402
 from mestad_d2.data.check import check_dataset, write_exclusions  # noqa: E402
 from mestad_d2.data.check_report import KINDS, DatasetReport  # noqa: E402
-from mestad_d2.data.per_video import parse_setting  # noqa: E402
+from mestad_d2.data.per_video import as_setting  # noqa: E402
 from mestad_d2.engine.setup import setup_cfg  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 
@@ -55,8 +55,8 @@ def dataset_paths(args: argparse.Namespace) -> dict:
             "annotations": args.annotations,
             "label_map": args.label_map,
             "exclude": args.exclude,
-            "start": parse_setting(args.start),
-            "fps": parse_setting(args.fps),
+            "start": as_setting(args.start, "--start"),
+            "fps": as_setting(args.fps, "--fps"),
         }
     num_classes = None
     if args.config_file:

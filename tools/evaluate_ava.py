@@ -53,9 +53,9 @@ def main(argv: list[str] | None = None) -> None:
     if videos:
         # Only here: a figure alone shall not wait for the libraries that decode.
         from mestad_d2.data.frame_lookup import FrameLookup
-        from mestad_d2.data.per_video import parse_setting
+        from mestad_d2.data.per_video import as_setting
 
-        frames = FrameLookup(videos, parse_setting(start), parse_setting(fps))
+        frames = FrameLookup(videos, as_setting(start, "--video-start"), as_setting(fps, "--fps"))
     print(evaluate_files(**args, frames=frames))
 
 

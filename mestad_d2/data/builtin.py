@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.ava_csv import read_label_map
 from mestad_d2.data.frame_folder import FOLDER_FPS
-from mestad_d2.data.per_video import Setting, check_setting
+from mestad_d2.data.per_video import Setting, as_setting
 from mestad_d2.data.toy_actions import TOY_FLIP_PAIRS
 from mestad_d2.errors import UserError
 
@@ -146,16 +146,16 @@ def register_custom(cfg: CfgNode) -> None:
                 f"give {', '.join(sorted(needed))} and, if wanted, {', '.join(sorted(optional))}"
             )
         name = f"DATASETS.CUSTOM: {entry['NAME']}"
-        check_setting(entry.get("START"), f"{name}: START")
-        check_setting(entry.get("FPS", FOLDER_FPS), f"{name}: FPS")
+        start = as_setting(entry.get("START", 0.0), f"{name}: START")
+        fps = as_setting(entry.get("FPS", FOLDER_FPS), f"{name}: FPS")
         register_ava_dataset(
             entry["NAME"],
             video_root=entry["VIDEOS"],
             annotations=entry["ANNOTATIONS"],
             label_map=entry["LABEL_MAP"],
             exclude=entry.get("EXCLUDE"),
-            start=entry.get("START", 0.0),
-            fps=entry.get("FPS", FOLDER_FPS),
+            start=start,
+            fps=fps,
             dense=entry.get("DENSE"),
             flip_pairs=entry.get("FLIP_PAIRS", ()),
         )

@@ -12,24 +12,20 @@ from mestad_d2.errors import UserError
 Setting = float | str | os.PathLike[str] | None
 
 
-def check_setting(setting: Setting, name: str) -> None:
-    """Refuse what is neither a number nor a path, before a dataset is read.
+def as_setting(value: object, name: str) -> Setting:
+    """A setting as configs and command lines write it: a number, the path of a csv, or ``auto`` for None.
 
     Raises:
-        UserError: names ``name``, the key that it comes from.
+        UserError: it is something else; names ``name``, the key or flag that it comes from.
     """
-    if not (setting is None or isinstance(setting, (int, float, str, os.PathLike))) or setting is True:
-        raise UserError(f"{name}: {setting!r} is neither a number nor the path of a csv video,number")
-
-
-def parse_setting(text: str) -> Setting:
-    """A setting on a command line: a number, the path of a csv, or ``auto`` for None."""
-    if text == "auto":
+    if value is None or value == "auto":
         return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, os.PathLike)):
+        raise UserError(f"{name}: {value!r} is neither a number, auto, nor the path of a csv video,number")
     try:
-        return float(text)
-    except ValueError:
-        return text
+        return float(value)
+    except (TypeError, ValueError):
+        return value
 
 
 def value_of(setting: Setting, video_id: str) -> float | None:

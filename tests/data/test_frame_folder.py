@@ -95,6 +95,10 @@ def test_rates_and_beginnings_may_differ_in_a_dataset(mixed: Path) -> None:
         result = ClipMapper(cfg, False)(item, np.random.default_rng(0))
         shown = [read_number(frame) for frame in result["clip"].permute(1, 2, 3, 0).numpy()]
         assert shown == [1 + int(np.ceil(rate * time - 0.5)) for time in (0.5, 1.0, 1.5)]
+    # The folder of 3 s counts as a cut file of AVA's.
+    cfg.DATASETS.CUSTOM = [{**entry, "START": "auto", "FPS": "25"}]
+    register_custom(cfg)
+    assert [(d["start"], d["fps"]) for d in DatasetCatalog.get("mixed")] == [(900.0, 25.0)] * 2
     cfg.DATASETS.CUSTOM = [{**entry, "FPS": [25]}]
     with pytest.raises(UserError, match="mixed: FPS"):
         register_custom(cfg)
