@@ -1,0 +1,60 @@
+#!/usr/bin/env python
+"""A web page where people upload or record a video and see who does what when (needs the extra `app`)."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.errors import one_line_errors
+from mestad_d2.inference.app import PageDefaults, build_page, import_gradio, launch_page
+from mestad_d2.inference.app_session import AppSession, Limits
+from mestad_d2.inference.labels import action_names
+from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--keyframes-per-second", type=float, default=2.0)
+    parser.add_argument("--score-threshold", type=float, default=0.3, help="where the slider begins")
+    parser.add_argument("--person-threshold", type=float, default=0.4, help="where the slider begins")
+    parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
+    parser.add_argument("--max-megabytes", type=int, default=200, help="largest upload")
+    parser.add_argument("--max-seconds", type=float, default=120, help="longest video")
+    parser.add_argument("--max-wait", type=float, default=600, help="seconds a detection may take")
+    parser.add_argument("--keep", type=int, default=3600, help="seconds until files of a visit are removed")
+    add_speed_arguments(parser)
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    return parser.parse_args(arguments)
+
+
+@one_line_errors()
+def main(args: argparse.Namespace) -> None:
+    """Serve until Ctrl-C; all files of the visits are removed then."""
+    # A stopped service should clean up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with tempfile.TemporaryDirectory(prefix="mestad-app-", ignore_cleanup_errors=True) as folder:
+        gr = import_gradio(Path(folder) / "page")
+        cfg = setup_cfg(args.config_file, args.opts)
+        predictor = VideoPredictor(
+            cfg,
+            speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
+            keyframes_per_second=args.keyframes_per_second,
+        )
+        names = action_names(cfg, args.labels)
+        session = AppSession(predictor, names, Limits(args.max_seconds, args.max_wait), Path(folder))
+        page = build_page(gr, session, PageDefaults(args.score_threshold, args.person_threshold), args.keep)
+        launch_page(gr, page, args.host, args.port, args.max_megabytes)
+
+
+if __name__ == "__main__":
+    main(parse())
