@@ -28,7 +28,7 @@ KINDS = {
     "unreadable_video": "encode it anew, or exclude its key frames (--fix-exclude)",
     "damaged_end": "fetch or encode it anew, or exclude these key frames (--fix-exclude)",
     "outside_video": "check START and the unit of the timestamps, or exclude these (--fix-exclude)",
-    "frame_rate": "encode at 12 frames a second or more; actions can't be seen otherwise",
+    "frame_rate": "encode at 10 frames a second or more; actions can't be seen otherwise",
     "missing_frames": "extract the frames anew",
     "unequal_frames": "extract the frames anew, all of one size",
 }

@@ -15,7 +15,7 @@ from mestad_d2.data.video import VideoInfo, probe, read_frames
 from mestad_d2.errors import UserError
 
 # Frames a second below which motion can't be told.
-MIN_FPS = 12.0
+MIN_FPS = 9.5
 # A key frame may lie this many seconds beyond the last frame: headers round.
 SLACK = 0.1
 
