@@ -17,6 +17,7 @@ CSS = """
 .actors em {font-style: normal; opacity: .65; min-width: 6.5rem; font-variant-numeric: tabular-nums;}
 .actors span {border: 1px solid #8884; border-radius: 1rem; padding: .05rem .7rem;}
 #source, #annotated {min-height: 300px;}
+#timeline img {padding-top: 2.2rem;}
 """
 NO_NETWORK = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
 

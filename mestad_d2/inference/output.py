@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from mestad_d2.data.video_stream import iterate_frames, probe
+from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
 from mestad_d2.inference.drawing import Annotator, Person, fit, output_size
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
@@ -101,28 +101,32 @@ def write_json(
     path.write_text(json.dumps({"video": video_id, **size, "key_frames": frames}, indent=1) + "\n")
 
 
-def annotated_frames(
-    video: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
-) -> Iterator[tuple[float, np.ndarray]]:
-    """(time in s, annotated frame) of every frame; labels hold until the next key frame, boxes move on."""
-    annotator, index, size = Annotator(), 0, None
-    for frame in iterate_frames(video):
-        while index + 1 < len(detections) and detections[index + 1].timestamp <= frame.time + 1e-6:
-            index += 1
-        size = size or output_size(*frame.image.shape[:2])
+class Overlay:
+    """Draws detections on the frames of their video: labels hold until the next key frame, boxes move on."""
+
+    def __init__(
+        self, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+    ) -> None:
+        self._detections, self._names, self._threshold = detections, names, threshold
+        self._annotator, self._index = Annotator(), 0
+
+    def draw(self, frame: StreamFrame) -> np.ndarray:
+        """An annotated copy of a frame, enlarged where it is small; frames come in order of time."""
+        detections = self._detections
+        while (
+            self._index + 1 < len(detections) and detections[self._index + 1].timestamp <= frame.time + 1e-6
+        ):
+            self._index += 1
+        size = output_size(*frame.image.shape[:2])
         image = fit(frame.image, *size)
-        if detections:
-            found = detections[index]
-            after = detections[index + 1] if index + 1 < len(detections) else None
-            scale = np.array([size[1] / found.width, size[0] / found.height] * 2)
-            people = [
-                Person(box * scale, person.score, person.track_id, person.actions)
-                for box, person in zip(
-                    between(found, after, frame.time), people_of(found, names, threshold), strict=True
-                )
-            ]
-            annotator.draw(image, people)
-        yield frame.time, image
+        if not detections:
+            return image
+        found = detections[self._index]
+        after = detections[self._index + 1] if self._index + 1 < len(detections) else None
+        scale = np.array([size[1] / found.width, size[0] / found.height] * 2)
+        boxes = between(found, after, frame.time) * scale
+        people = people_of(found, self._names, self._threshold)
+        return self._annotator.draw(image, [replace(p, box=b) for p, b in zip(people, boxes, strict=True)])
 
 
 def write_video(
@@ -141,15 +145,20 @@ def write_video(
             stream.codec_context.time_base = Fraction(1, 1000)
             stream.bit_rate = 4_000_000
         sound = open_sound(out, video) if info.has_audio else None
-        for time, image in annotated_frames(video, detections, names, threshold):
+        size, overlay = None, Overlay(detections, names, threshold)
+        for source in iterate_frames(video):
+            image = overlay.draw(source)
+            size = size or image.shape[:2]
+            # An encoder takes one size; a folder may have pictures of several.
+            image = image if image.shape[:2] == size else fit(image, *size)
             if not stream.codec_context.is_open:
                 stream.height, stream.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.time_base = stream.codec_context.time_base
-            frame.pts = round(time / frame.time_base)
+            frame.pts = round(source.time / frame.time_base)
             out.mux(stream.encode(frame))
             if sound is not None:
-                sound.write_until(time)
+                sound.write_until(source.time)
         out.mux(stream.encode(None))
         if sound is not None:
             sound.close()
@@ -164,9 +173,13 @@ def write_strip(
     chosen = np.unique(np.linspace(0, len(detections) - 1, STRIP_PICTURES + 2).round().astype(int)[1:-1])
     wanted = [detections[i].timestamp for i in chosen]
     pictures: list[np.ndarray] = []
-    for time, image in annotated_frames(video, detections, names, threshold):
-        if len(pictures) < len(wanted) and time >= wanted[len(pictures)] - 1e-6:
-            pictures.append(image)
+    overlay = Overlay(detections, names, threshold)
+    for frame in iterate_frames(video):
+        if frame.time >= wanted[len(pictures)] - 1e-6:
+            picture = overlay.draw(frame)
+            pictures.append(fit(picture, *(pictures or [picture])[0].shape[:2]))
+        if len(pictures) == len(wanted):
+            break
     columns = min(3, len(pictures))
     blank = np.zeros_like(pictures[0])
     pictures += [blank] * (-len(pictures) % columns)

@@ -62,7 +62,7 @@ def write_timeline(path: Path, actors: Sequence[Actor], end: float) -> None:
     """A png: a block of rows for each actor in its colour, one row an action, darker where the score is higher."""
     shown = sorted(sorted(actors, key=Actor.seconds, reverse=True)[:MAX_ACTORS], key=actors.index)
     rows = sum(1 + min(len(actor.actions), MAX_ACTIONS) for actor in shown) or 1
-    figure = Figure(figsize=(11, 0.9 + 0.34 * rows), dpi=120, facecolor="white")
+    figure = Figure(figsize=(11, 0.8 + 0.27 * rows), dpi=120, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     row, ticks = 0, []
@@ -86,11 +86,11 @@ def write_timeline(path: Path, actors: Sequence[Actor], end: float) -> None:
 def _dress(axes, ticks: list[tuple[float, str, str]], end: float, rows: int, left_out: int) -> None:  # noqa: ANN001
     axes.set_xlim(0, end)
     axes.set_ylim(rows, 0)
+    axes.tick_params(length=0, colors=QUIET)
     # Names come from users: a $ in one is no formula.
     axes.set_yticks([y for y, _, _ in ticks], [text for _, text, _ in ticks], parse_math=False, fontsize=10)
     for label, (_, _, weight) in zip(axes.get_yticklabels(), ticks, strict=True):
         label.set(fontweight=weight, color=INK)
-    axes.tick_params(length=0, colors=QUIET)
     axes.grid(axis="x", color="#eef0f4")
     axes.set_axisbelow(True)
     for side in axes.spines.values():
