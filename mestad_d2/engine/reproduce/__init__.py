@@ -1,0 +1,1 @@
+"""Every table of the paper as a list of runs."""

@@ -1,0 +1,122 @@
+"""A table of results as Markdown, json and a bar picture."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from mestad_d2.engine.cost import cost_of_config
+from mestad_d2.engine.reproduce.runs import Run
+from mestad_d2.engine.reproduce.tables import Row, Table
+from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.errors import UserError
+
+PSEUDO_COLUMNS = ("on_people", "exact", "exact_thresholded", "precision", "recall")
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and its standard error; the error of one value is NaN."""
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return statistics.mean(values), error
+
+
+def gflops(run: Run) -> float | None:
+    """Of the row's model at its test size, with one multiply-add as 1; None where the head can't be counted."""
+    cfg = setup_cfg(run.write_config(), run.opts)
+    try:
+        return cost_of_config(cfg, cfg.INPUT.MIN_SIZE_TEST)["total_gflops"]
+    except UserError:
+        return None
+
+
+def summarise(rows: Sequence[Row], runs: Sequence[Run]) -> list[dict]:
+    """One dict a row: figures over the seeds that are finished, and how many are not."""
+    summary = []
+    for row in rows:
+        own = [run for run in runs if run.row == row]
+        results = [result for result in (run.result() for run in own) if result is not None]
+        line = {"row": row.name, "config": row.config, "paper_map": row.paper_map, "seeds": len(results)}
+        line |= {"missing": len(own) - len(results), "paper_gflops": row.paper_gflops}
+        if results:
+            line["map"], line["map_error"] = mean_and_error([result["frame_map"] for result in results])
+            for name in ("person_ap50", "train_seconds", "wall_seconds", "iterations"):
+                line[name] = statistics.mean(result[name] for result in results)
+            line["gflops"] = gflops(own[0])
+            line["values"] = [result["frame_map"] for result in results]
+            if all("student_frame_map" in result for result in results):
+                line["student_map"] = statistics.mean(result["student_frame_map"] for result in results)
+            for name in PSEUDO_COLUMNS:
+                if all(name in result.get("pseudo", {}) for result in results):
+                    line[name] = statistics.mean(result["pseudo"][name] for result in results)
+        summary.append(line)
+    return summary
+
+
+def _cell(line: dict, name: str, form: str = "{:.1f}") -> str:
+    return form.format(line[name]) if line.get(name) is not None else "-"
+
+
+def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) -> str:
+    """The table as Markdown, with the command that made it."""
+    pseudo = any("exact" in line for line in summary)
+    head = ["row", "paper: mAP on AVA", f"here: mAP on {dataset}", "person AP50", "seeds"]
+    head += ["GFLOPs", "training, s", "start and evaluation, s"]
+    if pseudo:
+        head += ["student's mAP", "boxes on people", "label sets right", "teacher's own above 0.5",
+                 "precision", "recall"]  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for line in summary:
+        ours = "-"
+        if "map" in line:
+            error = "" if math.isnan(line["map_error"]) else f" ± {line['map_error']:.2f}"
+            ours = f"{line['map']:.2f}{error}"
+            line = {**line, "other_seconds": line["wall_seconds"] - line["train_seconds"]}
+        cells = [
+            line["row"],
+            f"{line['paper_map']:.1f}",
+            ours,
+            _cell(line, "person_ap50"),
+            str(line["seeds"]),
+        ]
+        cells += [_cell(line, "gflops", "{:.3g}"), _cell(line, "train_seconds", "{:.0f}")]
+        cells += [_cell(line, "other_seconds", "{:.0f}")]
+        if pseudo:
+            cells.append(_cell(line, "student_map", "{:.2f}"))
+            cells += [_cell(line, name, "{:.3f}") for name in PSEUDO_COLUMNS]
+        lines.append(f"| {' | '.join(cells)} |")
+    title = f"## Table {table.number}: {table.title} ({dataset})"
+    note = "mAP in percent: mean over seeds ± standard error."
+    return "\n".join([title, "", "```bash", command, "```", "", *lines, "", note, ""])
+
+
+def draw(table: Table, dataset: str, summary: Sequence[dict], path: Path) -> None:
+    """Bars of ours with their standard errors, the paper's figures as numbers beside them."""
+    from matplotlib.figure import Figure
+
+    lines = [line for line in summary if "map" in line]
+    figure = Figure(figsize=(7, 0.6 + 0.5 * len(lines)), layout="constrained")
+    axes = figure.subplots()
+    errors = [0.0 if math.isnan(line["map_error"]) else line["map_error"] for line in lines]
+    axes.barh(range(len(lines)), [line["map"] for line in lines], xerr=errors, color="#3b7dd8", capsize=3)
+    names = [f"{line['row']} (AVA in the paper: {line['paper_map']:.1f})" for line in lines]
+    axes.set_yticks(range(len(lines)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"frame-mAP on {dataset}, percent")
+    axes.set_title(f"Table {table.number}: {table.title}", fontsize=10)
+    figure.savefig(path, dpi=120)
+
+
+def write(table: Table, dataset: str, runs: Sequence[Run], folder: Path, command: str) -> str:
+    """Write ``tableN_dataset.{md,json,png}`` into ``folder``; return the Markdown."""
+    summary = summarise(table.rows, runs)
+    text = markdown(table, dataset, summary, command)
+    stem = f"table{table.number}_{dataset}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{stem}.md").write_text(text)
+    (folder / f"{stem}.json").write_text(json.dumps(summary, indent=1) + "\n")
+    if any("map" in line for line in summary):
+        draw(table, dataset, summary, folder / f"{stem}.png")
+    return text

@@ -1,0 +1,140 @@
+"""The rows of the paper's Tables 2 to 8, each with its config and the paper's figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from mestad_d2.errors import UserError
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+# What a row's changes are applied to; rows that train with pseudo labels take the file's ``_TLA`` sibling.
+DATASETS = {
+    "toy": "toy/SlowOnly_tiny.yaml",
+    "ucf24": "ucf24/SlowOnly_tiny.yaml",
+    "ava": "AVA-v2.2/SlowFast_R50_8x8.yaml",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        name: as in the paper; config: file below ``configs/ablations``, without ending.
+        paper_map: the paper's mAP on AVA v2.2 in percent; paper_gflops: its GFLOPs, where the table has them.
+        needs_boxes: whether it runs on person boxes of files (``DATASETS.PERSON_BOXES_*``).
+    """
+
+    name: str
+    config: str
+    paper_map: float
+    paper_gflops: float | None = None
+    needs_boxes: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; with ``burn_in_row``, the other rows go on from where that row's burn-in ended."""
+
+    number: int
+    title: str
+    rows: tuple[Row, ...]
+    burn_in_row: str | None = None
+
+
+TABLES = {
+    table.number: table
+    for table in (
+        Table(
+            2,
+            "heads for actor localisation",
+            (
+                Row("RPN+RCNN", "table2_rpn_rcnn", 21.0),
+                Row("RetinaNet", "table2_retinanet", 19.7),
+                Row("GFocalV2", "table2_gfocalv2", 23.7),
+                Row("FCOS-", "table2_fcos_minus", 24.9),
+                Row("WOO's head (Sparse R-CNN)", "table2_sparse_rcnn", 25.4),
+                Row("FCOS", "table2_fcos", 25.5),
+            ),
+        ),
+        Table(
+            3,
+            "boxes in training and in testing",
+            (
+                Row("Proposal / Proposal", "table3_proposal_proposal", 24.7, needs_boxes=True),
+                Row("GT only / Proposal", "table3_gt_proposal", 24.5, needs_boxes=True),
+                Row("GT only / FCOS", "table3_gt_fcos", 23.7),
+                Row("FCOS sparse / FCOS", "table3_sparse_fcos", 24.3),
+                Row("FCOS dense / FCOS", "table3_dense_fcos", 25.5),
+                Row("FCOS dense / Proposal", "table3_dense_proposal", 26.2, needs_boxes=True),
+            ),
+        ),
+        Table(
+            4,
+            "loss weights",
+            (
+                Row("lambda_cls 1", "table4_cls_1", 25.2),
+                Row("lambda_cls 10", "table4_cls_10", 25.5),
+                Row("lambda_cls 20", "table4_cls_20", 24.7),
+                Row("TLA, lambda_unsup 0.2", "table4_unsup_0.2", 26.8),
+                Row("TLA, lambda_unsup 0.5", "table4_unsup_0.5", 26.9),
+                Row("TLA, lambda_unsup 1.0", "table4_unsup_1.0", 26.5),
+            ),
+        ),
+        Table(
+            5,
+            "pseudo labels",
+            (
+                Row("None", "table5_none", 25.5),
+                Row("EMA", "table5_ema", 26.0),
+                Row("Hard Threshold", "table5_hard", 26.0),
+                Row("Per Class Threshold", "table5_per_class", 26.2),
+                Row("TLA", "table5_tla", 26.9),
+            ),
+            burn_in_row="None",
+        ),
+        Table(
+            6,
+            "input resolution",
+            (Row("256", "table6_256", 25.5, 111.3), Row("320", "table6_320", 26.1, 173.8)),
+        ),
+        Table(
+            7,
+            "heads for action classification",
+            (Row("linear", "table7_linear", 25.5), Row("ACRN", "table7_acrn", 27.0)),
+        ),
+        Table(
+            8,
+            "sources of the feature pyramid",
+            (
+                Row("Res3-4 to P3-5", "table8_res3-4_p3-5", 25.5, 111.3),
+                Row("Res3-5 to P3-5", "table8_res3-5_p3-5", 25.2, 113.4),
+                Row("Res2-4 to P2-5", "table8_res2-4_p2-5", 26.0, 152.8),
+            ),
+        ),
+    )
+}
+
+
+def row_config(row: Row, dataset: str) -> dict:
+    """The yaml of a row on a dataset: the changes of its own file, with the dataset's config as ``_BASE_``.
+
+    On AVA that is the file itself.
+
+    Raises:
+        UserError: the row's file is not there.
+    """
+    path = CONFIGS / "ablations" / f"{row.config}.yaml"
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such config; row {row.name!r} needs it")
+    if dataset == "ava":
+        return {"_BASE_": str(path)}
+    changes = yaml.safe_load(path.read_text())
+    base = CONFIGS / DATASETS[dataset]
+    if changes.pop("_BASE_").endswith("_TLA.yaml"):
+        base = base.with_name(f"{base.stem}_TLA.yaml")
+    changes.pop("OUTPUT_DIR", None)
+    return {"_BASE_": str(base), **changes}

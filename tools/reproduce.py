@@ -1,0 +1,90 @@
+#!/usr/bin/env python
+"""Tables 2 to 8 of the paper: tools/reproduce.py --table 5 --dataset toy --seeds 3 [KEY VALUE ...]."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mestad_d2.engine.reproduce.report import write  # noqa: E402
+from mestad_d2.engine.reproduce.runs import Run, execute, plan  # noqa: E402
+from mestad_d2.engine.reproduce.tables import DATASETS, TABLES  # noqa: E402
+from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+
+
+def parse() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--list", action="store_true", help="name every row and its config, and stop")
+    parser.add_argument("--table", type=int, choices=sorted(TABLES))
+    parser.add_argument("--dataset", choices=sorted(DATASETS), default="toy")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--rows", nargs="+", help="only these rows, by the ends of their configs' names")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--output", type=Path, default=Path("output/reproduce"))
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    return parser.parse_args()
+
+
+def show_list() -> None:
+    """Every row with its config and the paper's figure."""
+    for table in TABLES.values():
+        print(f"Table {table.number}: {table.title}")
+        for row in table.rows:
+            boxes = "  (needs files of person boxes)" if row.needs_boxes else ""
+            print(f"  {row.name:28} configs/ablations/{row.config}.yaml  {row.paper_map:.1f} mAP{boxes}")
+
+
+def run_all(runs: list[Run], jobs: int) -> list[str]:
+    """Run what is not finished; one line when a run ends. Returns the messages of those that failed."""
+    start, failures, done = time.perf_counter(), [], 0
+    waiting = [[run for run in runs if run.burn_in is None], [run for run in runs if run.burn_in is not None]]
+    for group in waiting:
+        with ThreadPoolExecutor(jobs) as pool:
+            futures = {pool.submit(execute, run): run for run in group}
+            for future in as_completed(futures):
+                run, done = futures[future], done + 1
+                try:
+                    message = f"{future.result()['frame_map']:.2f} mAP"
+                except UserError as error:
+                    failures.append(f"{run.row.name}, seed {run.seed}: {error}")
+                    message = f"failed: {error}"
+                left = (time.perf_counter() - start) / done * (len(runs) - done) / 60
+                print(f"[{done}/{len(runs)}] {run.row.name}, seed {run.seed}: {message}; "
+                      f"about {left:.0f} min left", flush=True)  # fmt: skip
+    return failures
+
+
+@one_line_errors()
+def main() -> None:
+    """Run a table's rows and write its table and picture."""
+    args = parse()
+    if args.list or args.table is None:
+        show_list()
+        return
+    # The rows' processes find it where this one does.
+    os.environ.setdefault("DETECTRON2_DATASETS", "datasets")
+    table = TABLES[args.table]
+    runs = plan(table, args.dataset, args.seeds, args.output, args.opts)
+    if args.rows:
+        names = {run.row.config.split("_", 1)[1] for run in runs}
+        for name in args.rows:
+            if name not in names:
+                raise UserError(f"--rows: {name!r} is none of {', '.join(sorted(names))}")
+        runs = [run for run in runs if run.row.config.split("_", 1)[1] in args.rows]
+    failures = run_all(runs, args.jobs)
+    command = f"tools/reproduce.py {shlex.join(sys.argv[1:])}"
+    print(write(table, args.dataset, runs, args.output, command))
+    if failures:
+        raise UserError(f"{len(failures)} of {len(runs)} runs failed; {failures[0]}")
+
+
+if __name__ == "__main__":
+    main()
