@@ -105,10 +105,15 @@ def _add_backbone(cfg: CN) -> None:
     # Pooling of keys and values: T, H, W.
     cfg.MODEL.NONLOCAL.POOL = [2, 2, 2]
 
-    # Other backbones (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone", ...).
+    # Backbones of other libraries (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone",
+    # "build_swin_backbone", "build_vivit_backbone"). X3D heeds VIDEO_RESNET's NORM and res5 too.
     cfg.MODEL.VIDEO_BACKBONE = CN()
-    # Which member of the family: "s" or "m" for X3D, "v2_s" for MViT, "t" for Video-Swin ...
+    # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v2_s"; Video-Swin "t", "s", "b"; ViViT "b".
     cfg.MODEL.VIDEO_BACKBONE.VARIANT = ""
+    # Channels of the first stage (X3D: of the stem; ViViT: of all layers); 0: the variant's.
+    cfg.MODEL.VIDEO_BACKBONE.WIDTH = 0
+    # Blocks of res2..res5 (ViViT: their sum is its depth; X3D: the variant's at most); empty: the variant's.
+    cfg.MODEL.VIDEO_BACKBONE.STAGE_BLOCKS = []
 
     # Keep 3-D convolutions in the channels-last layout: 1.2-1.4 times as fast on CPUs (ours).
     cfg.MODEL.CHANNELS_LAST = False
@@ -215,7 +220,7 @@ def _add_action_head(cfg: CN) -> None:
     # ROIAlign: output size (release: 8) and samples a bin (0: adaptive).
     cfg.MODEL.ROI_ACTION_HEAD.POOLER_RESOLUTION = 8
     cfg.MODEL.ROI_ACTION_HEAD.POOLER_SAMPLING_RATIO = 0
-    # Predictor of ROI_ACTION_PREDICTOR_REGISTRY: "LinearActionHead" (paper) ...
+    # Predictor of ROI_ACTION_PREDICTOR_REGISTRY: "LinearActionHead" (paper) or "ACRNActionHead" (Table 7).
     cfg.MODEL.ROI_ACTION_HEAD.NAME = "LinearActionHead"
     # Pooling over time before ROIAlign: "avg" (release) or "max"; over space: "max" or "avg".
     cfg.MODEL.ROI_ACTION_HEAD.TEMPORAL_POOL = "avg"
@@ -227,6 +232,13 @@ def _add_action_head(cfg: CN) -> None:
     # Concatenate the pooled whole frame to each actor's feature (release: True; the paper adds
     # no module).
     cfg.MODEL.ROI_ACTION_HEAD.WITH_CONTEXT = False
+    # ACRN: channels of the relation maps, 0: a quarter of the pooled feature's; its 3x3 convolutions (ours).
+    cfg.MODEL.ROI_ACTION_HEAD.ACRN_DIM = 0
+    cfg.MODEL.ROI_ACTION_HEAD.ACRN_CONVS = 1
+    # Focal form of L_ac: alpha (1 - p_t)^gamma times the cross entropy; gamma 0 and alpha 1: none (paper;
+    # mmaction2's variant: 1 and 3).
+    cfg.MODEL.ROI_ACTION_HEAD.FOCAL_GAMMA = 0.0
+    cfg.MODEL.ROI_ACTION_HEAD.FOCAL_ALPHA = 1.0
     # Weight of the action loss L_ac: the paper's lambda_cls (section 4.1, Table 4: 10).
     cfg.MODEL.ROI_ACTION_HEAD.LOSS_WEIGHT = 10.0
     # A proposal with at least this IoU takes the labels of its ground-truth box; others are
@@ -256,6 +268,8 @@ def _add_solver(cfg: CN) -> None:
     cfg.SOLVER.CLIP_TOTAL_NORM = 40.0
     # A loss that is not finite: "raise" (after writing what is needed to look into it) or "skip".
     cfg.SOLVER.ON_NONFINITE = "raise"
+    # The same numbers at every run on a GPU too, where operations allow it; slower (CPUs always do).
+    cfg.SOLVER.DETERMINISTIC = False
 
 
 def _add_semisup(cfg: CN) -> None:

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mestad_d2.checkpoint.formats import recognise
+from mestad_d2.checkpoint.formats import recognise, vivit
 from mestad_d2.checkpoint.names import BACKBONE, Named, canonical_name
 from mestad_d2.checkpoint.prefix import find_prefixes
 from mestad_d2.checkpoint.report import LoadReport
 
 COUNTER = "num_batches_tracked"
+# Layers that we add to a library's backbone: no file of that library has them.
+ADDED = "pyramid."
 OWN = "mestad_d2"
 SLOW_INPUT = re.compile(
     r"(backbone\.)?slow\.res\d\.res_blocks\.0\.(block\.)?(branch1_conv|branch2\.conv_a)\.weight"
@@ -28,9 +30,13 @@ def is_own(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> bool:
 
 
 def backbone_keys(model: Mapping[str, Tensor]) -> list[str]:
-    """Keys of the backbone; all keys when the model is a bare backbone."""
+    """Keys of the backbone that a file must bring; of all keys when the model is a bare backbone."""
     inside = [key for key in model if key.startswith(BACKBONE)]
-    return [key for key in inside or model if not key.endswith(COUNTER)]
+    return [
+        key
+        for key in inside or model
+        if not key.endswith(COUNTER) and not key.removeprefix(BACKBONE).startswith(ADDED)
+    ]
 
 
 def match(
@@ -54,6 +60,7 @@ def match(
     Returns:
         None when no format is recognised.
     """
+    state = vivit.as_installed(state, model)
     own, file_format = is_own(state, model), recognise(state)
     ours = {name: key for key in model if (name := canonical_name(key))}
     counts = {key: tensor for key, tensor in state.items() if key.endswith(COUNTER)}

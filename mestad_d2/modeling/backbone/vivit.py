@@ -1,0 +1,143 @@
+"""ViViT (arXiv 2103.15691, joint attention over space and time) as transformers builds it, without its head.
+
+The package transformers is an extra: without it this backbone alone is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from torch import Tensor, nn
+
+from mestad_d2.errors import UserError
+from mestad_d2.modeling.backbone.library import TUBELET, check_clip, stage_blocks, variant
+
+# Layers, as four parts of three.
+VARIANTS = {"b": (3, 3, 3, 3)}
+WIDTH, HEADS = 768, 12
+# The clips that its table of positions is made for: frames and side in pixels; and a tubelet's side.
+FRAMES, SIDE, PATCH = 32, 224, 16
+
+
+class ScaledEmbeddings(nn.Module):
+    """transformers' embeddings (same keys), whose table of positions fits clips of other sizes.
+
+    The library's own interpolation is for single images; here the table is a grid of 16 x 14 x 14 positions
+    that is interpolated linearly in time and space where the clip's grid differs.
+    """
+
+    def __init__(self, embeddings: nn.Module) -> None:
+        super().__init__()
+        self.cls_token = embeddings.cls_token
+        self.position_embeddings = embeddings.position_embeddings
+        self.patch_embeddings = embeddings.patch_embeddings
+        self.dropout = embeddings.dropout
+
+    def forward(self, pixel_values: Tensor, interpolate_pos_encoding: bool = False) -> Tensor:
+        """Tokens (N, 1 + T / 2 * H / 16 * W / 16, C) of clips (N, T, 3, H, W), the class token first."""
+        grid = self.patch_embeddings.projection(pixel_values.transpose(1, 2))
+        tokens = grid.flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        return self.dropout(tokens + self._positions(tuple(grid.shape[2:])))
+
+    def _positions(self, grid: tuple[int, int, int]) -> Tensor:
+        made_for = (FRAMES // TUBELET, SIDE // PATCH, SIDE // PATCH)
+        if grid == made_for:
+            return self.position_embeddings
+        first, table = self.position_embeddings.split([1, self.position_embeddings.shape[1] - 1], dim=1)
+        table = table.transpose(1, 2).unflatten(2, made_for)
+        table = nn.functional.interpolate(table, size=grid, mode="trilinear", align_corners=False)
+        return torch.cat([first, table.flatten(2).transpose(1, 2)], dim=1)
+
+
+class ChannelsFirstNorm(nn.LayerNorm):
+    """Layer norm over the channels of (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ViViT(Backbone):
+    """A simple feature pyramid on the last tokens of ViViT (after ViTDet, arXiv 2203.16527).
+
+    ViViT has one stride, 16. res4 (N, C, T / 2, H / 16, W / 16) are its tokens without the class token; res5
+    is res4 max-pooled to stride 32. res3 (stride 8) and res2 (stride 4) are transposed convolutions of the
+    key frame's tokens alone, (N, C / 2 or C / 4, 1, H / s, W / s), and exist only where they are asked for:
+    otherwise their weights would never have a gradient. They are the only weights that no file brings.
+
+    Clips of T a multiple of 4, H and W multiples of 32; positions are interpolated unless they are 32 frames
+    of 224x224. Tubelet t holds frames 2t and 2t + 1: index T / 4, half of res4's, begins with the key frame.
+    The library's keys are under ``vivit``, our own under ``pyramid``.
+    """
+
+    def __init__(self, vivit: nn.Module, levels: Collection[str]) -> None:
+        super().__init__()
+        vivit.embeddings = ScaledEmbeddings(vivit.embeddings)
+        self.vivit = vivit
+        width = vivit.config.hidden_size
+        self.channels = {"res2": width // 4, "res3": width // 2, "res4": width, "res5": width}
+        upsample = {
+            "res2": lambda: nn.Sequential(
+                nn.ConvTranspose2d(width, width // 2, 2, 2),
+                ChannelsFirstNorm(width // 2),
+                nn.GELU(),
+                nn.ConvTranspose2d(width // 2, width // 4, 2, 2),
+            ),
+            "res3": lambda: nn.ConvTranspose2d(width, width // 2, 2, 2),
+        }
+        self.pyramid = nn.ModuleDict({name: build() for name, build in upsample.items() if name in levels})
+
+    def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
+        """Features of clips (N, 3, T, H, W).
+
+        Raises:
+            UserError: a size that ``check_clip`` refuses.
+        """
+        check_clip(clips)
+        frames, height, width = clips.shape[2:]
+        grid = (frames // TUBELET, height // PATCH, width // PATCH)
+        tokens = self.vivit(pixel_values=clips.transpose(1, 2)).last_hidden_state[:, 1:]
+        res4 = tokens.transpose(1, 2).unflatten(2, grid)
+        key_frame = res4[:, :, grid[0] // 2]
+        features = {name: [layer(key_frame).unsqueeze(2)] for name, layer in self.pyramid.items()}
+        return {**features, "res4": [res4], "res5": [nn.functional.max_pool3d(res4, (1, 2, 2))]}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and spatial stride of every level."""
+        strides = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
+        return {
+            name: ShapeSpec(channels=self.channels[name], stride=strides[name])
+            for name in (*self.pyramid, "res4", "res5")
+        }
+
+
+@BACKBONE_REGISTRY.register()
+def build_vivit_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> ViViT:
+    """ViViT by ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
+
+    Raises:
+        UserError: transformers is not installed, or an unknown variant.
+    """
+    try:
+        from transformers import VivitConfig, VivitModel
+    except ImportError as error:
+        raise UserError(
+            "MODEL.BACKBONE.NAME build_vivit_backbone: needs the package transformers; pip install transformers"
+        ) from error
+    layers = stage_blocks(cfg, variant(cfg, VARIANTS))
+    width = cfg.MODEL.VIDEO_BACKBONE.WIDTH or WIDTH
+    config = VivitConfig(
+        image_size=SIDE,
+        num_frames=FRAMES,
+        tubelet_size=[TUBELET, PATCH, PATCH],
+        hidden_size=width,
+        num_hidden_layers=sum(layers),
+        num_attention_heads=HEADS,
+        intermediate_size=4 * width,
+    )
+    levels = {*cfg.MODEL.FPN.IN_FEATURES, cfg.MODEL.ROI_ACTION_HEAD.IN_FEATURE}
+    return ViViT(VivitModel(config, add_pooling_layer=False), levels)

@@ -1,0 +1,89 @@
+"""X3D (arXiv 2004.04730) as pytorchvideo builds it, without its head."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from pytorchvideo.models.x3d import create_x3d
+from torch import Tensor, nn
+
+from mestad_d2.errors import UserError
+from mestad_d2.modeling.backbone.library import stage_blocks, variant
+from mestad_d2.modeling.backbone.norm import video_norm
+from mestad_d2.modeling.backbone.pathway import STAGES
+
+# Depth factors; XS, S and M are one network on other clips.
+VARIANTS = {"xs": 2.2, "s": 2.2, "m": 2.2, "l": 5.0}
+WIDTH = 24
+
+
+class X3D(Backbone):
+    """Stage name -> [(N, C, T, H, W)] with the clip's T: nothing strides in time, so the key frame stays T // 2.
+
+    Clips of any size. The module's keys are pytorchvideo's under ``x3d``.
+    """
+
+    def __init__(self, net: nn.Module, res5_stride: int) -> None:
+        super().__init__()
+        self.x3d = net
+        self._strides = dict(zip(STAGES, (4, 8, 16, 16 * res5_stride), strict=True))
+
+    def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
+        """Features of clips (N, 3, T, H, W)."""
+        stem, *stages = self.x3d.blocks
+        x, features = stem(clips), {}
+        for name, stage in zip(STAGES, stages, strict=True):
+            x = stage(x)
+            features[name] = [x]
+        return features
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and spatial stride of every stage."""
+        last = [stage.res_blocks[-1].branch2.conv_c for stage in list(self.x3d.blocks)[1:]]
+        return {
+            name: ShapeSpec(channels=conv.out_channels, stride=self._strides[name])
+            for name, conv in zip(STAGES, last, strict=True)
+        }
+
+
+def _dilate(stage: nn.Module, dilation: int) -> None:
+    """Dilate a stage whose stride was taken away.
+
+    The first block sees the grid it was trained on, so only those after it are dilated: every
+    ``dilation``-th cell is then what the strided stage computes (but for squeeze-and-excitation's means).
+    """
+    for block in list(stage.res_blocks)[1:]:
+        conv = block.branch2.conv_b
+        conv.dilation = (1, dilation, dilation)
+        conv.padding = (conv.padding[0], dilation, dilation)
+
+
+@BACKBONE_REGISTRY.register()
+def build_x3d_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> X3D:
+    """X3D by ``MODEL.VIDEO_BACKBONE``; norm, stride and dilation of res5 by ``MODEL.VIDEO_RESNET``.
+
+    Raises:
+        UserError: an unknown variant, or more blocks than the variant has.
+    """
+    node = cfg.MODEL.VIDEO_RESNET
+    net = create_x3d(
+        depth_factor=variant(cfg, VARIANTS),
+        # Half the stem's channels, which the width factor 2 doubles.
+        stem_dim_in=(cfg.MODEL.VIDEO_BACKBONE.WIDTH or WIDTH) // 2,
+        stage_spatial_stride=(2, 2, 2, node.RES5_STRIDE),
+        norm=partial(video_norm, node.NORM),
+    )
+    net.blocks = net.blocks[:-1]
+    stages = list(net.blocks)[1:]
+    blocks = stage_blocks(cfg, [len(stage.res_blocks) for stage in stages])
+    for name, stage, count in zip(STAGES, stages, blocks, strict=True):
+        if count > len(stage.res_blocks):
+            raise UserError(
+                f"MODEL.VIDEO_BACKBONE.STAGE_BLOCKS: {name} has {len(stage.res_blocks)} blocks at most"
+            )
+        stage.res_blocks = stage.res_blocks[:count]
+    _dilate(stages[-1], node.RES5_DILATION)
+    return X3D(net, node.RES5_STRIDE)
