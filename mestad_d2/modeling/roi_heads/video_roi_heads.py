@@ -13,6 +13,7 @@ from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mestad_d2.modeling.proposal_generator.tower import mean_over_ranks
 from mestad_d2.modeling.roi_heads.action_heads import build_action_predictor
 
 
@@ -73,6 +74,8 @@ class VideoROIHeads(nn.Module):
         positives_per_clip: int = 0,
         append_gt: bool = True,
         loss_weight: float = 10.0,
+        focal_gamma: float = 0.0,
+        focal_alpha: float = 1.0,
         score_with_person: bool = False,
     ) -> None:
         super().__init__()
@@ -84,6 +87,7 @@ class VideoROIHeads(nn.Module):
         self.positive_iou, self.positives_per_clip = positive_iou, positives_per_clip
         self.append_gt = append_gt
         self.loss_weight = loss_weight
+        self.focal_gamma, self.focal_alpha = focal_gamma, focal_alpha
         self.score_with_person = score_with_person
 
     @classmethod
@@ -105,6 +109,8 @@ class VideoROIHeads(nn.Module):
             "positives_per_clip": head.POSITIVES_PER_CLIP,
             "append_gt": head.APPEND_GT,
             "loss_weight": head.LOSS_WEIGHT,
+            "focal_gamma": head.FOCAL_GAMMA,
+            "focal_alpha": head.FOCAL_ALPHA,
             "score_with_person": head.SCORE_WITH_PERSON,
         }
 
@@ -135,7 +141,8 @@ class VideoROIHeads(nn.Module):
         boxes = [b[keep] for b, (_, keep) in zip(boxes, matches, strict=True)]
         targets = torch.cat([target[keep] for target, keep in matches])
         logits = self._logits(frames, boxes)
-        return proposals, {"loss_action": self.loss_weight * action_loss(logits, targets)}
+        loss = action_loss(logits, targets, self.focal_gamma, self.focal_alpha)
+        return proposals, {"loss_action": self.loss_weight * loss}
 
     def _logits(self, frames: Tensor, boxes: list[Boxes]) -> Tensor:
         clip_index = torch.cat(
@@ -156,11 +163,16 @@ class VideoROIHeads(nn.Module):
         return results
 
 
-def action_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def action_loss(logits: Tensor, targets: Tensor, gamma: float = 0.0, alpha: float = 1.0) -> Tensor:
     """Binary cross entropy, mean over boxes and classes (paper, Eq. 2), of logits and targets (R, A).
 
-    Without boxes it is zero, still connected to the graph so that every rank has gradients.
+    With ``gamma`` or ``alpha`` each term is multiplied with alpha (1 - p_t)^gamma, where p_t is the score that
+    the target wants high (focal loss; not of the paper). Without boxes it is zero, still connected to the
+    graph so that every rank has gradients.
     """
     if logits.shape[0] == 0:
         return logits.float().sum() * 0.0
-    return F.binary_cross_entropy_with_logits(logits.float(), targets)
+    if gamma == 0 and alpha == 1:
+        return F.binary_cross_entropy_with_logits(logits.float(), targets)
+    terms = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
+    return (alpha * (1 - torch.exp(-terms)) ** gamma * terms).mean()
