@@ -8,6 +8,8 @@ from detectron2.modeling import build_model
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mestad_d2.semisup import build_pseudo_labeler
+
 GIB = 2**30
 # Float32 tensors of the parameters' size: weights, gradients, and the optimiser's averages.
 COPIES = {"SGD": 3, "AdamW": 4}
@@ -56,7 +58,8 @@ def training_memory(cfg: CfgNode, clips: int) -> dict[str, float]:
     copies = COPIES[cfg.SOLVER.OPTIMIZER]
     if cfg.SEMISUP.ENABLED:
         copies += 1
-        clips += round(clips * cfg.SEMISUP.UNLABELED_RATIO)
+        if build_pseudo_labeler(cfg).uses_unlabeled:
+            clips += round(clips * cfg.SEMISUP.UNLABELED_RATIO)
     height, width = cfg.INPUT.CROP.SIZE if cfg.INPUT.CROP.ENABLED else [cfg.INPUT.MIN_SIZE_TEST] * 2
     with FakeTensorMode(allow_non_fake_inputs=True):
         batch = torch.empty(clips, 3, cfg.INPUT.CLIP.NUM_FRAMES, height, width)

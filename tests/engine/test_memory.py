@@ -44,6 +44,9 @@ def test_a_teacher_doubles_the_clips_and_adds_its_weights() -> None:
     )
     assert teacher["weights"] == pytest.approx(plain["weights"] * 4 / 3, rel=0.02)
     assert teacher["saved"] == pytest.approx(2 * plain["saved"], rel=0.1)
+    path = ROOT / "configs" / "AVA-v2.2" / "SlowOnly_R50_4x16_TLA.yaml"
+    average = training_memory(setup_cfg(path, ["SEMISUP.PSEUDO_LABELER", "EMA"]), 2)
+    assert average["weights"] == teacher["weights"] and average["saved"] == plain["saved"]
     assert plain["total"] == pytest.approx(plain["weights"] + plain["saved"], abs=0.011)
 
 
