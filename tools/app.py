@@ -37,11 +37,17 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _stop(*_: object) -> None:
+    # Once only: a second signal must not cut the cleaning short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(0)
+
+
 @one_line_errors()
 def main(args: argparse.Namespace) -> None:
     """Serve until Ctrl-C; all files of the visits are removed then."""
     # A stopped service should clean up as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix="mestad-app-", ignore_cleanup_errors=True) as folder:
         gr = import_gradio(Path(folder) / "page")
         cfg = setup_cfg(args.config_file, args.opts)

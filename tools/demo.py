@@ -1,28 +1,40 @@
 #!/usr/bin/env python
-"""Detect actions in videos: an annotated mp4, AVA csv, JSON and a strip of pictures for each."""
+"""Detect actions in videos: an annotated mp4, AVA csv, JSON, JSON lines and a strip of pictures for each."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
-from mestad_d2.data.video_stream import probe
+from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.inference.encode import VideoWriter, recorded
 from mestad_d2.inference.labels import ActionNames, action_names
-from mestad_d2.inference.output import sure_people, write_csv, write_json, write_strip, write_video
+from mestad_d2.inference.output import (
+    json_line,
+    sure_people,
+    write_csv,
+    write_json,
+    write_strip,
+    write_video,
+)
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True)
-    parser.add_argument("--input", nargs="+", required=True, help="video files or folders of frames")
+    parser.add_argument("--input", nargs="+", default=[], help="video files or folders of frames")
+    parser.add_argument("--webcam", type=int, metavar="N", help="camera number N, until Ctrl-C or --seconds")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long the camera is watched")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--keyframes-per-second", type=float, default=1.0)
     parser.add_argument("--score-threshold", type=float, default=0.3, help="least action score that is drawn")
@@ -32,28 +44,108 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
     add_speed_arguments(parser)
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
-    return parser.parse_args()
+    args = parser.parse_args(arguments)
+    if not args.input and args.webcam is None:
+        parser.error("give --input or --webcam")
+    return args
 
 
-def detect(predictor: VideoPredictor, video: str) -> list[KeyframeDetections]:
-    """Detections of all key frames of a video, with a progress bar."""
-    duration = probe(video).duration
-    total = int(duration * predictor.keyframes_per_second) + 1 if duration else None
-    return list(tqdm(predictor.predict(video), total=total, unit=" key frames", desc=Path(video).name))
+class Demo:
+    """Runs the model over videos and writes what it finds below ``args.output``."""
+
+    def __init__(self, args: argparse.Namespace, predictor: VideoPredictor, names: ActionNames) -> None:
+        self.args, self.predictor, self.names = args, predictor, names
+
+    def file(self, video: str, stem: Path) -> None:
+        """A video file or a folder of frames.
+
+        Raises:
+            UserError: nothing there that can be decoded.
+        """
+        info = probe(video, folder_fps=self.predictor.folder_fps)
+        found: list[KeyframeDetections] = []
+        try:
+            self._detect(video, stem, found, info.fps, info.duration)
+        except UserError:
+            beside(stem, ".jsonl").unlink(missing_ok=True)
+            raise
+        self._write_all(video, stem, found)
+
+    def camera(self, number: int, stem: Path) -> None:
+        """A camera; what it sees is recorded beside the results.
+
+        Raises:
+            UserError: no picture comes from it.
+        """
+        # Opened here, so that a camera that is not there leaves no file.
+        frames = iterate_frames(f"camera:{number}")
+        first = next(frames)
+        recording, found = beside(stem, "_recording.mp4"), []
+        with VideoWriter(recording, 30.0) as writer:
+            passing = recorded(chained(first, frames), writer, self.args.seconds)
+            print("watching; Ctrl-C ends it", file=sys.stderr)
+            with suppress(KeyboardInterrupt):
+                self._detect(passing, stem, found, 30.0, None)
+        self._write_all(str(recording), stem, found)
+
+    def _detect(
+        self,
+        source: str | Iterable[StreamFrame],
+        stem: Path,
+        found: list[KeyframeDetections],
+        fps: float,
+        duration: float | None,
+    ) -> None:
+        total = int(duration * self.predictor.keyframes_per_second) + 1 if duration else None
+        with (
+            open(beside(stem, ".jsonl"), "w") as lines,
+            tqdm(total=total, unit=" key frames", desc=stem.name) as bar,
+        ):
+            for keyframe in self.predictor.predict(source):
+                found.append(keyframe)
+                sure = sure_people(keyframe, self.args.person_threshold)
+                # Each line is there as soon as it is known: others may follow a stream.
+                lines.write(json_line(stem.name, sure, self.names, self.args.score_threshold))
+                lines.flush()
+                bar.update()
+                frames_a_second = keyframe.timestamp * fps / max(bar.format_dict["elapsed"], 1e-6)
+                bar.set_postfix_str(f"{frames_a_second:.0f} fps", refresh=False)
+
+    def _write_all(self, video: str, stem: Path, found: list[KeyframeDetections]) -> None:
+        # Weak scores are kept in the csv, which is for evaluation; people look at the others.
+        write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
+        found = [sure_people(keyframe, self.args.person_threshold) for keyframe in found]
+        shown = self.names, self.args.score_threshold
+        fps = {"folder_fps": self.predictor.folder_fps}
+        write_json(beside(stem, ".json"), stem.name, found, *shown)
+        write_strip(beside(stem, ".png"), video, found, *shown, **fps)
+        info = probe(video, **fps)
+        total = round(info.duration * info.fps) if info.duration else None
+        with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
+            write_video(beside(stem, ".mp4"), video, found, *shown, **fps, progress=lambda _: bar.update())
+        print(f"{stem}.mp4, .csv, .json, .jsonl, .png")
 
 
-def write_all(
-    args: argparse.Namespace, video: str, found: list[KeyframeDetections], names: ActionNames
-) -> None:
-    """Write the four results of a video below ``args.output``."""
-    stem = args.output / Path(video).stem
-    # Weak scores are kept in the csv, which is for evaluation; people look at the others.
-    write_csv(stem.with_suffix(".csv"), stem.name, found, threshold=0.002)
-    found = [sure_people(keyframe, args.person_threshold) for keyframe in found]
-    write_json(stem.with_suffix(".json"), stem.name, found, names, args.score_threshold)
-    write_strip(stem.with_suffix(".png"), video, found, names, args.score_threshold)
-    write_video(stem.with_suffix(".mp4"), video, found, names, args.score_threshold)
-    print(f"{stem}.mp4, .csv, .json, .png")
+def beside(stem: Path, ending: str) -> Path:
+    """``stem`` with something added; names may have dots of their own."""
+    return stem.with_name(stem.name + ending)
+
+
+def chained(first: StreamFrame, rest: Iterable[StreamFrame]) -> Iterable[StreamFrame]:
+    """One frame, then the others."""
+    yield first
+    yield from rest
+
+
+def stems(inputs: list[str], output: Path) -> list[Path]:
+    """Where the results of each input go: its name without suffix, numbered where names repeat."""
+    taken: list[Path] = []
+    for video in inputs:
+        path = Path(video).resolve()
+        name = path.name if path.is_dir() else path.stem
+        wanted = [output / name, *(output / f"{name}_{i}" for i in range(2, len(inputs) + 2))]
+        taken.append(next(stem for stem in wanted if stem not in taken))
+    return taken
 
 
 @one_line_errors()
@@ -67,13 +159,15 @@ def main(args: argparse.Namespace) -> int:
         keyframes_per_second=args.keyframes_per_second,
     )
     args.output.mkdir(parents=True, exist_ok=True)
-    failed = 0
-    for video in args.input:
+    demo, failed = Demo(args, predictor, names), 0
+    for video, stem in zip(args.input, stems(args.input, args.output), strict=True):
         try:
-            write_all(args, video, detect(predictor, video), names)
+            demo.file(video, stem)
         except UserError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
+    if args.webcam is not None:
+        demo.camera(args.webcam, args.output / f"camera{args.webcam}")
     return 2 if failed else 0
 
 

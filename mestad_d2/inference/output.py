@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image
 
 from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
 from mestad_d2.inference.drawing import Annotator, Person, fit, output_size
+from mestad_d2.inference.encode import VideoWriter
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
-from mestad_d2.inference.sound import open_sound
 
 STRIP_PICTURES = 6
 
@@ -130,42 +128,35 @@ class Overlay:
 
 
 def write_video(
-    path: Path, video: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+    path: Path,
+    video: str,
+    detections: Sequence[KeyframeDetections],
+    names: ActionNames,
+    threshold: float,
+    *,
+    folder_fps: float = 30.0,
+    progress: Callable[[float], None] = lambda time: None,
 ) -> None:
-    """An annotated mp4 with the frames' own times and, where the source has sound, its sound."""
-    info = probe(video)
-    rate = Fraction(info.fps).limit_denominator(1001)
-    codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=rate)
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 90000)
-        if codec == "mpeg4":
-            # mpeg4 counts time in 16 bits.
-            stream.codec_context.time_base = Fraction(1, 1000)
-            stream.bit_rate = 4_000_000
-        sound = open_sound(out, video) if info.has_audio else None
-        size, overlay = None, Overlay(detections, names, threshold)
-        for source in iterate_frames(video):
-            image = overlay.draw(source)
-            size = size or image.shape[:2]
-            # An encoder takes one size; a folder may have pictures of several.
-            image = image if image.shape[:2] == size else fit(image, *size)
-            if not stream.codec_context.is_open:
-                stream.height, stream.width = image.shape[:2]
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.time_base = stream.codec_context.time_base
-            frame.pts = round(source.time / frame.time_base)
-            out.mux(stream.encode(frame))
-            if sound is not None:
-                sound.write_until(source.time)
-        out.mux(stream.encode(None))
-        if sound is not None:
-            sound.close()
+    """An annotated mp4 with the frames' own times and, where the source has sound, its sound.
+
+    ``progress`` is called with the time of every frame, in s.
+    """
+    info = probe(video, folder_fps=folder_fps)
+    overlay = Overlay(detections, names, threshold)
+    with VideoWriter(path, info.fps, video if info.has_audio else None) as writer:
+        for frame in iterate_frames(video, folder_fps=folder_fps):
+            writer.write(frame.time, overlay.draw(frame))
+            progress(frame.time)
 
 
 def write_strip(
-    path: Path, video: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+    path: Path,
+    video: str,
+    detections: Sequence[KeyframeDetections],
+    names: ActionNames,
+    threshold: float,
+    *,
+    folder_fps: float = 30.0,
 ) -> None:
     """One picture of up to ``STRIP_PICTURES`` annotated key frames, evenly spread over the video."""
     if not detections:
@@ -174,7 +165,7 @@ def write_strip(
     wanted = [detections[i].timestamp for i in chosen]
     pictures: list[np.ndarray] = []
     overlay = Overlay(detections, names, threshold)
-    for frame in iterate_frames(video):
+    for frame in iterate_frames(video, folder_fps=folder_fps):
         if frame.time >= wanted[len(pictures)] - 1e-6:
             picture = overlay.draw(frame)
             pictures.append(fit(picture, *(pictures or [picture])[0].shape[:2]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.video_stream import iterate_frames
+from mestad_d2.data.video_stream import StreamFrame, iterate_frames
 from mestad_d2.errors import UserError
 from mestad_d2.inference.clip_stream import (
     KeyframeClip,
@@ -111,22 +111,23 @@ class VideoPredictor:
         self.offsets = clip_offsets(clip.NUM_FRAMES, 0 if clip.STILL else clip.SAMPLING_RATE, clip.FPS)
         self._resize = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
 
-    def clips(self, path: str | os.PathLike[str]) -> Iterator[KeyframeClip]:
+    def clips(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeClip]:
         """Clips of all key frames of a video, in order, without running the model."""
-        frames = iterate_frames(path, folder_fps=self.folder_fps)
+        named = isinstance(source, (str, os.PathLike))
+        frames = iterate_frames(source, folder_fps=self.folder_fps) if named else source
         yield from stream_clips(frames, key_times(self.keyframes_per_second), self.offsets, self.resize)
 
-    def predict(self, path: str | os.PathLike[str]) -> Iterator[KeyframeDetections]:
+    def predict(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeDetections]:
         """Detections of a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
 
         Args:
-            path: video file, folder of frames, or ``camera:N``.
+            source: video file, folder of frames, ``camera:N``, or frames in order of time.
 
         Raises:
             UserError: nothing there that can be decoded.
         """
         tracker = ActorTracker(smoothing=self.smoothing)
-        for batch in in_background(self._batches(path), ahead=2):
+        for batch in in_background(self._batches(source), ahead=2):
             for found in self.predict_batch(batch):
                 ids, actions = tracker.update(found.timestamp, found.boxes, found.scores, found.actions)
                 yield replace(found, track_ids=ids, actions=actions)
@@ -143,8 +144,11 @@ class VideoPredictor:
         """(H, W, 3) uint8 -> the size that the model sees, as the test-time mapper does."""
         return self._resize.get_transform(image).apply_image(image)
 
-    def _batches(self, path: str | os.PathLike[str]) -> Iterator[list[tuple[KeyframeClip, torch.Tensor]]]:
-        yield from batched(((clip, clip_tensor(clip.frames)) for clip in self.clips(path)), self.batch_size)
+    def _batches(
+        self, source: str | os.PathLike[str] | Iterable[StreamFrame]
+    ) -> Iterator[list[tuple[KeyframeClip, torch.Tensor]]]:
+        clips = ((clip, clip_tensor(clip.frames)) for clip in self.clips(source))
+        yield from batched(clips, self.batch_size)
 
 
 def clip_tensor(frames: list[np.ndarray]) -> torch.Tensor:

@@ -1,0 +1,116 @@
+"""tools/demo.py: what it leaves of files, folders and cameras."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numbered_video import numbered_frame, read_number, write_numbered_video
+from PIL import Image
+from tiny import CONFIG, ROOT, SMALLER, tiny_cfg
+
+from mestad_d2.inference.predictor import VideoPredictor
+
+
+@pytest.fixture
+def demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The tool, with a model of random weights instead of loaded ones."""
+    from detectron2.modeling import build_model
+
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("demo")
+    model = build_model(tiny_cfg()).eval()
+    monkeypatch.setattr(tool, "VideoPredictor", lambda cfg, speed, **kw: VideoPredictor(cfg, model, **kw))
+    return tool
+
+
+def run(demo: ModuleType, output: Path, *arguments: object, opts: tuple = ()) -> int:
+    """Run the tool in this process."""
+    flags = ["--config-file", CONFIG, "--output", output, "--person-threshold", 0, *arguments]
+    return demo.main(demo.parse([str(v) for v in (*flags, "--opts", *SMALLER, *opts)]))
+
+
+class FakeCamera:
+    """40 numbered frames, then it is unplugged."""
+
+    def __init__(self, number: int) -> None:
+        self.left = 40 if number == 0 else 0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        if not self.left:
+            return False, None
+        self.left -= 1
+        return True, numbered_frame(39 - self.left)[..., ::-1]
+
+    def release(self) -> None:
+        pass
+
+
+def test_equal_names_and_names_with_dots_stay_apart(demo: ModuleType, tmp_path: Path, capfd) -> None:  # noqa: ANN001
+    videos = [tmp_path / "a" / "x.1.mp4", tmp_path / "b" / "x.1.mp4", tmp_path / "x.2.mp4"]
+    for video in videos:
+        video.parent.mkdir(exist_ok=True)
+        write_numbered_video(video, 30, Fraction(20))
+    (tmp_path / "text.mp4").write_text("hello")
+    output = tmp_path / "out"
+    assert run(demo, output, "--input", *videos, tmp_path / "text.mp4", "--keyframes-per-second", 2) == 2
+    errors = capfd.readouterr().err
+    (line,) = [line for line in errors.splitlines() if line.startswith("error:")]
+    assert "text.mp4: no video that can be read" in line and "Traceback" not in errors and " fps" in errors
+    expected = {
+        f"{s}{e}" for s in ("x.1", "x.1_2", "x.2") for e in (".mp4", ".csv", ".json", ".jsonl", ".png")
+    }
+    assert {path.name for path in output.iterdir()} == expected
+    lines = [json.loads(line) for line in (output / "x.1_2.jsonl").read_text().splitlines()]
+    assert [line["timestamp"] for line in lines] == [0, 0.5, 1.0]
+    whole = json.loads((output / "x.1_2.json").read_text())["key_frames"]
+    assert [line["people"] for line in lines] == [keyframe["people"] for keyframe in whole]
+    with Image.open(output / "x.2.png") as strip, av.open(str(output / "x.2.mp4")) as video:
+        stream = video.streams.video[0]
+        assert strip.width % stream.width == 0 and strip.height == stream.height
+
+
+def test_folder_of_frames_keeps_its_speed(demo: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "frames.v1").mkdir()
+    for index in range(24):
+        cv2.imwrite(str(tmp_path / "frames.v1" / f"{index}.png"), numbered_frame(index))
+    output = tmp_path / "out"
+    assert run(demo, output, "--input", tmp_path / "frames.v1", opts=("INPUT.CLIP.FPS", 12.0)) == 0
+    with av.open(str(output / "frames.v1.mp4")) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    assert np.allclose(times, np.arange(24) / 12, atol=0.002)
+
+
+def test_camera_is_recorded_and_detected(demo: ModuleType, tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    assert run(demo, tmp_path / "out", "--webcam", 0, "--seconds", 60, "--score-threshold", 1) == 0
+    for name in ("camera0_recording.mp4", "camera0.mp4"):
+        with av.open(str(tmp_path / "out" / name)) as video:
+            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+        assert len(frames) == 40
+        if "recording" in name:
+            assert [read_number(frame) for frame in frames] == list(range(40))
+    assert len((tmp_path / "out" / "camera0.jsonl").read_text().splitlines()) >= 1
+
+
+def test_no_camera_is_one_line_and_leaves_nothing(
+    demo: ModuleType, tmp_path: Path, monkeypatch, capfd
+) -> None:  # noqa: ANN001
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
+    with pytest.raises(SystemExit) as end:
+        run(demo, tmp_path / "out", "--webcam", 7)
+    assert end.value.code == 2 and "camera:7: no picture" in capfd.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_without_input_it_says_what_to_give(demo: ModuleType, tmp_path: Path, capfd) -> None:  # noqa: ANN001
+    with pytest.raises(SystemExit):
+        run(demo, tmp_path / "out")
+    assert "give --input or --webcam" in capfd.readouterr().err
