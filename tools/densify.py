@@ -102,7 +102,7 @@ def train(args: Namespace, cfg: CfgNode, keys: dict[str, list[KeyFrame]], names:
     trainer.train()
     cfg = plan.clone()
     cfg.defrost()
-    cfg.MODEL.WEIGHTS = str(trainer.demo_weights)
+    cfg.MODEL.WEIGHTS = str(trainer.demo_weights())
     return cfg
 
 

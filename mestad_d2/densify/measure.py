@@ -66,8 +66,8 @@ class Measures:
 
     def summary(self) -> dict[str, float]:
         """``found``: share of true persons. ``iou``: mean over true persons, 0 for those without a box.
-        ``precision``, ``recall``, ``f1`` of labels on found persons; ``moment``: mean error in s, 1 - starts
-        and ends that were not told count as far off as the key frames are."""
+        ``precision``, ``recall``, ``f1`` of labels on found persons; ``moment``: mean error of ``moments``
+        starts and ends, in s."""
         precision, recall = self.hits / max(self.labels, 1), self.hits / max(self.true_labels, 1)
         return {
             "found": self.found / max(self.persons, 1),
@@ -155,3 +155,31 @@ def _moment(times: np.ndarray, states: list[bool | None]) -> float:
         if old != new:
             return (before + after) / 2
     return float(times[-1])
+
+
+def right_rows(truth: Frames, rows: Iterable[LabelRow]) -> np.ndarray:
+    """(R,) 1 where the true person of largest IoU has IoU 0.5 and the action, 0 where not; NaN where the
+    truth does not annotate the frame."""
+    right = []
+    for row in rows:
+        people = truth.get(row.video_id, {}).get(milliseconds(row.timestamp))
+        if not people:
+            right.append(np.nan)
+            continue
+        iou = pairwise_iou(np.array(row.box)[None], np.stack([person[0] for person in people]))[0]
+        best = int(iou.argmax())
+        right.append(float(iou[best] >= FOUND_IOU and row.action_id in people[best][1]))
+    return np.array(right)
+
+
+def wrong_among_least_sure(confidence: np.ndarray, right: np.ndarray, share: float = 0.2) -> float:
+    """Part of all wrong rows that lie among the ``share`` of rows with the lowest confidence."""
+    order = np.argsort(confidence, kind="stable")[: round(share * len(confidence))]
+    return float((1 - right[order]).sum() / max((1 - right).sum(), 1e-12))
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[tuple[float, float, int]]:
+    """(mean confidence, share of right rows, rows) of equal bins of confidence that hold rows."""
+    places = np.minimum((confidence * bins).astype(int), bins - 1)
+    groups = [places == place for place in range(bins)]
+    return [(float(confidence[g].mean()), float(right[g].mean()), int(g.sum())) for g in groups if g.any()]

@@ -17,7 +17,7 @@ from mestad_d2.densify.run import Dense, DenseRow
 from mestad_d2.densify.video import WatchedVideo
 
 PICTURES = 7
-PICTURE_HEIGHT = 180
+PICTURE_HEIGHT = 220
 # Colours (RGB) of the written box, of the teacher's own and of other people.
 WRITTEN, TEACHER, OTHERS = (255, 176, 0), (90, 200, 250), (150, 150, 150)
 # The least sure part of an actor's rows says how sure the actor is.
@@ -99,5 +99,7 @@ def _jpeg(image: np.ndarray, stretch: Stretch, shown: ActorLabels, place: int) -
 def _draw(image: np.ndarray, box: Sequence[float], color: tuple[int, int, int], line: int) -> None:
     size = np.array([image.shape[1], image.shape[0]] * 2)
     x1, y1, x2, y2 = (round(float(v)) for v in np.asarray(box) * size)
-    cv2.rectangle(image, (x1, y1), (x2, y2), (0, 0, 0), line + 2)
+    if line > 1:
+        # A dark rim keeps the box that matters visible before a background of its own colour.
+        cv2.rectangle(image, (x1, y1), (x2, y2), (0, 0, 0), line + 2)
     cv2.rectangle(image, (x1, y1), (x2, y2), color, line)

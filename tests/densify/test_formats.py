@@ -1,0 +1,155 @@
+"""No row is lost between csv, COCO-style json and CVAT xml, and others' readers read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mestad_d2.densify.coco import VideoFacts, read_coco, write_coco
+from mestad_d2.densify.csv_files import as_line, read_dense_csv, write_dense_csv
+from mestad_d2.densify.cvat import read_cvat, write_cvat
+from mestad_d2.densify.records import LabelRow
+from mestad_d2.errors import UserError
+
+NAMES = {1: "stand", 2: 'wave <b>&"x"</b>', 3: "wave <b>", 4: "müde\x07 sein"}
+TIMES = np.arange(0, 100) / 25
+VIDEO = VideoFacts('a,b "c" <d>', "folder/a.mp4", 128, 161, 10.0, TIMES)
+
+
+@st.composite
+def label_rows(draw: st.DrawFn) -> list[LabelRow]:
+    """Rows of one video: several people, frames and actions, key frames without confidence."""
+    rows = {}
+    for _ in range(draw(st.integers(1, 25))):
+        frame = draw(st.integers(0, 99))
+        x1, y1 = (draw(st.integers(0, 9000)) for _ in range(2))
+        x2, y2 = (draw(st.integers(low + 10, 10000)) for low in (x1, y1))
+        key = frame % 25 == 0
+        text = f"{10 + frame // 25:04d}" if key else f"{10 + frame / 25:.6f}"
+        sure = None if key else draw(st.integers(0, 10000)) / 10000
+        person, action = draw(st.integers(-1, 3)), draw(st.integers(1, 6))
+        box = tuple(v / 10000 for v in (x1, y1, x2, y2))
+        row = LabelRow(VIDEO.video_id, text, box, action, person, sure)
+        rows[(text, box, action, person)] = row
+    return list(rows.values())
+
+
+def as_set(rows: list[LabelRow]) -> set[LabelRow]:
+    """Order aside."""
+    assert len(set(rows)) == len(rows)
+    return set(rows)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(label_rows())
+def test_no_row_is_lost(tmp_path: Path, rows: list[LabelRow]) -> None:
+    sparse, dense = tmp_path / "sparse.csv", tmp_path / "dense.csv"
+    sparse.write_text("".join(as_line(row) + "\n" for row in rows if row.confidence is None))
+    write_dense_csv(dense, sparse, [row for row in rows if row.confidence is not None])
+    assert dense.read_bytes().startswith(sparse.read_bytes())
+    read = read_dense_csv(dense)
+    assert as_set(read) == as_set(rows)
+    write_coco(tmp_path / "dense.json", [VIDEO], read, NAMES)
+    assert as_set(read_coco(tmp_path / "dense.json")) == as_set(rows)
+    write_cvat(tmp_path / "v.xml", VIDEO, read, NAMES)
+    texts = {VIDEO.frame(row.timestamp): row.timestamp for row in rows}
+    assert as_set(read_cvat(tmp_path / "v.xml", VIDEO, texts)) == as_set(rows)
+
+
+def some_rows() -> list[LabelRow]:
+    """Two people; the second is out of view in between and behind a gap in the labels."""
+    box, other = (0.1, 0.2, 0.3, 0.6), (0.5, 0.2, 0.7, 0.6)
+    stamps = [f"{10 + frame / 25:.6f}" for frame in (0, 5, 10, 15, 80)]
+    rows = [LabelRow(VIDEO.video_id, stamp, box, action, 0, 0.5) for stamp in stamps for action in (1, 2)]
+    return rows + [LabelRow(VIDEO.video_id, stamps[i], other, 3, 1, 0.25) for i in (0, 1, 3)]
+
+
+def test_cvat_is_outside_where_nobody_was_labelled(tmp_path: Path) -> None:
+    import xml.etree.ElementTree as ET
+
+    write_cvat(tmp_path / "v.xml", VIDEO, some_rows(), NAMES)
+    tracks = ET.parse(tmp_path / "v.xml").getroot().findall("track")
+    flags = [[(int(b.get("frame")), int(b.get("outside"))) for b in track] for track in tracks]
+    assert flags[0] == [(0, 0), (5, 0), (10, 0), (15, 0), (16, 1), (80, 0), (85, 1)]
+    assert flags[1] == [(0, 0), (5, 0), (10, 1), (15, 0), (16, 1)]
+
+
+def test_boxes_that_cvat_interpolated_do_not_count(tmp_path: Path) -> None:
+    rows = some_rows()
+    write_cvat(tmp_path / "v.xml", VIDEO, rows, NAMES)
+    text = (tmp_path / "v.xml").read_text()
+    between = '<box frame="7" keyframe="0" outside="0" xtl="1" ytl="1" xbr="9" ybr="9"/>'
+    tick = '<attribute name="1: stand">true</attribute>'
+    drawn = between.replace('"7"', '"8"').replace('"0"', '"1"', 1).replace("/>", f">{tick}</box>")
+    (tmp_path / "v.xml").write_text(text.replace("</track>", between + drawn + "</track>", 1))
+    texts = {VIDEO.frame(row.timestamp): row.timestamp for row in rows}
+    found = read_cvat(tmp_path / "v.xml", VIDEO, texts)
+    added = [row for row in found if row not in rows]
+    assert [(row.timestamp, row.action_id, row.person_id, row.confidence) for row in added] == [
+        ("10.320000", 1, -1, None)
+    ]
+
+
+def test_pycocotools_reads_the_json(tmp_path: Path) -> None:
+    from pycocotools.coco import COCO
+
+    write_coco(tmp_path / "dense.json", [VIDEO], some_rows(), NAMES)
+    coco = COCO(str(tmp_path / "dense.json"))
+    assert len(coco.anns) == len(some_rows()) and len(coco.imgs) == 5
+    for annotation in coco.loadAnns(coco.getAnnIds()):
+        x, y, w, h = annotation["bbox"]
+        assert w > 0 and h > 0 and annotation["area"] == pytest.approx(w * h, rel=1e-4)
+        assert annotation["category_id"] in coco.cats and annotation["image_id"] in coco.imgs
+    assert coco.loadRes(coco.loadAnns(coco.getAnnIds())).anns
+    assert {c["name"] for c in coco.cats.values()} >= set(NAMES.values())
+
+
+def test_the_projects_own_converter_reads_the_json(tmp_path: Path) -> None:
+    from mestad_d2.data.convert import Timing, coco_labels
+
+    write_coco(tmp_path / "dense.json", [VIDEO], some_rows(), NAMES)
+    labels = list(coco_labels(json.loads((tmp_path / "dense.json").read_text()), Timing(25.0, 1)))
+    assert len(labels) == len(some_rows())
+
+
+def test_datumaro_reads_the_cvat_file(tmp_path: Path) -> None:
+    datumaro = pytest.importorskip(
+        "datumaro", reason="datumaro, whose CVAT reader this is checked with, is absent"
+    )
+    write_cvat(tmp_path / "v.xml", VIDEO, some_rows(), NAMES)
+    data = datumaro.Dataset.import_from(str(tmp_path / "v.xml"), "cvat")
+    boxes = [a for item in data for a in item.annotations if not a.attributes.get("outside")]
+    assert len(boxes) == len({(row.timestamp, row.person_id) for row in some_rows()})
+    ticked = sum(value is True and ": " in name for box in boxes for name, value in box.attributes.items())
+    assert ticked == len(some_rows())
+    first = min(boxes, key=lambda box: box.points[0])
+    assert first.points == pytest.approx([0.1 * 161, 0.2 * 128, 0.3 * 161, 0.6 * 128], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "no xml", "<annotations><track id='0'><box frame='x'/></track></annotations>"]
+)
+def test_what_is_no_cvat_file_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "v.xml").write_text(text)
+    with pytest.raises(UserError, match=r"v\.xml"):
+        read_cvat(tmp_path / "v.xml", VIDEO, {})
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"videos": [], "images": [], "annotations": [{"id": 3}]}'])
+def test_what_is_no_coco_json_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "d.json").write_text(text)
+    with pytest.raises(UserError, match=r"d\.json"):
+        read_coco(tmp_path / "d.json")
+
+
+def test_windows_line_ends_and_a_missing_last_one(tmp_path: Path) -> None:
+    sparse, dense = tmp_path / "s.csv", tmp_path / "d.csv"
+    sparse.write_bytes(b"\xef\xbb\xbfv,0001,0.1,0.1,0.2,0.2,1,0\r\nv,0002,0.1,0.1,0.2,0.2,1,0")
+    write_dense_csv(dense, sparse, [LabelRow("v", "1.5", (0.1, 0.1, 0.2, 0.2), 1, 0, 0.5)])
+    assert dense.read_bytes() == sparse.read_bytes() + b"\r\nv,1.5,0.1000,0.1000,0.2000,0.2000,1,0,0.5000\r\n"
+    assert [row.confidence for row in read_dense_csv(dense)] == [None, None, 0.5]
