@@ -1,17 +1,24 @@
 #!/usr/bin/env python
-"""Train and evaluate: tools/train_net.py --config-file configs/toy/SlowOnly_tiny.yaml [KEY VALUE ...]."""
+"""Train and evaluate: tools/train_net.py --config-file configs/toy/SlowOnly_tiny.yaml [KEY VALUE ...].
+
+Several processes: --num-gpus N (CPU processes where there is no GPU), with --num-machines, --machine-rank
+and --dist-url for several machines, or torchrun (docs/scaling.md). Exit codes: 0 done, 2 a mistake in the
+input, 75 stopped by SIGTERM or Ctrl-C and saved: go on with --resume (docs/reliability.md).
+"""
 
 from __future__ import annotations
 
 from argparse import Namespace
 
-from detectron2.engine import default_argument_parser, default_setup, launch
+from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.engine import build_trainer, trainer_class
-from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.engine.distributed import start
+from mestad_d2.engine.run_info import settle_seed, write_run_info
+from mestad_d2.engine.setup import make_deterministic, setup_cfg
 from mestad_d2.errors import one_line_errors
 
 
@@ -19,7 +26,9 @@ from mestad_d2.errors import one_line_errors
 def main(args: Namespace) -> dict:
     """Run one process; returns the evaluation results."""
     cfg = setup_cfg(args.config_file, args.opts)
+    settle_seed(cfg, args.resume)
     default_setup(cfg, args)
+    make_deterministic(cfg)
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="mestad_d2")
     if args.eval_only:
         trainer = trainer_class(cfg)
@@ -30,17 +39,10 @@ def main(args: Namespace) -> dict:
         return trainer.test(cfg, model)
     trainer = build_trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
+    write_run_info(cfg, args.config_file, args.resume)
     return trainer.train() or {}
 
 
 if __name__ == "__main__":
-    args = default_argument_parser().parse_args()
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
-    comm.synchronize()
+    with one_line_errors():
+        start(main, default_argument_parser().parse_args())

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator
 from itertools import count
 
-import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode
@@ -22,6 +21,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from mestad_d2.data.builtin import unlabeled_dicts
 from mestad_d2.data.dataset_mapper import ClipMapper, UnlabeledClipMapper
 from mestad_d2.data.person_boxes import attach_person_boxes, read_person_boxes
+from mestad_d2.data.worker import start_worker
 from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class Draws(Dataset):
         # Kept as bytes, which loader processes share; a list of dicts is copied by each that reads it.
         self.items = DatasetFromList(pairs, copy=False, serialize=True)
         self.seed, self.on_error, self.max_skipped = seed, on_error, max_skipped
-        self.skipped: set[int] = set()
+        # Shared with the loader's processes, so that the limit holds for all of them together.
+        self.skipped = torch.zeros(len(self.items), dtype=torch.bool).share_memory_()
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def _index(self, draw: int) -> int:
@@ -65,12 +66,13 @@ class Draws(Dataset):
         raise AssertionError("unreachable")
 
     def _report(self, index: int, error: UserError) -> None:
-        if index not in self.skipped:
-            self.skipped.add(index)
+        if not self.skipped[index]:
+            self.skipped[index] = True
             logger.warning("skipped: %s", error)
-        if len(self.skipped) > max(self.max_skipped * len(self.items), 1):
+        lost = int(self.skipped.sum())
+        if lost > max(self.max_skipped * len(self.items), 1):
             raise UserError(
-                f"{len(self.skipped)} of {len(self.items)} clips can't be read, more than "
+                f"{lost} of {len(self.items)} clips can't be read, more than "
                 f"INPUT.CLIP.MAX_SKIPPED = {self.max_skipped} allows; the last: {error}"
             )
 
@@ -105,17 +107,12 @@ def _training_loader(items: Items, cfg: CfgNode, batch_size: int, seed: int) -> 
         generator=torch.Generator(),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
     )
 
 
 def _as_list(batch: list) -> list:
     return batch
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _seed(cfg: CfgNode) -> int:
@@ -205,5 +202,5 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
         batch_sampler=BatchSampler(InferenceSampler(len(dicts)), cfg.TEST.BATCH_SIZE, drop_last=False),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,3 +43,11 @@ def setup_cfg(config_file: str | Path, opts: Sequence[str] = (), *, freeze: bool
     if freeze:
         cfg.freeze()
     return cfg
+
+
+def make_deterministic(cfg: CfgNode) -> None:
+    """``SOLVER.DETERMINISTIC``: kernels that give the same numbers twice; those that have none warn."""
+    if cfg.SOLVER.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)

@@ -19,6 +19,7 @@ from torch import nn
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.data.build import build_test_loader, build_train_loader, start_at
 from mestad_d2.engine.optim import build_optimizer
+from mestad_d2.engine.signals import StopOnSignal, StoppableLoader
 from mestad_d2.engine.train_step import SupervisedStep
 from mestad_d2.evaluation.ava_evaluation import AVAEvaluator
 
@@ -36,13 +37,13 @@ class MESTADTrainer(DefaultTrainer):
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        model = create_ddp_model(model, broadcast_buffers=False)
+        model = create_ddp_model(model, broadcast_buffers=False, **device_ids(cfg))
         self._trainer = self.build_step(cfg, model, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = MESTADCheckpointer(
             self.bare_model, cfg.OUTPUT_DIR, cfg=cfg, trainer=weakref.proxy(self)
         )
-        self.register_hooks(self.build_hooks())
+        self.register_hooks([*self.build_hooks(), StopOnSignal()])
 
     @property
     def model(self) -> nn.Module:
@@ -96,7 +97,7 @@ class MESTADTrainer(DefaultTrainer):
         """Evaluate on ``DATASETS.TEST``; one dict of metrics, or one a dataset where there are several."""
         results: OrderedDict = OrderedDict()
         for name in cfg.DATASETS.TEST:
-            loader = cls.build_test_loader(cfg, name)
+            loader = StoppableLoader(cls.build_test_loader(cfg, name))
             results[name] = inference_on_dataset(
                 model, loader, DatasetEvaluators([cls.build_evaluator(cfg, name)])
             )
@@ -133,6 +134,11 @@ class MESTADTrainer(DefaultTrainer):
             self.start_iter = self.iter + 1
             start_at(self.data_loader, self.start_iter)
             logger.info("resuming at iteration %d of %d", self.start_iter, self.max_iter)
+
+
+def device_ids(cfg: CfgNode) -> dict[str, Any]:
+    """What distributed training must be told of a model on the CPU, which has no device number."""
+    return {"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}
 
 
 def step_arguments(cfg: CfgNode) -> dict[str, Any]:

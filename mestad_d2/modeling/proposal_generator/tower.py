@@ -53,10 +53,10 @@ def prior_bias(probability: float) -> float:
 
 
 def mean_over_ranks(value: Tensor, minimum: float = 1.0) -> Tensor:
-    """Mean of a scalar over the processes, at least ``minimum``: what the losses are divided by."""
-    value = value.detach()
-    if comm.get_world_size() > 1:
+    """Mean of a scalar over the processes, its sum at least ``minimum``: what the losses are divided by."""
+    value, world = value.detach(), comm.get_world_size()
+    if world > 1:
         value = value.clone()
         torch.distributed.all_reduce(value)
-        value = value / comm.get_world_size()
-    return value.clamp(min=minimum)
+        value = value / world
+    return value.clamp(min=minimum / world)

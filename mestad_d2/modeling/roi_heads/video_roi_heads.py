@@ -167,12 +167,12 @@ def action_loss(logits: Tensor, targets: Tensor, gamma: float = 0.0, alpha: floa
     """Binary cross entropy, mean over boxes and classes (paper, Eq. 2), of logits and targets (R, A).
 
     With ``gamma`` or ``alpha`` each term is multiplied with alpha (1 - p_t)^gamma, where p_t is the score that
-    the target wants high (focal loss; not of the paper). Without boxes it is zero, still connected to the
-    graph so that every rank has gradients.
+    the target wants high (focal loss; not of the paper). The mean is over the boxes of all processes, so that
+    averaged gradients are those of the joint batch. Without boxes it is zero, still connected to the graph so
+    that every rank has gradients.
     """
-    if logits.shape[0] == 0:
-        return logits.float().sum() * 0.0
-    if gamma == 0 and alpha == 1:
-        return F.binary_cross_entropy_with_logits(logits.float(), targets)
+    count = mean_over_ranks(torch.tensor(float(logits.shape[0]), device=logits.device))
     terms = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
-    return (alpha * (1 - torch.exp(-terms)) ** gamma * terms).mean()
+    if gamma != 0 or alpha != 1:
+        terms = alpha * (1 - torch.exp(-terms)) ** gamma * terms
+    return terms.sum() / (count * logits.shape[1])

@@ -1,0 +1,122 @@
+"""SIGTERM and SIGINT in training: finish the step, save, and leave with an exit code of its own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import torch
+from detectron2.engine.train_loop import HookBase
+from detectron2.utils import comm
+
+logger = logging.getLogger(__name__)
+
+# sysexits.h's EX_TEMPFAIL, "try again": the run was saved and goes on with --resume.
+EXIT_SAVED = 75
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A process whose peers are gone may never finish its step; it is ended after so many seconds.
+GRACE_SECONDS = 40
+
+
+class Stopped(SystemExit):
+    """Training ends on a signal, saved; the process exits with ``EXIT_SAVED``."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_SAVED)
+
+
+class StopRequest:
+    """Whether this process was asked to stop; one a process, as signals are."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self.between_steps = False
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Signal handler; a second Ctrl-C does not wait for the step."""
+        again = self.received is not None
+        self.received = signal.Signals(number).name
+        if again and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        if comm.get_world_size() > 1:
+            signal.alarm(GRACE_SECONDS)
+
+    def heard_anywhere(self) -> bool:
+        """Whether any process was asked, so that all stop after the same step."""
+        if comm.get_world_size() == 1:
+            return self.received is not None
+        flag = torch.tensor(int(self.received is not None))
+        torch.distributed.all_reduce(
+            flag, op=torch.distributed.ReduceOp.MAX, group=comm._get_global_gloo_group()
+        )
+        return bool(flag)
+
+    def stop(self) -> None:
+        """End training between two steps.
+
+        Raises:
+            Stopped: always.
+        """
+        self.between_steps = True
+        raise Stopped
+
+
+STOP = StopRequest()
+
+
+class StoppableLoader:
+    """A loader of evaluation that ends training at the next batch once a signal came."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator:
+        for batch in self.loader:
+            if STOP.received is not None:
+                STOP.stop()
+            yield batch
+
+
+class StopOnSignal(HookBase):
+    """Ends training after the step in which SIGTERM or SIGINT came, a checkpoint behind it.
+
+    Register it last, so that what other hooks do after a step is done before. Outside the main thread
+    Python hears no signals, and training goes on as without it.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+
+    def before_train(self) -> None:
+        """Listen."""
+        STOP.received, STOP.between_steps = None, False
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, STOP.note) for number in SIGNALS}
+
+    def after_step(self) -> None:
+        """Stop if any process was asked to; the last step ends by itself."""
+        if STOP.heard_anywhere() and self.trainer.iter + 1 < self.trainer.max_iter:
+            STOP.stop()
+
+    def after_train(self) -> None:
+        """Save where training was stopped between two steps, and listen no more."""
+        if STOP.between_steps and self.trainer.iter + 1 < self.trainer.max_iter:
+            signal.alarm(0)
+            iteration = self.trainer.iter
+            self.trainer.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
+            logger.warning(
+                "%s: saved after iteration %d; go on with --resume (exit code %d)",
+                STOP.received or "a signal to another process",
+                iteration,
+                EXIT_SAVED,
+            )
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

@@ -1,0 +1,109 @@
+"""Real training processes of a tiny model in both phases, to be killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.engine import default_argument_parser
+from tiny import ROOT, SMALLER
+
+CONFIG = ROOT / "configs" / "toy" / "SlowOnly_tiny_TLA.yaml"
+TOOL = ROOT / "tools" / "train_net.py"
+# Half burn-in, half with teacher and student; the teacher of an untrained network must find boxes.
+BOTH_PHASES = [
+    "SEMISUP.TEACHER_SCORE_THRESH", "0.05", "MODEL.FCOS.PRIOR_PROB", "0.3", "DATASETS.TEST", "()", "SEED", "3",
+    "SOLVER.CHECKPOINT_PERIOD", "2", "MODEL.ROI_ACTION_HEAD.DROPOUT", "0.5",
+]  # fmt: skip
+
+
+def arguments(output: Path, iterations: int, *opts: object, resume: bool = False) -> list[str]:
+    """Command line of tools/train_net.py."""
+    options = [
+        *SMALLER,
+        *BOTH_PHASES,
+        "SOLVER.MAX_ITER",
+        iterations,
+        "SEMISUP.BURN_IN_ITERS",
+        iterations // 2,
+    ]
+    command = [
+        "--config-file",
+        CONFIG,
+        *(["--resume"] if resume else []),
+        *options,
+        "OUTPUT_DIR",
+        output,
+        *opts,
+    ]
+    return [str(part) for part in command]
+
+
+@dataclass
+class Run:
+    """A training process: ``pid``, ``wait(seconds)`` -> exit code or None, ``kill(signal)``."""
+
+    process: subprocess.Popen | multiprocessing.Process
+
+    def wait(self, seconds: float) -> int | None:
+        """Exit code (negative: signal), or None after ``seconds``."""
+        if isinstance(self.process, subprocess.Popen):
+            try:
+                return self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                return None
+        self.process.join(seconds)
+        return self.process.exitcode
+
+    def kill(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.process.pid, number)
+
+
+def start_tool(command: list[str], log: Path) -> Run:
+    """A process of its own, as a user starts it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with log.open("a") as file:
+        full = [sys.executable, "-W", "ignore", str(TOOL), *command]
+        return Run(subprocess.Popen(full, stdout=file, stderr=file, env=environment))
+
+
+def start_fork(command: list[str], log: Path) -> Run:
+    """The same, forked of this process, which saves the seconds of importing."""
+    process = multiprocessing.get_context("fork").Process(target=_run_tool, args=(command, log))
+    process.start()
+    return Run(process)
+
+
+def _run_tool(command: list[str], log: Path) -> None:
+    file = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    runpy.run_path(str(TOOL))["main"](default_argument_parser().parse_args(command))
+
+
+def wait_for(path: Path, pattern: str, seconds: float = 120) -> None:
+    """Wait until a file is there."""
+    end = time.monotonic() + seconds
+    while not list(path.glob(pattern)):
+        assert time.monotonic() < end, f"no {pattern} in {path}"
+        time.sleep(0.02)
+
+
+def losses(output: Path) -> dict[int, dict[str, float]]:
+    """Losses by iteration, as written by the run; of an iteration done twice the last."""
+    found = {}
+    for line in (output / "metrics.json").read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # The line that a kill cut off.
+        found[row["iteration"]] = {name: value for name, value in row.items() if "loss" in name}
+    return found
