@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.modeling import build_model
+from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 from tiny import ROOT, fake_input
 
@@ -31,6 +32,9 @@ def test_builds_and_makes_a_step(path: Path) -> None:
         [[5, 5, 40, 60], [50, 4, 78, 62]], frames=min(cfg.INPUT.CLIP.NUM_FRAMES, 16), size=(64, 96)
     )
     item["instances"].gt_actions = torch.zeros(2, cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES)
+    # Only the configs on external boxes look at them.
+    boxes = item["instances"].gt_boxes
+    item["proposals"] = Instances((64, 96), proposal_boxes=boxes, objectness_logits=torch.ones(2))
     with EventStorage():
         losses = model([item])
     total = sum(losses.values())

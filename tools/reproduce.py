@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mestad_d2.engine.reproduce.report import write  # noqa: E402
-from mestad_d2.engine.reproduce.runs import Run, execute, plan  # noqa: E402
+from mestad_d2.engine.reproduce.runs import Run, execute, plan, simulate_boxes  # noqa: E402
 from mestad_d2.engine.reproduce.tables import DATASETS, TABLES  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 
@@ -38,8 +38,12 @@ def show_list() -> None:
     for table in TABLES.values():
         print(f"Table {table.number}: {table.title}")
         for row in table.rows:
-            boxes = "  (needs files of person boxes)" if row.needs_boxes else ""
-            print(f"  {row.name:28} configs/ablations/{row.config}.yaml  {row.paper_map:.1f} mAP{boxes}")
+            figure = "not of the paper" if row.paper_map is None else f"{row.paper_map:.1f} mAP"
+            cost = "" if row.paper_gflops is None else f", {row.paper_gflops:.1f} GFLOPs"
+            boxes = " (on AVA: needs files of person boxes)" if row.needs_boxes else ""
+            print(f"  {row.name:28} configs/ablations/{row.config}.yaml  {figure}{cost}{boxes}")
+        for text in table.cited:
+            print(f"  {text} (cited, not run)")
 
 
 def run_all(runs: list[Run], jobs: int) -> list[str]:
@@ -71,6 +75,8 @@ def main() -> None:
         return
     # The rows' processes find it where this one does.
     os.environ.setdefault("DETECTRON2_DATASETS", "datasets")
+    if args.jobs > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     table = TABLES[args.table]
     runs = plan(table, args.dataset, args.seeds, args.output, args.opts)
     if args.rows:
@@ -79,6 +85,7 @@ def main() -> None:
             if name not in names:
                 raise UserError(f"--rows: {name!r} is none of {', '.join(sorted(names))}")
         runs = [run for run in runs if run.row.config.split("_", 1)[1] in args.rows]
+    simulate_boxes(runs)
     failures = run_all(runs, args.jobs)
     command = f"tools/reproduce.py {shlex.join(sys.argv[1:])}"
     print(write(table, args.dataset, runs, args.output, command))

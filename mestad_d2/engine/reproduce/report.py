@@ -63,7 +63,7 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
     """The table as Markdown, with the command that made it."""
     pseudo = any("exact" in line for line in summary)
     head = ["row", "paper: mAP on AVA", f"here: mAP on {dataset}", "person AP50", "seeds"]
-    head += ["GFLOPs", "training, s", "start and evaluation, s"]
+    head += ["paper: GFLOPs", "here: GFLOPs", "training, s", "start and evaluation, s"]
     if pseudo:
         head += ["student's mAP", "boxes on people", "label sets right", "teacher's own above 0.5",
                  "precision", "recall"]  # fmt: skip
@@ -76,20 +76,29 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
             line = {**line, "other_seconds": line["wall_seconds"] - line["train_seconds"]}
         cells = [
             line["row"],
-            f"{line['paper_map']:.1f}",
+            _cell(line, "paper_map"),
             ours,
             _cell(line, "person_ap50"),
             str(line["seeds"]),
         ]
-        cells += [_cell(line, "gflops", "{:.3g}"), _cell(line, "train_seconds", "{:.0f}")]
+        cells += [
+            _cell(line, "paper_gflops"),
+            _cell(line, "gflops", "{:.3g}"),
+            _cell(line, "train_seconds", "{:.0f}"),
+        ]
         cells += [_cell(line, "other_seconds", "{:.0f}")]
         if pseudo:
             cells.append(_cell(line, "student_map", "{:.2f}"))
             cells += [_cell(line, name, "{:.3f}") for name in PSEUDO_COLUMNS]
         lines.append(f"| {' | '.join(cells)} |")
     title = f"## Table {table.number}: {table.title} ({dataset})"
-    note = "mAP in percent: mean over seeds ± standard error."
-    return "\n".join([title, "", "```bash", command, "```", "", *lines, "", note, ""])
+    notes = [
+        "mAP in percent: mean over seeds ± standard error. GFLOPs here are those of the model that was run."
+    ]
+    if dataset != "ava" and any(row.needs_boxes for row in table.rows):
+        notes.append("Proposals are simulated: ground truth with a good detector's faults.")
+    notes += [f"Not run, the paper cites it: {text}." for text in table.cited]
+    return "\n".join([title, "", "```bash", command, "```", "", *lines, "", " ".join(notes), ""])
 
 
 def draw(table: Table, dataset: str, summary: Sequence[dict], path: Path) -> None:
@@ -101,7 +110,7 @@ def draw(table: Table, dataset: str, summary: Sequence[dict], path: Path) -> Non
     axes = figure.subplots()
     errors = [0.0 if math.isnan(line["map_error"]) else line["map_error"] for line in lines]
     axes.barh(range(len(lines)), [line["map"] for line in lines], xerr=errors, color="#3b7dd8", capsize=3)
-    names = [f"{line['row']} (AVA in the paper: {line['paper_map']:.1f})" for line in lines]
+    names = [f"{line['row']} (AVA in the paper: {_cell(line, 'paper_map')})" for line in lines]
     axes.set_yticks(range(len(lines)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"frame-mAP on {dataset}, percent")

@@ -9,17 +9,37 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
+from detectron2.config import CfgNode, get_cfg
 
+from mestad_d2 import add_mestad_config
+from mestad_d2.engine.reproduce.person_boxes import simulate_person_boxes
 from mestad_d2.engine.reproduce.tables import Row, Table, row_config
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 
 TRAIN_NET = Path(__file__).resolve().parents[3] / "tools" / "train_net.py"
+
+
+def flatten(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``SECTION.KEY`` and value of all leaves of a config."""
+    for name, value in cfg.items():
+        if isinstance(value, CfgNode):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def setup_defaults() -> dict[str, Any]:
+    """Leaves of a config before any file."""
+    cfg = get_cfg()
+    add_mestad_config(cfg)
+    return dict(flatten(cfg))
 
 
 @dataclass(frozen=True)
@@ -41,9 +61,18 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Changes when the row's config or the options do, so that an old result is not taken for a new one."""
-        cfg = setup_cfg(self.write_config(), self.options())
-        return hashlib.sha256(cfg.dump().encode()).hexdigest()[:16]
+        """Changes when the row's config or the options do, so that an old result is not taken for a new one.
+
+        Where the run writes is no part of it, and neither are keys at their defaults: a key that a later
+        version adds makes no finished run unfinished.
+        """
+        default = setup_defaults()
+        changed = {
+            name: str(value)
+            for name, value in flatten(setup_cfg(self.write_config(), self.options()))
+            if name != "OUTPUT_DIR" and value != default.get(name)
+        }
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
 
     def options(self) -> list[str]:
         """All options of the run's command line."""
@@ -80,11 +109,29 @@ def plan(table: Table, dataset: str, seeds: int, output: Path, opts: Sequence[st
     for row in rows:
         for seed in range(1, seeds + 1):
             folder = output / f"table{table.number}_{dataset}" / row.config.split("_", 1)[1] / f"seed{seed}"
-            run = Run(row, seed, folder, row_config(row, dataset), tuple(opts), burnt.get(seed))
+            config = row_config(row, dataset, boxes_folder(output, dataset, opts))
+            run = Run(row, seed, folder, config, tuple(opts), burnt.get(seed))
             if row.name == table.burn_in_row:
                 burnt[seed] = run
             runs.append(run)
     return runs
+
+
+def boxes_folder(output: Path, dataset: str, opts: Sequence[str]) -> Path | None:
+    """Where a dataset's simulated person boxes lie; None on AVA, or where the options name files."""
+    named = any(option.startswith("DATASETS.PERSON_BOXES") for option in opts)
+    return None if dataset == "ava" or named else output.resolve() / f"person_boxes_{dataset}"
+
+
+def simulate_boxes(runs: Sequence[Run]) -> None:
+    """Write the person boxes that the runs' configs name and that are not there."""
+    for run in runs:
+        named = run.config.get("DATASETS", {})
+        if named:
+            datasets = setup_cfg(run.write_config(), run.opts).DATASETS
+            for split in ("TRAIN", "TEST"):
+                for name, path in zip(datasets[split], named[f"PERSON_BOXES_{split}"], strict=True):
+                    simulate_person_boxes(name, Path(path))
 
 
 def execute(run: Run) -> dict:
@@ -96,6 +143,7 @@ def execute(run: Run) -> dict:
     done = run.result()
     if done is not None:
         return done
+    clear_other_config(run)
     key = run.key
     if run.burn_in is not None:
         take_over_burn_in(run)
@@ -114,6 +162,15 @@ def execute(run: Run) -> dict:
     aside.write_text(json.dumps(result, indent=1) + "\n")
     aside.replace(run.folder / "result.json")
     return result
+
+
+def clear_other_config(run: Run) -> None:
+    """Remove a checkpoint's name that training by another config left, so that this one begins anew."""
+    mark = run.folder / "key"
+    if mark.is_file() and mark.read_text() != run.key:
+        for name in ("last_checkpoint", "metrics.json", "result.json"):
+            (run.folder / name).unlink(missing_ok=True)
+    mark.write_text(run.key)
 
 
 def take_over_burn_in(run: Run) -> None:

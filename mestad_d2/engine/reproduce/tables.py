@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -24,25 +25,30 @@ class Row:
 
     Attributes:
         name: as in the paper; config: file below ``configs/ablations``, without ending.
-        paper_map: the paper's mAP on AVA v2.2 in percent; paper_gflops: its GFLOPs, where the table has them.
+        paper_map: the paper's mAP on AVA v2.2 in percent, None where it has no such row.
+        paper_gflops: its GFLOPs, where the table has them.
         needs_boxes: whether it runs on person boxes of files (``DATASETS.PERSON_BOXES_*``).
     """
 
     name: str
     config: str
-    paper_map: float
+    paper_map: float | None
     paper_gflops: float | None = None
     needs_boxes: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; with ``burn_in_row``, the other rows go on from where that row's burn-in ended."""
+    """A table; with ``burn_in_row``, the other rows go on from where that row's burn-in ended.
+
+    ``cited``: what the paper's table takes from other papers, which is not run.
+    """
 
     number: int
     title: str
     rows: tuple[Row, ...]
     burn_in_row: str | None = None
+    cited: tuple[str, ...] = ()
 
 
 TABLES = {
@@ -99,12 +105,23 @@ TABLES = {
         Table(
             6,
             "input resolution",
-            (Row("256", "table6_256", 25.5, 111.3), Row("320", "table6_320", 26.1, 173.8)),
+            (
+                Row("SlowFast on proposals, 256", "table3_proposal_proposal", 24.7, 504.0, needs_boxes=True),
+                Row("256", "table6_256", 25.5, 111.3),
+                Row("320", "table6_320", 26.1, 173.8),
+            ),
+            cited=("WOO, 320: 25.4 mAP, 147.5 GFLOPs",),
         ),
         Table(
             7,
             "heads for action classification",
-            (Row("linear", "table7_linear", 25.5), Row("ACRN", "table7_acrn", 27.0)),
+            (
+                Row("linear", "table7_linear", 25.5),
+                Row("ACRN", "table7_acrn", 27.0),
+                Row("linear, whole frame beside", "table7_context", None),
+                Row("linear, max over time", "table7_temporal_max", None),
+                Row("linear, focal", "table7_focal", None),
+            ),
         ),
         Table(
             8,
@@ -119,10 +136,21 @@ TABLES = {
 }
 
 
-def row_config(row: Row, dataset: str) -> dict:
+# What the heads with a second stage, made for large pyramids, become on the small datasets.
+SMALL_HEADS = {
+    "SparseRCNNProposals": {
+        "SPARSE_RCNN": {"NUM_PROPOSALS": 20, "NUM_STAGES": 3, "FEEDFORWARD_DIM": 256, "DYNAMIC_DIM": 16}
+    },
+    "RPNRCNNProposals": {"ROI_BOX_HEAD": {"FC_DIM": 128}},
+}
+_PAPER_SIZE = 256
+
+
+def row_config(row: Row, dataset: str, boxes: Path | None = None) -> dict:
     """The yaml of a row on a dataset: the changes of its own file, with the dataset's config as ``_BASE_``.
 
-    On AVA that is the file itself.
+    On AVA that is the file itself. On the others the size of testing grows by the same factor as there, heads
+    with a second stage are smaller, and a row on external boxes names those of the folder ``boxes``.
 
     Raises:
         UserError: the row's file is not there.
@@ -137,4 +165,16 @@ def row_config(row: Row, dataset: str) -> dict:
     if changes.pop("_BASE_").endswith("_TLA.yaml"):
         base = base.with_name(f"{base.stem}_TLA.yaml")
     changes.pop("OUTPUT_DIR", None)
+    model = changes.get("MODEL", {})
+    small = SMALL_HEADS.get(model.get("PROPOSAL_GENERATOR", {}).get("NAME"), {})
+    model.update({name: model.get(name, {}) | values for name, values in small.items()})
+    size = setup_cfg(path).INPUT.MIN_SIZE_TEST
+    changes.pop("INPUT", None)
+    if size != _PAPER_SIZE:
+        changes["INPUT"] = {"MIN_SIZE_TEST": setup_cfg(base).INPUT.MIN_SIZE_TEST * size // _PAPER_SIZE}
+    if row.needs_boxes and boxes is not None:
+        changes["DATASETS"] = {
+            "PERSON_BOXES_TRAIN": [str(boxes / "train.csv")],
+            "PERSON_BOXES_TEST": [str(boxes / "val.csv")],
+        }
     return {"_BASE_": str(base), **changes}
