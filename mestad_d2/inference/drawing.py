@@ -134,11 +134,11 @@ def _render(
     size: int,
 ) -> np.ndarray:
     """A label (h, w, 3): title on the track's colour, below it actions with bars as long as their scores."""
-    font, pad = _font(size), max(2, size // 4)
+    face, pad = font(size), max(2, size // 4)
     lines = [(title, score), *actions] + ([(f"+{more} more", "")] if more > 0 else [])
-    left = [font.getlength(name) for name, _ in lines]
-    right = [font.getlength(value) for _, value in lines]
-    row = sum(font.getmetrics())
+    left = [face.getlength(name) for name, _ in lines]
+    right = [face.getlength(value) for _, value in lines]
+    row = sum(face.getmetrics())
     width = round(max(left) + max(right) + 3 * pad + size // 2)
     picture = Image.new("RGB", (width, row * len(lines) + pad), (24, 24, 28))
     pen = ImageDraw.Draw(picture)
@@ -151,11 +151,12 @@ def _render(
         top = index * row
         if index and value:
             pen.rectangle((0, top + 1, round(float(value) * (width - 1)), top + row - 1), fill=dim)
-        pen.text((pad, top), name, font=font, fill=ink)
-        pen.text((width - pad - font.getlength(value), top), value, font=font, fill=ink)
+        pen.text((pad, top), name, font=face, fill=ink)
+        pen.text((width - pad - face.getlength(value), top), value, font=face, fill=ink)
     return np.asarray(picture)
 
 
 @lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of labels, ``size`` pixels high."""
     return ImageFont.truetype(_FONT, size)

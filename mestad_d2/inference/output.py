@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
-from mestad_d2.inference.drawing import Annotator, Person, fit, output_size
+from mestad_d2.inference.drawing import Annotator, Person, fit, font, output_size
 from mestad_d2.inference.encode import VideoWriter
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
@@ -171,8 +171,22 @@ def write_strip(
             pictures.append(fit(picture, *(pictures or [picture])[0].shape[:2]))
         if len(pictures) == len(wanted):
             break
+    film_strip(pictures, wanted[: len(pictures)]).save(path)
+
+
+def film_strip(pictures: Sequence[np.ndarray], times: Sequence[float]) -> Image.Image:
+    """Pictures (H, W, 3) uint8 of one size in rows of three, with their times (s) below them."""
+    height, width = pictures[0].shape[:2]
+    gap, caption = max(4, width // 80), max(20, height // 14)
     columns = min(3, len(pictures))
-    blank = np.zeros_like(pictures[0])
-    pictures += [blank] * (-len(pictures) % columns)
-    rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, len(pictures), columns)]
-    Image.fromarray(np.concatenate(rows)).save(path)
+    rows = -(-len(pictures) // columns)
+    size = (columns * (width + gap) + gap, rows * (height + caption) + gap)
+    strip = Image.new("RGB", size, (24, 24, 28))
+    pen = ImageDraw.Draw(strip)
+    for index, (picture, time) in enumerate(zip(pictures, times, strict=True)):
+        x = gap + index % columns * (width + gap)
+        y = gap + index // columns * (height + caption)
+        strip.paste(Image.fromarray(picture), (x, y))
+        middle = (x + width / 2, y + height + (caption - gap) / 2)
+        pen.text(middle, f"{time:.1f} s", font=font(round(0.6 * caption)), fill=(225, 225, 230), anchor="mm")
+    return strip

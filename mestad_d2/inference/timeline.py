@@ -44,8 +44,9 @@ def actors_of(
         end: of the video, in s.
     """
     actors: dict[int, Actor] = {}
-    times = [found.timestamp for found in detections]
-    for found, until in zip(detections, [*times[1:], max([end, *times[-1:]])], strict=True):
+    untils = [found.timestamp for found in detections[1:]]
+    untils += [max(end, found.timestamp) for found in detections[-1:]]
+    for found, until in zip(detections, untils, strict=True):
         for person in people_of(found, names, threshold):
             actor = actors.setdefault(person.track_id, Actor(person.track_id))
             actor.seen.append((found.timestamp, until))

@@ -20,7 +20,7 @@ from fake_workers import FakeRecipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbered_video import write_numbered_video
-from tiny import CONFIG, ROOT, SMALLER, tiny_cfg
+from tiny import CONFIG, EAGER, ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.local_workers import LocalWorkers
@@ -199,6 +199,7 @@ def test_tool_runs_reports_and_goes_on(tmp_path: Path, monkeypatch, capfd) -> No
         "0",
         "--opts",
         *SMALLER,
+        *EAGER,
         "MODEL.WEIGHTS",
         str(weights),
     ]
@@ -209,6 +210,7 @@ def test_tool_runs_reports_and_goes_on(tmp_path: Path, monkeypatch, capfd) -> No
     assert rows[0] == ["video", "error"] and rows[1][0] == videos[1] and "no such video file" in rows[1][1]
     lines = [json.loads(line) for line in (output / result_name(videos[0])).read_text().splitlines()]
     assert [line["timestamp"] for line in lines] == [0, 1]
+    assert all(len(line["people"]) > 0 for line in lines)
     assert lines[0]["video"] == videos[0] and (lines[0]["height"], lines[0]["width"]) == (64, 160)
 
     # Again: what is done stays as it is, what failed is tried anew.
