@@ -97,13 +97,10 @@ def wait_for(path: Path, pattern: str, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-def losses(output: Path) -> dict[int, dict[str, float]]:
-    """Losses by iteration, as written by the run; of an iteration done twice the last."""
-    found = {}
-    for line in (output / "metrics.json").read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # The line that a kill cut off.
-        found[row["iteration"]] = {name: value for name, value in row.items() if "loss" in name}
-    return found
+def next_losses(output: Path, iterations: int) -> dict[str, float]:
+    """Losses of the iteration that follows a run of ``iterations``: what everything that was saved leads to."""
+    run = start_fork(arguments(output, iterations, "SOLVER.MAX_ITER", iterations + 1, resume=True), output / "next")
+    assert run.wait(120) == 0, (output / "next").read_text()[-2000:]
+    row = json.loads((output / "metrics.json").read_text().splitlines()[-1])
+    assert row["iteration"] == iterations
+    return {name: value for name, value in row.items() if "loss" in name}
