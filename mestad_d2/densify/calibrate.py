@@ -29,13 +29,13 @@ def left_out_rows(
         frames = video.between(before, after, ends=True)
         times = video.times[frames] + video.start
         place = int(np.argmin(np.abs(times - middle.time)))
-        weight = (middle.time - before.time) / (after.time - before.time)
+        distance = min(middle.time - before.time, after.time - middle.time)
         sightings = [video.sightings[frame] for frame in frames]
         for labels in label_stretch(before, after, times, sightings, assigner, exclusive):
             if labels.there[place] < 0.5:
                 continue
             for action in labels.chosen(place):
-                rows.append(signs(labels, place, action, weight))
+                rows.append(signs(labels, place, action, distance))
                 right.append(_is_right(labels, place, action, middle))
     return rows, right
 

@@ -1,32 +1,39 @@
 """How sure a row is: the probability that its box is on the person (IoU 0.5) and its action right.
 
-A logistic model of a few signs. Its weights start from ``DEFAULT`` and are fitted to the annotators' own key
-frames: each is left out in turn, labelled from its neighbours as if nobody had seen it, and compared.
+It is the chance that the action goes on at that moment (``moments``), times the probability that nothing else
+is wrong. The latter is a logistic model of a few signs. Its weights start from ``DEFAULT`` and are fitted to
+the annotators' own key frames: each is left out in turn, labelled from its neighbours as if nobody had seen
+it, and compared. Such a frame is further from its neighbours than any other, so the distance is a sign too.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import minimize
 
 from mestad_d2.densify.label import ActorLabels
 from mestad_d2.densify.moments import log_odds
 
 # What the columns of ``signs`` say, in words for people.
 SIGNS = (
-    "constant", "start or end of the action is near", "only one key frame has this person", "the teacher sees nobody here",
-    "detector score", "teacher's box off the line between the key frames", "teacher's score of the action",
-    "cost of the assignment", "distance from the key frames", "the person moves",
+    "constant", "the action starts or ends near here", "only one key frame has this person", "the teacher sees nobody here",
+    "detector score", "the teacher's box is off the line between the key frames", "teacher's score of the action",
+    "cost of the assignment", "far from the key frames", "the person moves",
 )  # fmt: skip
-DEFAULT = np.array([2.5, -3.5, -1.0, -1.0, 0.8, -1.0, 0.35, -0.5, -0.6, -0.5])
+CHANCE, DISTANCE = 1, 8
+# Weight -2 of the log distance: what goes unseen must come and go (or leave the line and return) in between,
+# which is twice unlikely in a short time. All left-out frames are equally far, so the fit can't tell.
+DEFAULT = np.array([2.5, 1.0, -1.0, -1.0, 0.8, -1.0, 0.35, -0.5, -2.0, -0.5])
 # How firmly the fit holds on to DEFAULT: as much as this many rows would.
 PRIOR_ROWS = 20.0
+NEAREST = 0.02
 
 
-def signs(labels: ActorLabels, frame: int, action: int, weight: float) -> np.ndarray:
+def signs(labels: ActorLabels, frame: int, action: int, distance: float) -> np.ndarray:
     """Signs (K,) of one row, in the order of ``SIGNS``.
 
     Args:
-        frame: index into the stretch's frames; weight: its place between the key frames, in [0, 1].
+        frame: index into the stretch's frames; distance: of the nearer key frame, in s.
     """
     track, seen = labels.track, bool(labels.track.seen[frame])
     chance = labels.actions[action][frame] * labels.there[frame]
@@ -34,40 +41,49 @@ def signs(labels: ActorLabels, frame: int, action: int, weight: float) -> np.nda
     odds = log_odds(track.actions[frame])[action - 1] if seen and action <= track.actions.shape[1] else 0.0
     return np.array([
         1.0,
-        2 * (1 - max(chance, 0.5)),
+        np.log(max(chance, 0.01)),
         float(one_sided),
         float(not seen),
         track.scores[frame] if seen else 0.0,
         1 - _iou(track.boxes[frame], labels.interpolated[frame]) if seen else 0.0,
         np.clip(odds, -4, 4),
         track.costs[frame] if seen else 0.0,
-        2 * min(weight, 1 - weight),
+        np.log(max(distance, NEAREST)),
         1 - _iou(np.array(labels.actor.left.box), np.array(labels.actor.right.box)) if not one_sided else 0.0,
     ])  # fmt: skip
 
 
 def confidence(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Confidences (R,) in (0, 1) of signs (R, K)."""
-    return 1 / (1 + np.exp(-np.clip(rows @ weights, -30, 30)))
+    """Confidences (R,) in (0, 1) of signs (R, K): the chance times the logistic part."""
+    others = np.delete(rows, CHANCE, axis=1) @ np.delete(weights, CHANCE)
+    return np.exp(rows[:, CHANCE]) / (1 + np.exp(-np.clip(others, -30, 30)))
 
 
 def fit(rows: np.ndarray, right: np.ndarray, prior: np.ndarray = DEFAULT) -> np.ndarray:
     """Weights (K,) that make ``right`` (R,) of ``rows`` (R, K) likely, near ``prior`` where rows are few.
 
-    Newton's method on the logistic likelihood with a normal prior.
+    The weight of the chance is no parameter: it stays 1.
     """
-    weights = prior.copy()
     if not len(rows):
-        return weights
+        return prior.copy()
     scale = PRIOR_ROWS * np.maximum((rows**2).mean(axis=0), 0.05) / 4
-    for _ in range(50):
-        chance = confidence(rows, weights)
-        slope = rows.T @ (right - chance) - scale * (weights - prior)
-        curve = (rows * (chance * (1 - chance))[:, None]).T @ rows + np.diag(scale)
-        step = np.linalg.solve(curve, slope)
-        weights = weights + np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-6:
-            break
+    free = np.arange(len(prior)) != CHANCE
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = prior.copy()
+        weights[free] = values
+        sure = confidence(rows, weights).clip(1e-9, 1 - 1e-9)
+        logistic = sure / np.exp(rows[:, CHANCE])
+        slope = (right / sure - (1 - right) / (1 - sure)) * sure * (1 - logistic)
+        likelihood = right * np.log(sure) + (1 - right) * np.log(1 - sure)
+        away = weights - prior
+        return (
+            -likelihood.sum() + 0.5 * (scale * away**2).sum(),
+            (-(rows.T @ slope) + scale * away)[free],
+        )
+
+    weights = prior.copy()
+    weights[free] = minimize(loss, prior[free], jac=True, method="L-BFGS-B").x
     return weights
 
 
@@ -79,4 +95,6 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 def reasons(row: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> list[str]:
     """What lowers a row's confidence below the average row's, strongest first, in words."""
     effect = weights * (row - mean)
+    # The chance is a factor of the whole and counts for more than its logarithm.
+    effect[CHANCE] *= 4
     return [SIGNS[k] for k in np.argsort(effect) if effect[k] < -0.3 and k][:3]

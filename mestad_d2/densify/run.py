@@ -150,9 +150,9 @@ def _add_video(
         ]  # fmt: skip
         if not rows:
             continue
-        weights = (times - left.time) / (right.time - left.time)
+        distances = np.minimum(times - left.time, right.time - times)
         table = np.stack(
-            [signs(actors[number], place, action, weights[place]) for place, number, action in rows]
+            [signs(actors[number], place, action, distances[place]) for place, number, action in rows]
         )
         for (place, number, action), sign, sure in zip(
             rows, table, confidence(table, dense.weights), strict=True

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from mestad_d2.densify.confidence import DEFAULT, PRIOR_ROWS, SIGNS, confidence, fit, reasons
+from mestad_d2.densify.confidence import CHANCE, DEFAULT, PRIOR_ROWS, SIGNS, confidence, fit, reasons
 from mestad_d2.densify.exclusive import exclusive_pairs
 from mestad_d2.densify.measure import (
     measure,
@@ -21,13 +21,18 @@ from mestad_d2.densify.records import KeyFrame, LabelRow, Person
 def test_the_fit_is_the_most_likely_one() -> None:
     rng = np.random.default_rng(0)
     rows = np.concatenate([np.ones((300, 1)), rng.normal(0, 1, (300, len(DEFAULT) - 1))], axis=1)
+    rows[:, CHANCE] = np.log(rng.uniform(0.5, 1, 300))
     right = (rng.random(300) < confidence(rows, rng.normal(0, 1, len(DEFAULT)))).astype(float)
     scale = PRIOR_ROWS * np.maximum((rows**2).mean(axis=0), 0.05) / 4
 
     def loss(weights: np.ndarray) -> float:
+        weights = np.where(np.arange(len(DEFAULT)) == CHANCE, 1.0, weights)
         chance = confidence(rows, weights).clip(1e-12, 1 - 1e-12)
         likelihood = right * np.log(chance) + (1 - right) * np.log(1 - chance)
-        return -likelihood.sum() + 0.5 * (scale * (weights - DEFAULT) ** 2).sum()
+        return (
+            -likelihood.sum()
+            + 0.5 * (scale * (weights - DEFAULT) ** 2 * (np.arange(len(DEFAULT)) != CHANCE)).sum()
+        )
 
     assert fit(rows, right) == pytest.approx(minimize(loss, DEFAULT).x, abs=1e-3)
     assert fit(np.zeros((0, len(DEFAULT))), np.zeros(0)).tolist() == DEFAULT.tolist()
@@ -37,7 +42,7 @@ def test_reasons_name_what_lowers_a_row() -> None:
     assert len(SIGNS) == len(DEFAULT)
     mean = np.zeros(len(DEFAULT))
     row = mean.copy()
-    row[1] = 1.0
+    row[1] = -1.0
     assert reasons(row, DEFAULT, mean) == [SIGNS[1]]
 
 
