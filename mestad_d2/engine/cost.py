@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
@@ -30,8 +32,15 @@ class _ActionHead(nn.Module):
         return self.roi_heads.predictor(self.roi_heads.pooler([frames], [self.boxes]), frames, index)
 
 
+def _attention_flops(inputs: list, outputs: list) -> int:
+    """Multiply-adds of fused attention, which fvcore does not know: queries x keys, weights x values."""
+    query, key, value = (get_shape(v) for v in inputs[:3])
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
 def _gflops(module: nn.Module, *inputs: object) -> float:
     counter = FlopCountAnalysis(module, inputs)
+    counter.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
     return counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total() / 1e9
 
 

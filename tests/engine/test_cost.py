@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import CONFIG, ROOT
+from torch import Tensor, nn
 
-from mestad_d2.engine.cost import PAPER_PERSON_DETECTOR_GFLOPS, chart_slices, cost_of_config
+from mestad_d2.engine.cost import PAPER_PERSON_DETECTOR_GFLOPS, _gflops, chart_slices, cost_of_config
 from mestad_d2.engine.setup import setup_cfg
 
 
@@ -82,3 +84,22 @@ def test_mistakes_are_one_line(
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(ROOT / "tools" / "analyze_model.py"), run_name="__main__")
     assert stop.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
+
+
+class Attention(nn.Module):
+    """Attention of queries, keys and values, fused or as two products."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if self.fused:
+            return nn.functional.scaled_dot_product_attention(query, key, value)
+        return query @ key.transpose(2, 3) @ value
+
+
+def test_fused_attention_counts_as_its_two_products() -> None:
+    query, key, value = torch.rand(2, 3, 5, 8), torch.rand(2, 3, 7, 8), torch.rand(2, 3, 7, 4)
+    counted = [_gflops(Attention(fused), query, key, value) for fused in (True, False)]
+    assert counted[0] == counted[1] == 2 * 3 * 5 * 7 * (8 + 4) / 1e9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import library
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
 from torch import nn
 from torchvision.models.video import mvit_v2_s
 
@@ -88,3 +89,9 @@ def test_other_sizes_are_refused(size, match: str) -> None:
 def test_unknown_variant() -> None:
     with pytest.raises(UserError, match="build_mvit_backbone knows no 'v1_b'; use v2_s"):
         library.backbone(NAME, "MODEL.VIDEO_BACKBONE.VARIANT", "v1_b")
+
+
+@pytest.mark.slow
+def test_it_costs_what_its_paper_says() -> None:
+    counter = FlopCountAnalysis(library.backbone(NAME).eval(), torch.zeros(1, 3, 16, 224, 224))
+    assert counter.unsupported_ops_warnings(False).total() / 1e9 == pytest.approx(64.2, rel=0.01)

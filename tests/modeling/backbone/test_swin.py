@@ -7,6 +7,7 @@ import itertools
 import library
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
 from torch import nn
 from torchvision.models.video import swin3d_b, swin3d_s, swin3d_t
 
@@ -78,3 +79,9 @@ def test_tubelet_of_index_half_begins_with_the_key_frame(frames: int) -> None:
 def test_other_sizes_are_refused(size, match: str) -> None:
     with pytest.raises(UserError, match=match):
         library.backbone(NAME, *library.SMALL)(torch.zeros(1, 3, *size))
+
+
+@pytest.mark.slow
+def test_it_costs_what_its_paper_says() -> None:
+    counter = FlopCountAnalysis(library.backbone(NAME).eval(), torch.zeros(1, 3, 32, 224, 224))
+    assert counter.unsupported_ops_warnings(False).total() / 1e9 == pytest.approx(88.0, rel=0.01)
