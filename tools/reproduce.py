@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mestad_d2.engine.reproduce.document import document  # noqa: E402
 from mestad_d2.engine.reproduce.report import write  # noqa: E402
 from mestad_d2.engine.reproduce.runs import Run, execute, plan, simulate_boxes  # noqa: E402
 from mestad_d2.engine.reproduce.tables import DATASETS, TABLES  # noqa: E402
@@ -29,6 +30,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", help="only these rows, by the ends of their configs' names")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--output", type=Path, default=Path("output/reproduce"))
+    parser.add_argument("--document", type=Path, help="take all results of --output into this page, and stop")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
     return parser.parse_args()
 
@@ -70,6 +72,10 @@ def run_all(runs: list[Run], jobs: int) -> list[str]:
 def main() -> None:
     """Run a table's rows and write its table and picture."""
     args = parse()
+    if args.document:
+        for file in document(args.output, args.document):
+            print(f"{file} -> {args.document}")
+        return
     if args.list or args.table is None:
         show_list()
         return

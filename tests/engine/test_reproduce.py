@@ -16,6 +16,7 @@ from mestad_d2.data.person_boxes import read_person_boxes
 from mestad_d2.data.toy import make_toy
 from mestad_d2.engine import build_trainer
 from mestad_d2.engine.reproduce import runs as runs_module
+from mestad_d2.engine.reproduce.document import document, renew
 from mestad_d2.engine.reproduce.report import mean_and_error, summarise, write
 from mestad_d2.engine.reproduce.runs import Run, execute, plan, simulate_boxes
 from mestad_d2.engine.reproduce.tables import DATASETS, TABLES, row_config
@@ -142,7 +143,7 @@ def test_one_rows_failure_leaves_the_others(tmp_path: Path, monkeypatch: pytest.
     failures = tool["run_all"](runs, 1)
     assert len(failures) == 1 and "ACRN, seed 1" in failures[0] and "run.log" in failures[0]
     text = write(TABLES[7], "toy", runs, tmp_path, "the command")
-    lines = {line["row"]: line for line in json.loads((tmp_path / "table7_toy.json").read_text())}
+    lines = {line["row"]: line for line in json.loads((tmp_path / "table7_toy.json").read_text())["rows"]}
     assert lines["linear"]["seeds"] == 1 and lines["ACRN"]["missing"] == 1 and "map" not in lines["ACRN"]
     assert "| ACRN | 27.0 | - |" in text and (tmp_path / "table7_toy.png").stat().st_size > 5000
 
@@ -180,3 +181,41 @@ def test_simulated_boxes_are_near_most_people(tmp_path: Path) -> None:
     assert found and all(
         (boxes[:, 4] >= 0.8).all() and (boxes[:, 2:4] >= boxes[:, :2]).all() for boxes in found.values()
     )
+
+
+def test_the_page_takes_new_figures_and_keeps_sentences(tmp_path: Path) -> None:
+    line = {
+        "row": "linear",
+        "config": "table7_linear",
+        "paper_map": 25.5,
+        "seeds": 1,
+        "missing": 0,
+        "map": 40.0,
+    }
+    line |= {"map_error": None, "person_ap50": 90.0, "train_seconds": 5.0, "wall_seconds": 9.0, "gflops": 0.2}
+    content = {"table": 7, "dataset": "toy", "command": "the command", "rows": [line]}
+    results, page = tmp_path / "results", tmp_path / "page.md"
+    results.mkdir()
+    for value in (40.0, 41.5):
+        line["map"] = value
+        (results / "table7_toy.json").write_text(json.dumps(content))
+        document(results, page)
+        if value == 40:
+            page.write_text(page.read_text().replace("here\n", "here\nA sentence of ours.\n", 1))
+    text = page.read_text()
+    assert (
+        "A sentence of ours." in text
+        and "| 41.50 |" in text
+        and "40.00" not in text
+        and text.count("<!-- end") == 1
+    )
+    assert (tmp_path / "page" / "table7_toy.png").is_file()
+    with pytest.raises(UserError, match="--table N"):
+        document(tmp_path, page)
+
+
+def test_the_results_page_is_what_its_files_say() -> None:
+    page = ROOT / "docs" / "results.md"
+    contents = [json.loads(file.read_text()) for file in sorted((ROOT / "docs" / "results").glob("*.json"))]
+    if contents:
+        assert renew(page.read_text(), contents, "results") == page.read_text()

@@ -41,7 +41,9 @@ def summarise(rows: Sequence[Row], runs: Sequence[Run]) -> list[dict]:
         line = {"row": row.name, "config": row.config, "paper_map": row.paper_map, "seeds": len(results)}
         line |= {"missing": len(own) - len(results), "paper_gflops": row.paper_gflops}
         if results:
-            line["map"], line["map_error"] = mean_and_error([result["frame_map"] for result in results])
+            line["map"], error = mean_and_error([result["frame_map"] for result in results])
+            # json has no NaN.
+            line["map_error"] = None if math.isnan(error) else error
             for name in ("person_ap50", "train_seconds", "wall_seconds", "iterations"):
                 line[name] = statistics.mean(result[name] for result in results)
             line["gflops"] = gflops(own[0])
@@ -71,7 +73,7 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
     for line in summary:
         ours = "-"
         if "map" in line:
-            error = "" if math.isnan(line["map_error"]) else f" ± {line['map_error']:.2f}"
+            error = "" if line["map_error"] is None else f" ± {line['map_error']:.2f}"
             ours = f"{line['map']:.2f}{error}"
             line = {**line, "other_seconds": line["wall_seconds"] - line["train_seconds"]}
         cells = [
@@ -97,6 +99,10 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
     ]
     if dataset != "ava" and any(row.needs_boxes for row in table.rows):
         notes.append("Proposals are simulated: ground truth with a good detector's faults.")
+    if table.burn_in_row is not None:
+        notes.append(
+            f"{table.burn_in_row!r} trained from the start; the others' training begins after its burn-in."
+        )
     notes += [f"Not run, the paper cites it: {text}." for text in table.cited]
     return "\n".join([title, "", "```bash", command, "```", "", *lines, "", " ".join(notes), ""])
 
@@ -108,7 +114,7 @@ def draw(table: Table, dataset: str, summary: Sequence[dict], path: Path) -> Non
     lines = [line for line in summary if "map" in line]
     figure = Figure(figsize=(7, 0.6 + 0.5 * len(lines)), layout="constrained")
     axes = figure.subplots()
-    errors = [0.0 if math.isnan(line["map_error"]) else line["map_error"] for line in lines]
+    errors = [line["map_error"] or 0.0 for line in lines]
     axes.barh(range(len(lines)), [line["map"] for line in lines], xerr=errors, color="#3b7dd8", capsize=3)
     names = [f"{line['row']} (AVA in the paper: {_cell(line, 'paper_map')})" for line in lines]
     axes.set_yticks(range(len(lines)), names, fontsize=8)
@@ -125,7 +131,8 @@ def write(table: Table, dataset: str, runs: Sequence[Run], folder: Path, command
     stem = f"table{table.number}_{dataset}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{stem}.md").write_text(text)
-    (folder / f"{stem}.json").write_text(json.dumps(summary, indent=1) + "\n")
+    content = {"table": table.number, "dataset": dataset, "command": command, "rows": summary}
+    (folder / f"{stem}.json").write_text(json.dumps(content, indent=1) + "\n")
     if any("map" in line for line in summary):
         draw(table, dataset, summary, folder / f"{stem}.png")
     return text

@@ -157,7 +157,8 @@ def execute(run: Run) -> dict:
     if code:
         raise UserError(f"{log}: the run ended with code {code}; its last lines say why")
     result = {"key": key, "seed": run.seed, "wall_seconds": round(time.perf_counter() - start, 1)}
-    result |= read_metrics(run.folder / "metrics.json")
+    shared = 0 if run.burn_in is None else setup_cfg(run.write_config(), run.options()).SEMISUP.BURN_IN_ITERS
+    result |= read_metrics(run.folder / "metrics.json", shared)
     aside = run.folder / "result.json.part"
     aside.write_text(json.dumps(result, indent=1) + "\n")
     aside.replace(run.folder / "result.json")
@@ -189,8 +190,10 @@ def take_over_burn_in(run: Run) -> None:
     (run.folder / "last_checkpoint").write_text(name)
 
 
-def read_metrics(path: Path) -> dict:
-    """Figures of a finished run from its ``metrics.json``, in percent and seconds.
+def read_metrics(path: Path, first: int = 0) -> dict:
+    """Figures of a finished run, whose first own iteration is ``first``, from its ``metrics.json``.
+
+    Figures are in percent, times in seconds.
 
     ``frame_map`` and ``person_ap50`` are the final model's (the teacher's where there is one),
     ``student_frame_map`` the student's; ``pseudo`` holds means over the teacher phase.
@@ -200,7 +203,7 @@ def read_metrics(path: Path) -> dict:
     if final is None:
         raise UserError(f"{path}: no evaluation in it")
     times = [line["time"] for line in lines if "time" in line]
-    seconds = statistics.mean(times) * final["iteration"] if times else float("nan")
+    seconds = statistics.mean(times) * (final["iteration"] - first) if times else float("nan")
     result = {
         "frame_map": final["frame_map/mAP"],
         "person_ap50": final.get("person/AP50"),
