@@ -55,8 +55,8 @@ class VideoSwin(Backbone):
     """Stage name -> [(N, C, T / 2, H / s, W / s)], s = 4, 8, 16, 32.
 
     Clips of T a multiple of 4, H and W multiples of 32; positions are relative within windows, so that no
-    table depends on the size (multiples of 224 are cheapest: there no window is padded). Tubelet t holds frames 2t and 2t + 1: index T / 4, half of the stage's, begins
-    with the key frame.
+    table depends on the size (multiples of 224 are cheapest: there no window is padded). Tubelet t holds
+    frames 2t and 2t + 1: index T / 4, half of the stage's, begins with the key frame.
 
     res2..res4 are normed without parameters, res5 by the library's own last norm. The module's keys are
     torchvision's under ``swin``.
