@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,7 +74,11 @@ def _replace(path: str | Path, write: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except OSError as error:
-        raise OSError(f"{path}: not written ({error}); what was there before is untouched") from error
+    # torch's writer tells of a full disk by a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        free = shutil.disk_usage(path.parent).free // 2**20
+        raise OSError(
+            f"{path}: not written ({error}; {free} MB free there); what was there before is untouched"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)

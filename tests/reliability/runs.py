@@ -99,7 +99,9 @@ def wait_for(path: Path, pattern: str, seconds: float = 120) -> None:
 
 def next_losses(output: Path, iterations: int) -> dict[str, float]:
     """Losses of the iteration that follows a run of ``iterations``: what everything that was saved leads to."""
-    run = start_fork(arguments(output, iterations, "SOLVER.MAX_ITER", iterations + 1, resume=True), output / "next")
+    run = start_fork(
+        arguments(output, iterations, "SOLVER.MAX_ITER", iterations + 1, resume=True), output / "next"
+    )
     assert run.wait(120) == 0, (output / "next").read_text()[-2000:]
     row = json.loads((output / "metrics.json").read_text().splitlines()[-1])
     assert row["iteration"] == iterations
