@@ -25,12 +25,25 @@ from tiny import CONFIG, EAGER, ROOT, SMALLER, tiny_cfg
 from mestad_d2.data.toy import make_toy
 from mestad_d2.errors import UserError
 from mestad_d2.inference.app_session import AppSession, Limits, safe_stem, summary_html
+from mestad_d2.inference.drawing import track_color
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.timeline import Actor, actors_of, write_timeline
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NAMES = ActionNames({1: "stand", 2: "cost $5 & $6 <b>"})
+# How many pixels of the annotated video have about the given colour.
+COUNT_COLOR = """color => {
+    const video = document.querySelector('#annotated video'), canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    const pen = canvas.getContext('2d');
+    pen.drawImage(video, 0, 0);
+    const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4)
+        count += color.every((value, c) => Math.abs(data[i + c] - value) < 40);
+    return count;
+}"""
 
 
 def keyframe(
@@ -180,6 +193,7 @@ def test_in_a_browser(address: tuple[str, Path], tmp_path: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(60000)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(url)
@@ -194,6 +208,8 @@ def test_in_a_browser(address: tuple[str, Path], tmp_path: Path) -> None:
         shown = "document.querySelector('#annotated video')"
         # Twice the size of the toy's frames or more: what is shown is the annotated one, and it plays.
         page.wait_for_function(f"{shown} && {shown}.readyState >= 2 && {shown}.videoHeight >= 480")
+        page.screenshot(path=tmp_path / "app.png", full_page=True)
+        assert page.evaluate(COUNT_COLOR, list(track_color(1))) > 200
         with page.expect_download() as download:
             page.click("#csv")
         rows = Path(download.value.path()).read_text().splitlines()
@@ -205,7 +221,6 @@ def test_in_a_browser(address: tuple[str, Path], tmp_path: Path) -> None:
         slider.press("End")
         slider.dispatch_event("pointerup")
         page.get_by_text("Nobody above the thresholds.").wait_for()
-        page.screenshot(path=tmp_path / "app.png", full_page=True)
         browser.close()
     elsewhere = [u for u in asked if u.startswith("http") and not u.startswith(url)]
     assert elsewhere == []
