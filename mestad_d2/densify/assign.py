@@ -114,15 +114,15 @@ def assign(
             torch.from_numpy(sighting.boxes), torch.from_numpy(sighting.actions).double(),
             torch.from_numpy(places), labels, (1, 1),
         )  # fmt: skip
+        near = pairwise_giou(sighting.boxes, places) > MIN_GIOU
         for row in np.argsort(costs.numpy(), kind="stable"):
             choice = int(index[row])
             if choice < 0:
                 continue
             number, side, _ = choices[choice]
             track = tracks[number]
-            near = pairwise_giou(sighting.boxes[row : row + 1], places[choice : choice + 1])[0, 0] > MIN_GIOU
             # Both of an actor's choices may be taken; the cheaper one is the actor.
-            if near and not track.seen[frame]:
+            if near[row, choice] and not track.seen[frame]:
                 track.seen[frame], track.boxes[frame] = True, sighting.boxes[row]
                 track.scores[frame], track.actions[frame] = sighting.scores[row], sighting.actions[row]
                 track.costs[frame], track.sides[frame] = float(costs[row]), side
