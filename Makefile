@@ -7,7 +7,7 @@ TEST_STAMP := $(VENV)/.installed-test
 # Threads of the demo: the figures in the docs are for two cores.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test stress lint clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,10 @@ lint: $(TEST_STAMP)
 test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -n auto
+
+# Kill test, broken videos, fuzzers and leaks in their long forms, and a table; at most half an hour.
+stress: setup
+	$(BIN)/python tools/stress.py
 
 clean:
 	rm -rf output datasets/toy build *.egg-info

@@ -34,6 +34,21 @@ def _sound_only(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
+def _start_before_zero(path: Path) -> None:
+    """40 frames whose first has the time stamp -0.8 s."""
+    with av.open(str(path), "w", options={"avoid_negative_ts": "disabled"}) as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        for index in range(40):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            for packet in stream.encode(frame):
+                packet.pts, packet.dts = packet.pts - 20, packet.dts - 20
+                container.mux(packet)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].start_time < 0
+
+
 def _change_duration(path: Path, factor: float) -> None:
     """Multiply the durations in an mp4's movie, track and media headers (version 0)."""
     content = bytearray(path.read_bytes())
@@ -74,11 +89,9 @@ def corpus(folder: Path) -> Iterator[tuple[str, Path, bool | None]]:
         path = made(f"duration{factor}.mp4", lambda p: p.write_bytes(whole))
         _change_duration(path, factor)
         yield "wrong container duration", path, None
-    early = folder / "early.mkv"
-    write_numbered_video(
-        early, 40, Fraction(25), times=[i / 25 - 0.8 for i in range(40)], codec="libx264", bf="2"
-    )
-    yield "negative start time", early, True
+    for name in ("early.mkv", "early.ts"):
+        _start_before_zero(folder / name)
+        yield "negative start time", folder / name, True
     for size in ((63, 101), (17, 33)):
         yield "odd size", made(f"odd{size[0]}.mkv", lambda p: encode(p, 10, size, "ffv1", "yuv444p")), True  # noqa: B023
     yield "1 frame", made("one.mp4", lambda p: encode(p, 1, (64, 64), "libx264", "yuv420p")), True

@@ -37,7 +37,7 @@ def test_a_clip_or_an_error_with_the_file(tmp_path: Path) -> None:
             else:
                 assert outcome is not False, kind
                 assert frames.shape == (3, info.height, info.width, 3), kind
-    assert len(kinds) == 15
+    assert len(kinds) == 16
 
 
 @pytest.mark.parametrize("spoil", [remove, replace_by_folder, lambda path: path.write_bytes(b"")])

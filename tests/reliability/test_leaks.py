@@ -1,0 +1,74 @@
+"""Long jobs keep their memory, files and shared memory: training steps, and a film read to its end."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from detectron2.utils.events import EventStorage
+from numbered_video import write_numbered_video
+from reliability.leaks import Usage, watch
+from reliability.runs import BOTH_PHASES
+from tiny import tiny_cfg
+
+from mestad_d2.data import video
+from mestad_d2.data.toy import make_toy
+from mestad_d2.data.video import read_frames
+from mestad_d2.data.video_stream import iterate_frames
+from mestad_d2.engine import build_trainer
+
+# The small number is for every test run; `make stress` trains 2,000 steps and reads 30 minutes.
+LONG = bool(os.environ.get("MESTAD_LONG"))
+STEPS, MINUTES = (2000, 30) if LONG else (60, 1)
+
+
+def flat(usage: Usage, kb_a_step: float, what: str) -> None:
+    """Fail with all figures where something grows; print them, for the table."""
+    print(f"leak {what}: {usage.slope:+.2f} KB a step, {usage}")
+    assert usage.slope <= kb_a_step, usage
+    assert usage.files[1] <= usage.files[0] + 2 and usage.shared[1] <= usage.shared[0], usage
+
+
+def test_training_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_toy(tmp_path / "datasets" / "toy", seed=0, videos=1, val_videos=1, seconds=4)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    sizes = ["INPUT.CROP.SIZE", "[32, 48]", "INPUT.MIN_SIZE_TRAIN", "(32,)", "SOLVER.IMS_PER_BATCH", 1]
+    opts = [
+        *BOTH_PHASES,
+        "SEMISUP.BURN_IN_ITERS",
+        1,
+        "INPUT.CLIP.NUM_FRAMES",
+        2,
+        "INPUT.CLIP.SAMPLING_RATE",
+        8,
+    ]
+    trainer = build_trainer(tiny_cfg(*opts, *sizes, "OUTPUT_DIR", tmp_path, "SOLVER.MAX_ITER", STEPS))
+    with EventStorage(0) as trainer.storage:
+
+        def step() -> None:
+            trainer.run_step()
+            trainer.iter += 1
+            trainer.storage.step()
+
+        usage = watch(step, STEPS, STEPS // 4)
+    # The history of scalars that is kept for the curves is some KB a step at most.
+    flat(usage, 12.0 if LONG else 200.0, "training")
+
+
+def test_a_film_read_to_its_end_is_flat(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    frames = MINUTES * 60 * 5
+    write_numbered_video(path, frames, Fraction(5), codec="libx264", g="25")
+    clips = iter(range(10**9))
+
+    def clip() -> None:
+        centre = next(clips) % (frames // 5)
+        read_frames(str(path), [centre - 0.2, centre, centre + 0.2])
+
+    flat(watch(clip, frames // 5, frames // 20), 2.0 if LONG else 100.0, "clips of a film")
+    stream = iterate_frames(path)
+    flat(watch(lambda: next(stream), frames, frames // 4), 1.0 if LONG else 50.0, "frames of a film")
+    assert sum(1 for _ in stream) == 0
+    video._OPEN.drop(str(path))
