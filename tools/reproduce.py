@@ -84,7 +84,7 @@ def main() -> None:
     if args.jobs > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     table = TABLES[args.table]
-    runs = plan(table, args.dataset, args.seeds, args.output, args.opts)
+    planned = runs = plan(table, args.dataset, args.seeds, args.output, args.opts)
     if args.rows:
         names = {run.row.config.split("_", 1)[1] for run in runs}
         for name in args.rows:
@@ -93,8 +93,12 @@ def main() -> None:
         runs = [run for run in runs if run.row.config.split("_", 1)[1] in args.rows]
     simulate_boxes(runs)
     failures = run_all(runs, args.jobs)
-    command = f"tools/reproduce.py {shlex.join(sys.argv[1:])}"
-    print(write(table, args.dataset, runs, args.output, command))
+    words = sys.argv[1:]
+    if "--output" in words:
+        # Where somebody's files lie is nothing that readers of the table need.
+        del words[words.index("--output") : words.index("--output") + 2]
+    # Rows that an earlier command finished belong into the table too.
+    print(write(table, args.dataset, planned, args.output, f"tools/reproduce.py {shlex.join(words)}"))
     if failures:
         raise UserError(f"{len(failures)} of {len(runs)} runs failed; {failures[0]}")
 
