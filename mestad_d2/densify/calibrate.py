@@ -6,17 +6,25 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.confidence import _iou, fit, signs
+from mestad_d2.densify.frames import nearest_index
 from mestad_d2.densify.label import ActorLabels, label_stretch
 from mestad_d2.densify.records import KeyFrame
 from mestad_d2.densify.video import WatchedVideo
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 POSITIVE_IOU = 0.5
+# Fewer boxes tell less than the default does.
+ENOUGH_BOXES = 20
 
 
 def left_out_rows(
-    video: WatchedVideo, assigner: TemporalLabelAssigner, exclusive: frozenset[frozenset[int]], max_gap: float
+    video: WatchedVideo,
+    assigner: TemporalLabelAssigner,
+    exclusive: frozenset[frozenset[int]],
+    max_gap: float,
+    noise: BoxNoise,
 ) -> tuple[list[np.ndarray], list[bool]]:
     """Signs of the rows that key frames would get without their own annotation, and whether they are right.
 
@@ -31,7 +39,7 @@ def left_out_rows(
         place = int(np.argmin(np.abs(times - middle.time)))
         distance = min(middle.time - before.time, after.time - middle.time)
         sightings = [video.sightings[frame] for frame in frames]
-        for labels in label_stretch(before, after, times, sightings, assigner, exclusive):
+        for labels in label_stretch(before, after, times, sightings, assigner, exclusive, noise):
             if labels.there[place] < 0.5:
                 continue
             for action in labels.chosen(place):
@@ -49,16 +57,38 @@ def _is_right(labels: ActorLabels, place: int, action: int, truth: KeyFrame) -> 
     )
 
 
+def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
+    """How far the teacher's boxes are from the annotators' on the key frames, in mean box sides.
+
+    The slow part is taken twice as large as measured: on frames between, where nobody taught the teacher, it
+    is larger than on key frames.
+    """
+    rest = []
+    for video in videos:
+        for key in video.keys:
+            seen = video.sightings.get(nearest_index(video.times, key.time - video.start))
+            for person in key.people if seen is not None and len(seen.scores) else ():
+                box = np.array(person.box)
+                near = max(seen.boxes, key=lambda other, box=box: _iou(other, box))
+                if _iou(near, box) >= POSITIVE_IOU:
+                    rest.append((near - box) / np.tile(box[2:] - box[:2], 2))
+    if len(rest) < ENOUGH_BOXES:
+        return BoxNoise()
+    spread = float(np.clip(np.sqrt(np.mean(np.square(rest))), 0.02, 0.3))
+    return BoxNoise(constant=spread, slow=2 * spread, noise=spread / 2)
+
+
 def fit_confidence(
     videos: Iterable[WatchedVideo],
     assigner: TemporalLabelAssigner,
     exclusive: frozenset[frozenset[int]],
     max_gap: float,
+    noise: BoxNoise,
 ) -> tuple[np.ndarray, int]:
     """Weights of the confidence, and the number of left-out rows that they come from."""
     rows, right = [], []
     for video in videos:
-        found: tuple[Sequence, Sequence] = left_out_rows(video, assigner, exclusive, max_gap)
+        found: tuple[Sequence, Sequence] = left_out_rows(video, assigner, exclusive, max_gap, noise)
         rows += found[0]
         right += found[1]
     return fit(np.array(rows), np.array(right, dtype=float)), len(rows)

@@ -21,8 +21,9 @@ h2{font-size:17px;margin:0}p{margin:4px 0}.dim{color:var(--dim)}
 article{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:16px;margin:16px 0}
 header{display:flex;gap:12px;justify-content:space-between;flex-wrap:wrap;align-items:baseline}
 .sure{font-variant-numeric:tabular-nums;font-weight:600;padding:2px 10px;border-radius:99px;color:#fff}
-.strip{display:flex;gap:6px;overflow-x:auto;margin:10px 0}figure{margin:0;flex:none}
-figure img{display:block;height:170px;border-radius:4px;border:3px solid transparent}
+.strip{display:flex;gap:6px;overflow-x:auto;margin:10px 0}figure{margin:0;flex:1 1 0;min-width:110px;
+max-width:260px}
+figure img{display:block;width:100%;border-radius:4px;border:3px solid transparent}
 figure.key img{border-color:var(--on)}figcaption{font-size:12px;color:var(--dim);text-align:center}
 .sides{display:grid;grid-template-columns:1fr 1fr;gap:12px;margin:8px 0}
 .sides>div:last-child{text-align:right}.tag{display:inline-block;border:1px solid var(--line);

@@ -13,7 +13,8 @@ from detectron2.config import CfgNode
 
 from mestad_d2.data.ava import file_start, locate_videos
 from mestad_d2.data.video import probe
-from mestad_d2.densify.calibrate import fit_confidence
+from mestad_d2.densify.boxes import BoxNoise
+from mestad_d2.densify.calibrate import box_noise, fit_confidence
 from mestad_d2.densify.confidence import confidence, signs
 from mestad_d2.densify.exclusive import exclusive_pairs
 from mestad_d2.densify.frames import frame_times, wanted_indices
@@ -117,10 +118,11 @@ def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max
             and how much the signs of confidence are worth.
     """
     exclusive = exclusive_pairs(frame for video in videos for frame in video.keys)
-    weights, fitted_on = fit_confidence(videos, assigner, exclusive, max_gap)
+    noise = box_noise(videos)
+    weights, fitted_on = fit_confidence(videos, assigner, exclusive, max_gap, noise)
     dense = Dense([], [], weights, fitted_on)
     for video in videos:
-        _add_video(dense, video, assigner, exclusive, max_gap)
+        _add_video(dense, video, assigner, exclusive, max_gap, noise)
     return dense
 
 
@@ -130,13 +132,14 @@ def _add_video(
     assigner: TemporalLabelAssigner,
     exclusive: frozenset[frozenset[int]],
     max_gap: float,
+    noise: BoxNoise,
 ) -> None:
     parts = []
     for left, right in stretches(video.keys, max_gap):
         frames = video.between(left, right, ends=True)
         times = video.times[frames] + video.start
         sightings: list[Sighting] = [video.sightings[frame] for frame in frames]
-        actors = label_stretch(left, right, times, sightings, assigner, exclusive)
+        actors = label_stretch(left, right, times, sightings, assigner, exclusive, noise)
         parts.append((left, right, frames, times, actors))
     people = number_people([actors for *_, actors in parts])
     for (left, right, frames, times, _), actors in zip(parts, people, strict=True):
