@@ -43,7 +43,7 @@ setup(
     ],
     extras_require={
         "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "playwright"],
-        "app": ["gradio>=5.0"],
+        "app": ["gradio>=6.0"],
         "ray": ["ray>=2.9"],
         "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
         "vivit": ["transformers>=4.40"],
