@@ -44,5 +44,8 @@ def main(args: Namespace) -> dict:
 
 
 if __name__ == "__main__":
+    parser = default_argument_parser()
+    # detectron2's own default is one port a user, so a second run on the machine would fail.
+    parser.set_defaults(dist_url="auto")
     with one_line_errors():
-        start(main, default_argument_parser().parse_args())
+        start(main, parser.parse_args())

@@ -39,6 +39,8 @@ def start(main: Callable[[Namespace], Any], args: Namespace) -> Any:
         return _below_torchrun(main, args)
     if args.num_gpus * args.num_machines <= 1:
         return main(args)
+    if args.num_machines > 1 and args.dist_url == "auto":
+        raise UserError("--dist-url: several machines need one; give tcp://<first machine>:<port>")
     gpus = torch.cuda.device_count()
     if gpus and args.num_gpus > gpus:
         raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus}")
@@ -59,8 +61,6 @@ def _address(args: Namespace) -> str:
     """Where the processes meet; "auto" is a free port of this machine."""
     if args.dist_url != "auto":
         return args.dist_url
-    if args.num_machines > 1:
-        raise UserError("--dist-url auto is for one machine; give tcp://<first machine>:<port>")
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     return f"tcp://127.0.0.1:{store.port}"
 
