@@ -16,6 +16,7 @@ from mestad_d2.errors import one_line_errors  # noqa: E402
 TASKS = {
     "data": "mestad_d2.data.benchmark_data",
     "eval": "mestad_d2.evaluation.benchmark_eval",
+    "inference": "mestad_d2.inference.benchmark_inference",
     "train": "mestad_d2.engine.benchmark_train",
 }
 

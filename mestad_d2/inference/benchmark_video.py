@@ -1,0 +1,117 @@
+"""End to end on one video in a process of its own, so that its peak memory is this run's alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from detectron2.modeling import build_model
+
+from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.errors import UserError
+from mestad_d2.inference import predictor as predictor_module
+from mestad_d2.inference.alternate import progress, timed
+from mestad_d2.inference.predictor import VideoPredictor, clip_tensor
+from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments, prepare_for_inference
+from mestad_d2.inference.two_stage import FixedPeople
+
+
+class CountedFrames:
+    """Stands in for ``iterate_frames`` and counts what is decoded."""
+
+    def __init__(self) -> None:
+        self.count, self._original = 0, predictor_module.iterate_frames
+
+    def __call__(self, *args: object, **kwargs: object):  # noqa: ANN204
+        for frame in self._original(*args, **kwargs):
+            self.count += 1
+            yield frame
+
+
+def network_alone(predictor: VideoPredictor, batches: list, total: int) -> float:
+    """Seconds of the model on ``total`` batches; the few that are kept are taken in turns."""
+    return sum(timed(partial(predictor.predict_batch, batches[i % len(batches)])) for i in range(total))
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Frames, key frames, seconds in all and of the network alone, and peak memory (MB)."""
+    cfg = setup_cfg(args.config_file, args.opts)
+    mode = mode_of_arguments(args, cfg.MODEL.DEVICE)
+    torch.manual_seed(0)
+    model = prepare_for_inference(build_model(cfg), mode)
+    if args.eager:
+        model = build_model(cfg).eval()
+    model.proposal_generator = FixedPeople(model.proposal_generator, args.people)
+    predictor = VideoPredictor(cfg, model, keyframes_per_second=args.keyframes_per_second)
+    kept = []
+    for clip in predictor.clips(args.video):
+        kept.append([(clip, clip_tensor(clip.frames))] * predictor.batch_size)
+        if len(kept) == 3:
+            break
+    network_alone(predictor, kept, 2)
+
+    counter = predictor_module.iterate_frames = CountedFrames()
+    found = []
+    total = timed(lambda: found.extend(predictor.predict(args.video)))
+    figures = {
+        "mode": "eager fp32" if args.eager else str(mode),
+        "frames": counter.count,
+        "key_frames": len(found),
+        "people": args.people,
+        "seconds": round(total, 2),
+        "frames_per_s": round(counter.count / total, 1),
+        "key_frames_per_s": round(len(found) / total, 2),
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    if not args.no_network:
+        alone = network_alone(predictor, kept, -(-len(found) // predictor.batch_size))
+        figures |= {"network_seconds": round(alone, 2), "total_over_network": round(total / alone, 3)}
+    return figures
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # getrusage counts what the parent held before exec, too.
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return round(int(peak.split()[1]) / 1024, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def in_own_process(arguments: list[str]) -> dict:
+    """The figures of ``python -m`` this module with these arguments."""
+    command = [sys.executable, "-m", __name__, *arguments]
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise UserError(f"{' '.join(arguments)}: the run on the video failed, its own message is above")
+    figures = json.loads(done.stdout.splitlines()[-1])
+    progress(f"  {figures}")
+    return figures
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--video", required=True)
+    parser.add_argument("--keyframes-per-second", type=float, default=1.0)
+    parser.add_argument("--people", type=int, default=6, help="people a key frame, the same in every clip")
+    parser.add_argument("--eager", action="store_true", help="eager fp32, as in training")
+    parser.add_argument("--no-network", action="store_true", help="don't time the network alone")
+    add_speed_arguments(parser)
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(parse())))
