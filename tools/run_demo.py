@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
     trainer.train()
     train_seconds = time.perf_counter() - train_start
 
-    metrics = controls(cfg, trainer.demo_model(), args.output)
+    metrics = controls(cfg, trainer.demo_model(), args.output, trainer.final_results())
     # The student is done; its network serves to look back at where the teacher began.
     metrics |= burn_in_figures(cfg, trainer.bare_model, args.output)
     if "frame_map_burn_in" in metrics:

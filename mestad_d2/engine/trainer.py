@@ -119,6 +119,10 @@ class MESTADTrainer(DefaultTrainer):
         TrainerBase.load_state_dict(self, state)
         self._trainer.load_state_dict(state.get("step", {}))
 
+    def final_results(self) -> dict | None:
+        """What the evaluation after training found."""
+        return getattr(self, "_last_eval_results", None)
+
     def demo_model(self) -> nn.Module:
         """The model that people should use: here the trained one itself."""
         return self.bare_model
