@@ -80,6 +80,7 @@ def ranks_of(process: subprocess.Popen) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_dead_rank_ends_all_and_a_signal_saves(environment: dict[str, str], tmp_path: Path) -> None:
     options = ["SOLVER.CHECKPOINT_PERIOD", 5000]
     command = [
