@@ -22,7 +22,8 @@ for second in range(int(times[-1]) + 1):
     nearest = [int(np.abs(times - second - offset).argmin()) for offset in about["offsets"]]
     clip = np.stack([decoded[i][1] for i in nearest]).transpose(3, 0, 1, 2)  # RGB, frames, height, width
     boxes, scores, actions = session.run(None, {"clip": np.ascontiguousarray(clip)})
-    for box, score, row in zip(boxes / scale, scores, actions):
+    for box, score, row in zip(boxes / scale, scores, actions, strict=True):
         best = max(about["actions"], key=lambda column: row[int(column) - 1])
         corners = " ".join(f"{value:.0f}" for value in box)
-        print(f"{second} s: person {score:.2f} at {corners}: {about['actions'][best]} {row[int(best) - 1]:.2f}")
+        action = f"{about['actions'][best]} {row[int(best) - 1]:.2f}"
+        print(f"{second} s: person {score:.2f} at {corners}: {action}")
