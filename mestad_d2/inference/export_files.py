@@ -74,7 +74,7 @@ def _write_onnx(detector: ExportableDetector, clip: Tensor, path: str, metadata:
     need("onnx")
     import onnx
 
-    # The exporter that traces: torch.export's, default since 2.9, does not follow a changing number of boxes.
+    # The exporter that traces: torch.export's, default since 2.9, stops at this module.
     old = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     layout, detector.memory_format = detector.memory_format, torch.contiguous_format
     try:
