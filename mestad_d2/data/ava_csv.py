@@ -13,8 +13,8 @@ from mestad_d2.errors import UserError
 
 GROUPS = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
 
-# Fields of a row: box and action with and without person, or video and timestamp alone.
-WIDTHS = (2, 7, 8)
+# Fields of a row: box and action without and with person, with confidence, or video and timestamp alone.
+WIDTHS = (2, 7, 8, 9)
 
 
 class Row(NamedTuple):
@@ -65,10 +65,13 @@ def _integer(path: str, row: int, text: str, name: str) -> int:
     return int(value)
 
 
-def read_ground_truth(path: str) -> list[Row]:
-    """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id]`` without header.
+def read_ground_truth(path: str, confidence: bool = True) -> list[Row]:
+    """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id[,confidence]]`` without header.
 
     Fields behind the timestamp may all be empty (AVA-Kinetics) or absent: a key frame without people.
+
+    Args:
+        confidence: rows with one, which nobody annotated, count like any other; if False they are an error.
 
     Raises:
         UserError: names file, row and fix.
@@ -89,11 +92,23 @@ def read_ground_truth(path: str) -> list[Row]:
         if not (x1 < x2 and y1 < y2):
             raise UserError(f"{path}: row {row}: empty box; write x1 < x2 and y1 < y2")
         action = _integer(path, row, fields[6], "action id")
+        if len(fields) == 9 and fields[8]:
+            _check_confidence(path, row, fields[8], confidence)
         if action < 1:
             raise UserError(f"{path}: row {row}: action id {action}; ids start at 1")
-        person = _integer(path, row, fields[7], "person id") if len(fields) == 8 and fields[7] else -1
+        person = _integer(path, row, fields[7], "person id") if len(fields) >= 8 and fields[7] else -1
         rows.append(Row(fields[0], time, (x1, y1, x2, y2), action, person))
     return rows
+
+
+def _check_confidence(path: str, row: int, text: str, allowed: bool) -> None:
+    if not allowed:
+        raise UserError(
+            f"{path}: row {row}: has a confidence, so nobody annotated it; make key frames of such rows with "
+            f"tools/densify.py --corrected"
+        )
+    if not 0 <= number(path, row, text, "confidence") <= 1:
+        raise UserError(f"{path}: row {row}: confidence {text}; write 0 to 1 or leave the field away")
 
 
 def read_exclusions(path: str) -> set[tuple[str, float]]:

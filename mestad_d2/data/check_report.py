@@ -17,6 +17,7 @@ KINDS = {
     "num_classes": "set MODEL.ROI_ACTION_HEAD.NUM_CLASSES to the largest id",
     "unknown_id": "add the id to the label map, or remove the row",
     "person_id": "person ids are whole numbers",
+    "confidence": "write 0 to 1, or leave the ninth field away",
     "duplicate": "remove the second row",
     "person_twice": "one person has one box in a frame: give the second one another id",
     "no_rows": "put rows into the file",

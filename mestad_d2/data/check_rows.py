@@ -39,14 +39,16 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
         key_frames[fields[0]].setdefault(time, fields[1])
         if not any(fields[2:]):
             continue
-        same = (fields[0], *map(_value, fields[1:]))
+        same = (fields[0], *map(_value, fields[1:8]))
         if same in seen:
             report.add("duplicate", where, ",".join(fields))
             continue
         seen.add(same)
         box = _check_box(fields[2:6], where, report)
         _check_action(fields[6], where, report)
-        person = fields[7] if len(fields) == 8 else ""
+        person = fields[7] if len(fields) >= 8 else ""
+        if len(fields) == 9 and fields[8] and not _is_share(fields[8]):
+            report.add("confidence", where, f"confidence {fields[8]!r}")
         if person and not _is_whole(person):
             report.add("person_id", where, f"person id {person!r}")
         elif person and box and int(float(person)) >= 0:
@@ -93,6 +95,10 @@ def _is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def _is_share(text: str) -> bool:
+    return _is_number(text) and 0 <= float(text) <= 1
 
 
 def _value(text: str) -> str | float:

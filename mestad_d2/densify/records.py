@@ -54,11 +54,11 @@ def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[K
         exclude: csv ``video,timestamp`` of key frames that are no use.
 
     Raises:
-        UserError: names file and row.
+        UserError: names file and row; a row with a confidence is one, as it is no annotator's.
     """
     excluded = read_exclusions(exclude) if exclude else set()
     rows: dict[str, dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in read_ground_truth(annotations):
+    for row in read_ground_truth(annotations, confidence=False):
         if (row.video_id, round(row.timestamp, 3)) not in excluded:
             rows[row.video_id][row.timestamp].append(row)
     return {

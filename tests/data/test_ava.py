@@ -137,6 +137,9 @@ def test_video_ids_stay_in_the_folder(tmp_path: Path, name: str) -> None:
         ("a,1,10,20,90,80,1,0", "pixels"),
         ("a,1,0.1,0.1,0.5,0.5,0,0", "ids start at 1"),
         ("a,1,0.1,0.1,0.5,0.5,1.5,0", "whole number"),
+        ("a,1,0.1,0.1,0.5,0.5,1,0,sure", "confidence 'sure'"),
+        ("a,1,0.1,0.1,0.5,0.5,1,0,1.5", "confidence 1.5"),
+        ("a,1,0.1,0.1,0.5,0.5,1,0,0.5,x", "10 fields"),
     ],
 )
 def test_malformed_rows_name_file_and_row(tmp_path: Path, row: str, message: str) -> None:
@@ -145,6 +148,15 @@ def test_malformed_rows_name_file_and_row(tmp_path: Path, row: str, message: str
     with pytest.raises(UserError, match=message) as error:
         read_ground_truth(str(path))
     assert "gt.csv: row 2" in str(error.value)
+
+
+def test_rows_with_a_confidence_count_like_any_other_unless_it_is_forbidden(tmp_path: Path) -> None:
+    plain, dense = tmp_path / "gt.csv", tmp_path / "dense.csv"
+    plain.write_text("a,1,0.1,0.1,0.5,0.5,1,3\na,1.2,0.1,0.1,0.5,0.5,2,\n")
+    dense.write_text("a,1,0.1,0.1,0.5,0.5,1,3,\na,1.2,0.1,0.1,0.5,0.5,2,,0.4211\n")
+    assert read_ground_truth(str(dense)) == read_ground_truth(str(plain))
+    with pytest.raises(UserError, match=r"dense\.csv: row 2: has a confidence.*--corrected"):
+        read_ground_truth(str(dense), confidence=False)
 
 
 @settings(max_examples=150, deadline=None)

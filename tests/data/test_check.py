@@ -108,7 +108,9 @@ PLANTS: list[tuple[str, Callable[[Path], object]]] = [
     ("num_classes", large_id),
     ("unknown_id", add("a,2,0.1,0.2,0.5,0.6,3,0")),
     ("person_id", add("a,2,0.1,0.2,0.5,0.6,1,anna")),
+    ("confidence", add("a,2,0.1,0.2,0.5,0.6,1,0,1.2")),
     ("duplicate", add("a,3,0.1,0.2,0.5,0.6,1,0")),
+    ("duplicate", add("a,3,0.1,0.2,0.5,0.6,1,0,0.9")),
     ("duplicate", add("a,03.0,0.10,0.2,0.5,6e-1,1,0")),
     ("person_twice", add("a,3,0.3,0.2,0.5,0.6,1,0")),
     ("no_rows", write("gt.csv", "")),
@@ -143,6 +145,11 @@ def test_every_kind_is_planted() -> None:
 
 def test_a_sound_dataset_has_no_faults(sound: Path) -> None:
     assert check(sound) == set()
+
+
+def test_rows_with_a_confidence_are_sound(root: Path) -> None:
+    add("a,2,0.1,0.2,0.5,0.6,1,0,0.9312")(root)
+    assert check(root) == set()
 
 
 @pytest.mark.parametrize("kind", EXCLUDABLE)
