@@ -19,8 +19,9 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from tqdm import tqdm
 
-from mestad_d2.data.ava import file_start, locate_videos
+from mestad_d2.data.ava import first_timestamp, locate_videos
 from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.per_video import as_setting
 from mestad_d2.data.video import probe
 from mestad_d2.densify.coco import VideoFacts
 from mestad_d2.densify.csv_files import read_dense_csv
@@ -56,7 +57,9 @@ def parse(argv: list[str] | None = None) -> Namespace:
     parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
     parser.add_argument("--exclude", help="csv video,timestamp of key frames to leave out")
     parser.add_argument("--max-gap", type=float, help="key frames further apart (s) are no neighbours")
-    parser.add_argument("--start", default="0", help="timestamp of a file's first frame, or ava (900 if cut)")
+    parser.add_argument(
+        "--start", default="0", help="timestamp of a file's first frame, a csv of them, or auto"
+    )
     parser.add_argument(
         "--train-first", action="store_true", help="train on the annotations alone, then label"
     )
@@ -91,7 +94,7 @@ def bar(name: str, items: Iterable, total: int) -> Iterable:
 
 def train(args: Namespace, cfg: CfgNode, keys: dict[str, list[KeyFrame]], names: dict[int, str]) -> CfgNode:
     """Train on the sparse labels, going on where an earlier run stopped; the config with its weights."""
-    start = number(args.start, "--start", "ava", 0)
+    start = as_setting(args.start, "--start")
     output = args.output.with_name(args.output.name + ".train")
     plan = training_cfg(cfg, args.annotations, args.videos, keys, names, output, args.exclude, start)
     plan.merge_from_list([value for pair in chosen(args.opts, "SOLVER.", "SEMISUP.") for value in pair])
@@ -117,7 +120,7 @@ def label(args: Namespace) -> None:
     if args.config_file is None:
         raise UserError("--config-file: name the teacher's config")
     settings_rate = number(args.rate, "--rate", "every", 0.01)
-    start = number(args.start, "--start", "ava", 0)
+    start = as_setting(args.start, "--start")
     paths = OutputPaths(args.output, args.review)
     if not args.overwrite:
         paths.refuse_existing()
@@ -151,13 +154,14 @@ def collect(args: Namespace) -> None:
     """Corrected labels to a csv to train on."""
     if args.output.exists() and not args.overwrite:
         raise UserError(f"{args.output}: is there already; add --overwrite or name another --output")
-    start = number(args.start, "--start", "ava", 0)
+    start = as_setting(args.start, "--start")
     before = read_dense_csv(args.annotations)
     facts = {}
     for video_id, path in locate_videos([row.video_id for row in before], args.videos).items():
         info = probe(path)
+        first = first_timestamp(path, video_id, info, start)
         times = frame_times(path, FOLDER_FPS)
-        facts[video_id] = VideoFacts(video_id, path, info.height, info.width, file_start(info, start), times)
+        facts[video_id] = VideoFacts(video_id, path, info.height, info.width, first, times)
     corrected = read_corrected(args.corrected, facts, before)
     merged = merge_corrections(before, corrected)
     count = write_training_csv(args.output, training_rows(merged, args.min_confidence))

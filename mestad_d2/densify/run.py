@@ -11,7 +11,8 @@ from urllib.parse import quote
 import numpy as np
 from detectron2.config import CfgNode
 
-from mestad_d2.data.ava import file_start, locate_videos
+from mestad_d2.data.ava import first_timestamp, locate_videos
+from mestad_d2.data.per_video import Setting
 from mestad_d2.data.video import probe
 from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.calibrate import box_noise, fit_confidence
@@ -30,11 +31,11 @@ from mestad_d2.semisup.assigner import TemporalLabelAssigner
 @dataclass(frozen=True)
 class Settings:
     """``rate``: labels a second, None: every frame; ``max_gap``: key frames further apart, in s, are no
-    neighbours; ``start``: timestamp of every file's first frame, None: AVA's rule."""
+    neighbours; ``start``: timestamp of every file's first frame, a csv of them, None: AVA's rule."""
 
     rate: float | None = None
     max_gap: float = 1.5
-    start: float | None = 0.0
+    start: Setting = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def watch_videos(
     for video_id, frames in keys.items():
         path = paths[video_id]
         info, times = probe(path), frame_times(path, predictor.folder_fps)
-        start = file_start(info, settings.start)
+        start = first_timestamp(path, video_id, info, settings.start)
         wanted = wanted_indices(times, frames, stretches(frames, settings.max_gap), start, settings.rate)
         stat = Path(path).stat()
         facts = (model_print, str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns, wanted)

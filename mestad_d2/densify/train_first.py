@@ -8,6 +8,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from mestad_d2.data.builtin import register_ava_dataset
+from mestad_d2.data.per_video import Setting
 from mestad_d2.densify.records import KeyFrame
 
 DATASET = "densify_sparse"
@@ -28,7 +29,7 @@ def training_cfg(
     names: dict[int, str],
     output: Path,
     exclude: str | None = None,
-    start: float | None = 0.0,
+    start: Setting = 0.0,
 ) -> CfgNode:
     """The config that trains on ``annotations``, which are registered as a dataset.
 

@@ -6,18 +6,20 @@ import html
 import importlib.util
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import torch
+from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from tiny import CONFIG, ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.data.ava import load_ava
 from mestad_d2.data.toy import make_toy
 from mestad_d2.densify import run as densify_run
-from mestad_d2.densify.csv_files import read_dense_csv
+from mestad_d2.densify.csv_files import as_line, read_dense_csv
 
 EVIL = '<img src=x onerror="document.title=1"> & "wave"'
 
@@ -165,6 +167,101 @@ def test_training_first_on_the_sparse_labels(place: Path, tmp_path: Path) -> Non
     TOOL.main([*arguments(place, tmp_path / "dense.csv", "--train-first", weights=False), *quick])
     assert (tmp_path / "dense.csv.train" / "model_final.pth").is_file()
     assert read_dense_csv(tmp_path / "dense.csv")
+
+
+def corrected_first_box(source: Path, folder: Path) -> None:
+    """The folder of xml files as CVAT exports them after somebody drew a box anew and ticked action 9 in it."""
+    shutil.copytree(source, folder)
+    file = folder / "toy_train_000.xml"
+    tree = ET.parse(file)
+    # The annotators' rows have no confidence; the first box with one lies between key frames.
+    box = next(b for b in tree.getroot().iter("box") if attribute(b, "confidence").text)
+    for side, value in zip(("xtl", "ytl", "xbr", "ybr"), (16, 32, 80, 96), strict=True):
+        box.set(side, str(value))
+    for element in box.iter("attribute"):
+        if ": " in element.get("name"):
+            element.text = "false"
+    ticked = next((a for a in box.iter("attribute") if a.get("name").startswith("9: ")), None)
+    if ticked is None:
+        ticked = ET.SubElement(box, "attribute", name="9: action 9")
+    ticked.text = "true"
+    tree.write(file)
+
+
+def attribute(box: ET.Element, name: str) -> ET.Element:
+    """An attribute of a box."""
+    return next(a for a in box.iter("attribute") if a.get("name") == name)
+
+
+def test_a_second_round_trains_on_the_corrected_labels(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = ["SOLVER.MAX_ITER", "2", "SOLVER.CHECKPOINT_PERIOD", "2"]
+    first, second = tmp_path / "dense.csv", tmp_path / "dense2.csv"
+    TOOL.main([*arguments(place, first, "--train-first", weights=False), *quick])
+    corrected_first_box(first.with_suffix(".cvat"), tmp_path / "corrected")
+    videos = ["--videos", str(place / "toy/videos")]
+    TOOL.main(["--corrected", str(tmp_path / "corrected"), "--annotations", str(first), *videos,
+               "--output", str(tmp_path / "train2.csv"), "--min-confidence", "0.95"])  # fmt: skip
+    seen: list[dict] = []
+    weights = tmp_path / "dense.csv.train" / "model_final.pth"
+    real = TOOL.build_trainer
+
+    def notes_what_it_trains_on(cfg):
+        assert Path(cfg.MODEL.WEIGHTS) == weights
+        seen.extend(DatasetCatalog.get(cfg.DATASETS.TRAIN[0]))
+        return real(cfg)
+
+    monkeypatch.setattr(TOOL, "build_trainer", notes_what_it_trains_on)
+    more = ["--train-first", "--annotations", tmp_path / "train2.csv"]
+    TOOL.main([*arguments(place, second, *more, weights=False), *quick, "MODEL.WEIGHTS", str(weights)])
+    sparse = load_ava(str(place / "toy/videos"), str(place / "toy/annotations/train.csv"), start=0.0)
+    drawn = [
+        (item["timestamp"] % 1 > 0, person["action_ids"]) for item in seen for person in item["annotations"]
+        if person["bbox"] == pytest.approx([16, 32, 80, 96], abs=0.01)
+    ]  # fmt: skip
+    assert drawn == [(True, [9])]
+    assert {item["image_id"] for item in sparse} < {item["image_id"] for item in seen}
+    before, after = (torch.load(path, weights_only=True)["model"] for path in
+                     (weights, tmp_path / "dense2.csv.train" / "model_final.pth"))  # fmt: skip
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    # The corrected box is an annotator's row now and comes out as it went in.
+    assert second.read_bytes().startswith((tmp_path / "train2.csv").read_bytes())
+
+
+def test_starts_by_video_are_heeded(place: Path, done: Path, tmp_path: Path) -> None:
+    """Timestamps that begin at 100 in one video and at 0 in the other give the same rows, moved."""
+    given = (place / "toy/annotations/train.csv").read_text().splitlines()
+    moved = [_later(line) if line.startswith("toy_train_000,") else line for line in given]
+    (tmp_path / "train.csv").write_text("\n".join(moved) + "\n")
+    (tmp_path / "starts.csv").write_text("toy_train_000,100\ntoy_train_001,0\n")
+    output = tmp_path / "dense.csv"
+    options = ["--annotations", tmp_path / "train.csv", "--start", tmp_path / "starts.csv"]
+    TOOL.main(arguments(place, output, *options))
+    expected = [_later(as_line(r)) if r.video_id == "toy_train_000" else as_line(r)
+                for r in read_dense_csv(done / "dense.csv")]  # fmt: skip
+    found = [as_line(row) for row in read_dense_csv(output)]
+    assert len(found) == len(expected)
+    assert [parts(line) for line in found] == [pytest.approx(parts(line), abs=2e-3) for line in expected]
+
+
+def _later(line: str) -> str:
+    video, time, rest = line.split(",", 2)
+    return f"{video},{float(time) + 100:.6f},{rest}"
+
+
+def parts(line: str) -> list[float]:
+    """Numbers of a row."""
+    return [float(field or -1) for field in line.split(",")[1:]]
+
+
+def test_dense_labels_are_no_key_frames(
+    place: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        TOOL.main(arguments(place, tmp_path / "dense.csv", "--annotations", done / "dense.csv"))
+    assert "has a confidence" in capsys.readouterr().err
+    assert load_ava(str(place / "toy/videos"), str(done / "dense.csv"), start=0.0)
 
 
 def test_the_review_shows_the_unsure_first_and_escapes_names(done: Path) -> None:
