@@ -55,10 +55,18 @@ class PictureMaker:
 
     def __call__(self, frame: av.VideoFrame, short_side: int | None = None) -> np.ndarray:
         """(H, W, 3) uint8 RGB, upright; its shorter side at most ``short_side`` pixels."""
-        # Where the size changes on the way (some recordings), the first frame's holds.
-        self._size = self._size or (frame.height, frame.width)
-        height, width = shrunk_size(*self._size, short_side)
+        height, width = shrunk_size(*self._coded_size(frame), short_side)
         picture = self._scaler.reformat(
             frame, width=width, height=height, format="rgb24", interpolation="AREA", **ONE_THREAD
         )
         return upright(picture.to_ndarray(), frame.rotation)
+
+    def shown_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Height and width of the upright picture in full size, without making it."""
+        height, width = self._coded_size(frame)
+        return (width, height) if round(frame.rotation / 90) % 2 else (height, width)
+
+    def _coded_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        # Where the size changes on the way (some recordings), the first frame's holds.
+        self._size = self._size or (frame.height, frame.width)
+        return self._size

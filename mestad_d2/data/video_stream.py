@@ -10,15 +10,16 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 
-from mestad_d2.data.frame_pictures import PictureMaker
+from mestad_d2.data.frame_pictures import PictureMaker, shrink
 from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -27,12 +28,38 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _CAMERA = re.compile(r"camera:(\d+)")
 
 
-@dataclass(frozen=True)
 class StreamFrame:
     """One frame as shown: ``time`` in s since the first frame, ``image`` (H, W, 3) uint8 RGB."""
 
-    time: float
-    image: np.ndarray
+    def __init__(self, time: float, image: np.ndarray) -> None:
+        self.time, self.image = time, image
+        self.size = image.shape[:2]
+
+    def small(self, short_side: int) -> np.ndarray:
+        """(h, w, 3) uint8 RGB with the shorter side at most ``short_side`` pixels, as clips are read."""
+        return shrink(self.image, short_side)
+
+
+class DecodedFrame(StreamFrame):
+    """A frame of a video that becomes a picture only where one is asked for.
+
+    Args:
+        time: s since the first frame.
+        size: height and width in pixels, as shown.
+        make: the picture, its shorter side at most so many pixels, or as it is with None.
+    """
+
+    def __init__(self, time: float, size: tuple[int, int], make: Callable[[int | None], np.ndarray]) -> None:
+        self.time, self.size, self._make = time, size, make
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """The picture in full size."""
+        return self._make(None)
+
+    def small(self, short_side: int) -> np.ndarray:
+        """As of ``StreamFrame``, shrunk while its colours are converted."""
+        return self._make(short_side)
 
 
 @dataclass(frozen=True)
@@ -155,7 +182,7 @@ def _video_frames(path: str | os.PathLike[str]) -> Iterator[StreamFrame]:
             if last is not None and now <= last:
                 continue
             last = now
-            yield StreamFrame(now, make_picture(frame))
+            yield DecodedFrame(now, make_picture.shown_size(frame), partial(make_picture, frame))
         if last is None:
             raise UserError(f"{path}: no frame in this video")
 

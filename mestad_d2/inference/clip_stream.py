@@ -32,14 +32,14 @@ class KeyframeClip:
 class _Held:
     """A frame that is resized on first use and remembered in its small form only."""
 
-    def __init__(self, frame: StreamFrame, resize: Callable[[np.ndarray], np.ndarray]) -> None:
-        self.time, self._image, self._resize = frame.time, frame.image, resize
-        self.size = frame.image.shape[:2]
+    def __init__(self, frame: StreamFrame, resize: Callable[[StreamFrame], np.ndarray]) -> None:
+        self.time, self.size = frame.time, frame.size
+        self._frame, self._resize = frame, resize
         self._small: np.ndarray | None = None
 
     def small(self) -> np.ndarray:
         if self._small is None:
-            self._small, self._image = self._resize(self._image), None
+            self._small, self._frame = self._resize(self._frame), None
         return self._small
 
 
@@ -72,18 +72,18 @@ def stream_clips(
     frames: Iterable[StreamFrame],
     keys: Iterable[float],
     offsets: np.ndarray,
-    resize: Callable[[np.ndarray], np.ndarray],
+    resize: Callable[[StreamFrame], np.ndarray],
 ) -> Iterator[KeyframeClip]:
     """Clips around key frames: nearest frame to each time, clamped at both ends of the video.
 
-    A frame is resized at most once, and only if a clip needs it. What is held at a time are the clips
+    A frame is made a picture and resized at most once, and only if a clip needs it. What is held at a time are the clips
     that have begun and two frames, so that memory does not grow with the video.
 
     Args:
         frames: in order of time, starting at 0.
         keys: increasing times in s, may be endless; those after the last frame give no clip.
         offsets: (T,) increasing times of a clip's frames, in s from the key frame.
-        resize: (H, W, 3) uint8 -> (h, w, 3) uint8.
+        resize: frame -> (h, w, 3) uint8.
     """
     keys = iter(keys)
     upcoming = next(keys, None)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.data.transforms import ResizeShortestEdge
 from detectron2.modeling import build_model
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
+from mestad_d2.data.transforms import GeometrySampler
 from mestad_d2.data.video_stream import StreamFrame, iterate_frames
 from mestad_d2.errors import UserError
 from mestad_d2.inference.clip_stream import (
@@ -70,8 +70,8 @@ def load_model(cfg: CfgNode) -> nn.Module:
 class VideoPredictor:
     """Runs a detector over videos; clips are sampled as in training.
 
-    Each frame is decoded once and resized at most once; decoding goes on while the model computes;
-    memory does not depend on the video's length.
+    Each frame is decoded once and made a picture at most once, if a clip needs it; decoding goes on
+    while the model computes; memory does not depend on the video's length.
 
     Args:
         cfg: a full config; ``INPUT.CLIP``, ``INPUT.MIN_SIZE_TEST`` and ``MAX_SIZE_TEST`` make the clips.
@@ -109,7 +109,7 @@ class VideoPredictor:
         clip = cfg.INPUT.CLIP
         self.folder_fps = folder_fps or clip.FPS
         self.offsets = clip_offsets(clip.NUM_FRAMES, 0 if clip.STILL else clip.SAMPLING_RATE, clip.FPS)
-        self._resize = ResizeShortestEdge([cfg.INPUT.MIN_SIZE_TEST] * 2, cfg.INPUT.MAX_SIZE_TEST)
+        self._geometry = GeometrySampler((cfg.INPUT.MIN_SIZE_TEST,), max_size=cfg.INPUT.MAX_SIZE_TEST)
 
     def clips(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeClip]:
         """Clips of all key frames of a video, in order, without running the model."""
@@ -140,9 +140,11 @@ class VideoPredictor:
         )
         return [_detections(clip, out["instances"]) for (clip, _), out in zip(batch, outputs, strict=True)]
 
-    def resize(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 -> the size that the model sees, as the test-time mapper does."""
-        return self._resize.get_transform(image).apply_image(image)
+    def resize(self, frame: StreamFrame) -> np.ndarray:
+        """The picture (h, w, 3) uint8 that the model sees, the same as of the test-time mapper."""
+        # Nothing random is left to draw with one size, no crop and no flip.
+        geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
+        return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]
 
     def _batches(
         self, source: str | os.PathLike[str] | Iterable[StreamFrame]

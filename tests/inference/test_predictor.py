@@ -5,13 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 from numbered_video import read_number, write_numbered_video
 from tiny import tiny_cfg
 
-from mestad_d2.data.dataset_mapper import clip_times
+from mestad_d2.data.dataset_mapper import ClipMapper, clip_times
+from mestad_d2.data.frame_pictures import PictureMaker
 from mestad_d2.data.video import read_frames
 from mestad_d2.errors import UserError
 from mestad_d2.inference import predictor as predictor_module
@@ -34,6 +36,34 @@ def test_clips_equal_random_access(tmp_path: Path, rate: Fraction, per_second: f
         assert clip.timestamp == pytest.approx(number / per_second)
         wanted = read_frames(path, clip_times(clip.timestamp, 8, 4, 30.0))
         assert [read_number(f) for f in clip.frames] == [read_number(f) for f in wanted]
+
+
+@pytest.mark.parametrize("options", [("INPUT.MIN_SIZE_TEST", 48), ("INPUT.MAX_SIZE_TEST", 100)])
+def test_pictures_equal_the_mapper_s(tmp_path: Path, options: tuple) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 50, Fraction(25))
+    cfg = tiny_cfg("INPUT.CLIP.NUM_FRAMES", 8, *options)
+    mapper = ClipMapper(cfg, is_train=False)
+    for clip in VideoPredictor(cfg, Nobody()).clips(str(tmp_path / "v.mp4")):
+        record = {"file_name": str(tmp_path / "v.mp4"), "video_id": "v", "start": 0.0, "annotations": []}
+        record |= {"height": clip.height, "width": clip.width, "timestamp": clip.timestamp}
+        wanted = mapper(record, np.random.default_rng(0))["clip"]
+        assert torch.equal(predictor_module.clip_tensor(clip.frames), wanted)
+
+
+def test_only_frames_of_clips_become_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 100, Fraction(25))
+    made: list[float] = []
+    original = PictureMaker.__call__
+
+    def counted(self: PictureMaker, frame: av.VideoFrame, short_side: int | None = None) -> np.ndarray:
+        made.append(frame.time)
+        assert short_side is not None
+        return original(self, frame, short_side)
+
+    monkeypatch.setattr(PictureMaker, "__call__", counted)
+    predictor = VideoPredictor(tiny_cfg("INPUT.CLIP.NUM_FRAMES", 2), Nobody(), keyframes_per_second=5)
+    clips = list(predictor.clips(str(tmp_path / "v.mp4")))
+    assert len(made) == len(set(made)) <= 2 * len(clips) < 100
 
 
 def test_every_frame_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
