@@ -17,6 +17,7 @@ from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 from mestad_d2.inference import compiled, speed
 from mestad_d2.inference.folding import fold_batch_norm
+from mestad_d2.inference.mode_accuracy import accuracy_of_modes
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.speed import SpeedMode, default_mode, prepare_for_inference
 
@@ -94,6 +95,38 @@ def test_modes_agree_with_eager_on_a_real_clip(
     assert_alike(prepare_for_inference(model, mode)(real_clips), model(real_clips), mode.precision)
 
 
+def test_a_small_net_is_compiled_for_one_batch_size() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(3, 4, 1), nn.ReLU()).requires_grad_(False)
+    backbone = compiled.CompiledBackbone(net)
+    clips = torch.randn(2, 3, 2, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(backbone(clips), net(clips))
+        torch.testing.assert_close(backbone(clips[:1]), net(clips[:1]))
+    assert backbone.works
+    # A smaller batch is not worth a compilation.
+    assert list(backbone.sizes.values()) == [2]
+
+
+@pytest.mark.slow
+def test_map_of_modes_is_that_of_eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = ROOT / "output" / "demo" / "run" / "model_final.pth"
+    if not weights.exists() or not (ROOT / "datasets" / "toy").exists():
+        pytest.skip("needs the toy data set and its detector: run `make demo`")
+    monkeypatch.chdir(ROOT)
+    cfg = setup_cfg(
+        ROOT / "configs" / "toy" / "SlowOnly_tiny.yaml",
+        ["MODEL.WEIGHTS", str(weights), "MODEL.DEVICE", "cpu"],
+    )
+    eager, *fast = accuracy_of_modes(
+        cfg, [SpeedMode("fp32", fold_bn=True, channels_last=True), MODES[-1]]
+    ).values()
+    for figures in fast:
+        assert figures["frame_map_percent"] == pytest.approx(eager["frame_map_percent"], abs=0.3)
+        assert figures["person_ap50_percent"] == pytest.approx(eager["person_ap50_percent"], abs=0.3)
+
+
+@pytest.mark.slow
 def test_compiled_agrees_with_eager(model: nn.Module, real_clips: list[dict]) -> None:
     mode = SpeedMode("bf16", fold_bn=True, channels_last=True, compile=True)
     fast = prepare_for_inference(model, mode)

@@ -5,38 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from label_rows import NAMES, VIDEO, label_rows, some_rows
 
-from mestad_d2.densify.coco import VideoFacts, read_coco, write_coco
+from mestad_d2.densify.coco import read_coco, write_coco
 from mestad_d2.densify.csv_files import as_line, read_dense_csv, write_dense_csv
 from mestad_d2.densify.cvat import read_cvat, write_cvat
 from mestad_d2.densify.records import LabelRow
 from mestad_d2.errors import UserError
-
-NAMES = {1: "stand", 2: 'wave <b>&"x"</b>', 3: "wave <b>", 4: "müde\x07 sein"}
-TIMES = np.arange(0, 100) / 25
-VIDEO = VideoFacts('a,b "c" <d>', "folder/a.mp4", 128, 161, 10.0, TIMES)
-
-
-@st.composite
-def label_rows(draw: st.DrawFn) -> list[LabelRow]:
-    """Rows of one video: several people, frames and actions, key frames without confidence."""
-    rows = {}
-    for _ in range(draw(st.integers(1, 25))):
-        frame = draw(st.integers(0, 99))
-        x1, y1 = (draw(st.integers(0, 9000)) for _ in range(2))
-        x2, y2 = (draw(st.integers(low + 10, 10000)) for low in (x1, y1))
-        key = frame % 25 == 0
-        text = f"{10 + frame // 25:04d}" if key else f"{10 + frame / 25:.6f}"
-        sure = None if key else draw(st.integers(0, 10000)) / 10000
-        person, action = draw(st.integers(-1, 3)), draw(st.integers(1, 6))
-        box = tuple(v / 10000 for v in (x1, y1, x2, y2))
-        row = LabelRow(VIDEO.video_id, text, box, action, person, sure)
-        rows[(text, box, action, person)] = row
-    return list(rows.values())
 
 
 def as_set(rows: list[LabelRow]) -> set[LabelRow]:
@@ -59,14 +36,6 @@ def test_no_row_is_lost(tmp_path: Path, rows: list[LabelRow]) -> None:
     write_cvat(tmp_path / "v.xml", VIDEO, read, NAMES)
     texts = {VIDEO.frame(row.timestamp): row.timestamp for row in rows}
     assert as_set(read_cvat(tmp_path / "v.xml", VIDEO, texts)) == as_set(rows)
-
-
-def some_rows() -> list[LabelRow]:
-    """Two people; the second is out of view in between and behind a gap in the labels."""
-    box, other = (0.1, 0.2, 0.3, 0.6), (0.5, 0.2, 0.7, 0.6)
-    stamps = [f"{10 + frame / 25:.6f}" for frame in (0, 5, 10, 15, 80)]
-    rows = [LabelRow(VIDEO.video_id, stamp, box, action, 0, 0.5) for stamp in stamps for action in (1, 2)]
-    return rows + [LabelRow(VIDEO.video_id, stamps[i], other, 3, 1, 0.25) for i in (0, 1, 3)]
 
 
 def test_cvat_is_outside_where_nobody_was_labelled(tmp_path: Path) -> None:
