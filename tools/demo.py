@@ -26,24 +26,37 @@ from mestad_d2.inference.output import (
 )
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
+from mestad_d2.inference.writable import output_folder, said_if_unwritable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
     parser.add_argument("--input", nargs="+", default=[], help="video files or folders of frames")
     parser.add_argument("--webcam", type=int, metavar="N", help="camera number N, until Ctrl-C or --seconds")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how long the camera is watched")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--keyframes-per-second", type=float, default=1.0)
-    parser.add_argument("--score-threshold", type=float, default=0.3, help="least action score that is drawn")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the results, made if absent")
     parser.add_argument(
-        "--person-threshold", type=float, default=0.4, help="least person score that is drawn"
+        "--keyframes-per-second", type=float, default=1.0, help="how often actions are detected (%(default)s)"
     )
-    parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        default=0.3,
+        help="least action score that is drawn (%(default)s); the csv keeps all from 0.002 on",
+    )
+    parser.add_argument(
+        "--person-threshold", type=float, default=0.4, help="least person score that is drawn (%(default)s)"
+    )
+    parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
     add_speed_arguments(parser)
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="config options KEY VALUE ..., last of all: MODEL.WEIGHTS model.pth",
+    )
     args = parser.parse_args(arguments)
     if not args.input and args.webcam is None:
         parser.error("give --input or --webcam")
@@ -151,6 +164,7 @@ def stems(inputs: list[str], output: Path) -> list[Path]:
 @one_line_errors()
 def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
+    output_folder(args.output)
     cfg = setup_cfg(args.config_file, args.opts)
     names = action_names(cfg, args.labels)
     predictor = VideoPredictor(
@@ -158,16 +172,18 @@ def main(args: argparse.Namespace) -> int:
         speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
         keyframes_per_second=args.keyframes_per_second,
     )
-    args.output.mkdir(parents=True, exist_ok=True)
     demo, failed = Demo(args, predictor, names), 0
     for video, stem in zip(args.input, stems(args.input, args.output), strict=True):
         try:
-            demo.file(video, stem)
+            with said_if_unwritable(stem):
+                demo.file(video, stem)
         except UserError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
     if args.webcam is not None:
-        demo.camera(args.webcam, args.output / f"camera{args.webcam}")
+        stem = args.output / f"camera{args.webcam}"
+        with said_if_unwritable(stem):
+            demo.camera(args.webcam, stem)
     return 2 if failed else 0
 
 

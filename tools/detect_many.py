@@ -31,24 +31,40 @@ from mestad_d2.inference.many import (
 )
 from mestad_d2.inference.recipe import DetectorRecipe
 from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
+from mestad_d2.inference.writable import output_folder, said_if_unwritable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True)
+    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
     parser.add_argument("--list", required=True, help="text file, one video or folder of frames a line")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--keyframes-per-second", type=float, default=1.0)
-    parser.add_argument("--score-threshold", type=float, default=0.05, help="least action score that is kept")
-    parser.add_argument("--person-threshold", type=float, default=0.3, help="least person score that is kept")
-    parser.add_argument("--labels", help="label map; default: the one of DATASETS.TEST")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder for the results; those in it are kept"
+    )
+    parser.add_argument(
+        "--keyframes-per-second", type=float, default=1.0, help="how often actions are detected (%(default)s)"
+    )
+    parser.add_argument(
+        "--score-threshold", type=float, default=0.05, help="least action score that is kept (%(default)s)"
+    )
+    parser.add_argument(
+        "--person-threshold", type=float, default=0.3, help="least person score that is kept (%(default)s)"
+    )
+    parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
     parser.add_argument("--workers", type=int, help="default: one a GPU, or as --cpus-per-worker allows")
-    parser.add_argument("--cpus-per-worker", type=int, default=4, help="threads that a worker computes with")
+    parser.add_argument("--cpus-per-worker", type=int, default=4, help="threads of a worker (%(default)s)")
     parser.add_argument("--time-limit", type=float, help="seconds a video may take (without --ray)")
-    parser.add_argument("--ray", nargs="?", const="auto", metavar="ADDRESS", help="use a Ray cluster")
+    parser.add_argument(
+        "--ray", nargs="?", const="auto", metavar="ADDRESS", help="use a Ray cluster (docs/many_videos.md)"
+    )
     add_speed_arguments(parser)
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="config options KEY VALUE ..., last of all: MODEL.WEIGHTS model.pth",
+    )
     return parser.parse_args(arguments)
 
 
@@ -95,7 +111,8 @@ def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> 
                 failures.append(done)
                 bar.write(f"failed: {done.video}: {done.error}", file=sys.stderr)
             else:
-                write_atomically(output / result_name(done.video), done.content)
+                with said_if_unwritable(output):
+                    write_atomically(output / result_name(done.video), done.content)
                 key_frames += done.content.count(b"\n")
             speed = key_frames / (time.perf_counter() - start)
             bar.set_postfix_str(f"{speed:.1f} key frames/s, {len(failures)} failed", refresh=False)
@@ -108,6 +125,7 @@ def main(args: argparse.Namespace) -> int:
     """Run what is not done yet. Returns 0, 1 if videos failed, 130 if stopped by Ctrl-C."""
     videos = read_list(args.list)
     recipe = make_recipe(args)
+    output_folder(args.output)
     check_settings(args.output, recipe.settings())
     todo = unfinished(videos, args.output)
     failures: list[Finished] = []
@@ -120,7 +138,8 @@ def main(args: argparse.Namespace) -> int:
             return 130
         finally:
             pool.close()
-    write_failures(args.output, failures)
+    with said_if_unwritable(args.output):
+        write_failures(args.output, failures)
     already = len(videos) - len(todo)
     print(f"{len(todo) - len(failures)} videos done, {already} were done before, {len(failures)} failed")
     if failures:

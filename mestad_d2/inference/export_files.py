@@ -18,6 +18,7 @@ from torch import Tensor
 from mestad_d2.errors import UserError
 from mestad_d2.inference.export import ExportableDetector
 from mestad_d2.inference.labels import ActionNames
+from mestad_d2.inference.writable import said_if_unwritable
 
 FORMATS = ("onnx", "torchscript")
 # RoiAlign with the half-pixel shift of ROIAlignV2 came with opset 16.
@@ -63,6 +64,9 @@ def export(
         raise UserError(f"format {format!r} is unknown; use one of {', '.join(FORMATS)}")
     if not Path(path).absolute().parent.is_dir():
         raise UserError(f"{path}: there is no such folder; make it first")
+    # Tried before the work; an old file stays as it is until the new one is complete.
+    with said_if_unwritable(path), open(path, "ab"):
+        pass
     write = {"onnx": _write_onnx, "torchscript": _write_torchscript}[format]
     with warnings.catch_warnings(), torch.no_grad():
         # Tracers warn of asserts and of constants, and that they are deprecated; the parity check says more.

@@ -16,6 +16,7 @@ from mestad_d2.inference.drawing import Annotator, Person, fit, font, output_siz
 from mestad_d2.inference.encode import VideoWriter
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
+from mestad_d2.inference.writable import said_if_unwritable
 
 STRIP_PICTURES = 6
 
@@ -140,10 +141,14 @@ def write_video(
     """An annotated mp4 with the frames' own times and, where the source has sound, its sound.
 
     ``progress`` is called with the time of every frame, in s.
+
+    Raises:
+        UserError: ``path`` can't be written.
     """
     info = probe(video, folder_fps=folder_fps)
     overlay = Overlay(detections, names, threshold)
-    with VideoWriter(path, info.fps, video if info.has_audio else None) as writer:
+    sound_of = video if info.has_audio else None
+    with said_if_unwritable(path), VideoWriter(path, info.fps, sound_of) as writer:
         for frame in iterate_frames(video, folder_fps=folder_fps):
             writer.write(frame.time, overlay.draw(frame))
             progress(frame.time)

@@ -116,3 +116,26 @@ def test_without_input_it_says_what_to_give(demo: ModuleType, tmp_path: Path, ca
     with pytest.raises(SystemExit):
         run(demo, tmp_path / "out")
     assert "give --input or --webcam" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello, no video"])
+def test_what_is_no_video_is_one_line(demo: ModuleType, tmp_path: Path, capfd, content: bytes | None) -> None:  # noqa: ANN001
+    video = tmp_path / "x.mp4"
+    if content is not None:
+        video.write_bytes(content)
+    assert run(demo, tmp_path / "out", "--input", video) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "Warning" not in line]
+    assert line.startswith(f"error: {video}: no ") and not list((tmp_path / "out").iterdir())
+
+
+def test_output_that_cannot_be_written_is_one_line(demo: ModuleType, tmp_path: Path, capfd) -> None:  # noqa: ANN001
+    write_numbered_video(tmp_path / "x.mp4", 10, Fraction(20))
+    with pytest.raises(SystemExit) as end:
+        run(demo, tmp_path / "x.mp4", "--input", tmp_path / "x.mp4")
+    assert end.value.code == 2 and f"error: {tmp_path / 'x.mp4'}: can't be written" in capfd.readouterr().err
+    # Only one of the files, found out at the end: the other inputs go on.
+    (tmp_path / "out" / "x.mp4").mkdir(parents=True)
+    write_numbered_video(tmp_path / "y.mp4", 10, Fraction(20))
+    assert run(demo, tmp_path / "out", "--input", tmp_path / "x.mp4", tmp_path / "y.mp4") == 2
+    assert f"error: {tmp_path / 'out' / 'x.mp4'}: can't be written" in capfd.readouterr().err
+    assert (tmp_path / "out" / "y.mp4").stat().st_size > 0

@@ -1,0 +1,37 @@
+"""Places that results can't be written to, told in one line."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+
+from mestad_d2.errors import UserError
+
+
+@contextmanager
+def said_if_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the system says against writing below ``path`` (no right, disk full) into a ``UserError``."""
+    try:
+        yield
+    except (OSError, av.FFmpegError) as error:
+        where = error.filename or path
+        raise UserError(f"{where}: can't be written ({error.strerror}); give another --output") from error
+
+
+def output_folder(path: Path) -> Path:
+    """The folder, made where it is absent.
+
+    Raises:
+        UserError: it can't be made, or nothing can be written there.
+    """
+    with said_if_unwritable(path):
+        path.mkdir(parents=True, exist_ok=True)
+        # Rights and read-only disks are best known by trying.
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    return path
