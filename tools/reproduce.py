@@ -14,8 +14,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mestad_d2.engine.reproduce.document import document  # noqa: E402
+from mestad_d2.engine.reproduce.execution import execute  # noqa: E402
 from mestad_d2.engine.reproduce.report import write  # noqa: E402
-from mestad_d2.engine.reproduce.runs import Run, execute, plan, simulate_boxes  # noqa: E402
+from mestad_d2.engine.reproduce.runs import Run, plan, simulate_boxes  # noqa: E402
 from mestad_d2.engine.reproduce.tables import DATASETS, TABLES  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 
@@ -51,7 +52,7 @@ def show_list() -> None:
 def run_all(runs: list[Run], jobs: int) -> list[str]:
     """Run what is not finished; one line when a run ends. Returns the messages of those that failed."""
     start, failures, done = time.perf_counter(), [], 0
-    waiting = [[run for run in runs if run.burn_in is None], [run for run in runs if run.burn_in is not None]]
+    waiting = [[run for run in runs if not run.waits], [run for run in runs if run.waits]]
     for group in waiting:
         with ThreadPoolExecutor(jobs) as pool:
             futures = {pool.submit(execute, run): run for run in group}

@@ -10,15 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from tiny import ROOT, SMALLER
 
 from mestad_d2.data.person_boxes import read_person_boxes
 from mestad_d2.data.toy import make_toy
 from mestad_d2.engine import build_trainer
-from mestad_d2.engine.reproduce import runs as runs_module
+from mestad_d2.engine.reproduce import execution
 from mestad_d2.engine.reproduce.document import document, renew
+from mestad_d2.engine.reproduce.execution import execute
 from mestad_d2.engine.reproduce.report import mean_and_error, summarise, write
-from mestad_d2.engine.reproduce.runs import Run, execute, plan, simulate_boxes
+from mestad_d2.engine.reproduce.runs import Run, plan, simulate_boxes
 from mestad_d2.engine.reproduce.tables import DATASETS, TABLES, row_config
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
@@ -54,7 +56,7 @@ def trained(toy: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         trainer.train()
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(runs_module.subprocess, "run", run)
+    monkeypatch.setattr(execution.subprocess, "run", run)
     return folders
 
 
@@ -126,6 +128,36 @@ def test_a_burn_in_is_shared_and_finished_runs_are_kept(tmp_path: Path, trained:
     assert len(trained) == 3
 
 
+def test_a_row_that_only_tests_otherwise_takes_the_others_model(tmp_path: Path, trained: list[str]) -> None:
+    chosen = [
+        run for run in runs_of(3, tmp_path) if run.row.config in ("table3_gt_fcos", "table3_gt_proposal")
+    ]
+    fcos, proposal = chosen
+    assert proposal.trained_by == fcos and proposal.waits and not fcos.waits
+    results = [execute(run) for run in chosen]
+    name = (fcos.folder / "last_checkpoint").read_text()
+    weights = [torch.load(run.folder / name, weights_only=False)["model"] for run in chosen]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    # Nothing was trained again: no losses among the second run's figures.
+    assert "total_loss" not in (proposal.folder / "metrics.json").read_text()
+    assert results[0]["train_seconds"] == results[1]["train_seconds"]
+    with pytest.raises(UserError, match="last_checkpoint"):
+        execute([run for run in runs_of(3, tmp_path / "new") if run.row == proposal.row][0])
+
+
+def test_the_same_run_of_another_table_is_not_repeated(tmp_path: Path, trained: list[str]) -> None:
+    linear = [run for run in runs_of(7, tmp_path) if run.row.name == "linear"][0]
+    other = [run for run in runs_of(8, tmp_path) if run.row.config == "table8_res3-4_p3-5"][0]
+    first = execute(linear)
+    assert linear.key == other.key and execute(other) == first == other.result() and len(trained) == 1
+    assert (other.folder / (other.folder / "last_checkpoint").read_text()).is_file()
+    changed = [
+        run for run in runs_of(8, tmp_path, "SOLVER.BASE_LR", "0.1") if run.row.config == other.row.config
+    ]
+    execute(changed[0])
+    assert len(trained) == 2
+
+
 def test_a_key_is_of_the_config_alone(tmp_path: Path) -> None:
     one, two = (runs_of(8, tmp_path / name)[0] for name in "ab")
     assert one.key == two.key != runs_of(8, tmp_path / "a", "SOLVER.BASE_LR", "0.5")[0].key
@@ -133,12 +165,12 @@ def test_a_key_is_of_the_config_alone(tmp_path: Path) -> None:
 
 def test_one_rows_failure_leaves_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = runpy.run_path(str(ROOT / "tools" / "reproduce.py"))
-    real = runs_module.subprocess.run
+    real = execution.subprocess.run
 
     def run(command: list[str], **options: object) -> SimpleNamespace:
         return SimpleNamespace(returncode=3) if "/acrn/" in " ".join(command) else real(command, **options)
 
-    monkeypatch.setattr(runs_module.subprocess, "run", run)
+    monkeypatch.setattr(execution.subprocess, "run", run)
     runs = [run for run in runs_of(7, tmp_path) if run.row.name in ("ACRN", "linear")]
     failures = tool["run_all"](runs, 1)
     assert len(failures) == 1 and "ACRN, seed 1" in failures[0] and "run.log" in failures[0]

@@ -99,10 +99,15 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
     ]
     if dataset != "ava" and any(row.needs_boxes for row in table.rows):
         notes.append("Proposals are simulated: ground truth with a good detector's faults.")
-    if table.burn_in_row is not None:
+    names = {row.config: row.name for row in table.rows}
+    for first in dict.fromkeys(row.burn_in for row in table.rows if row.burn_in):
+        others = ", ".join(row.name for row in table.rows if row.burn_in == first)
         notes.append(
-            f"{table.burn_in_row!r} trained from the start; the others' training begins after its burn-in."
+            f"{names[first]!r} trained from the start; training of {others} begins after its burn-in."
         )
+    notes += [
+        f"{row.name!r} tests the models of {names[row.trained_by]!r}." for row in table.rows if row.trained_by
+    ]
     notes += [f"Not run, the paper cites it: {text}." for text in table.cited]
     return "\n".join([title, "", "```bash", command, "```", "", *lines, "", " ".join(notes), ""])
 
