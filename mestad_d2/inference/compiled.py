@@ -7,6 +7,7 @@ import logging
 import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
+from torch._inductor import config as inductor_config
 
 logger = logging.getLogger(__name__)
 
@@ -27,16 +28,18 @@ class CompiledBackbone(nn.Module):
         self.sizes: dict[tuple[int, ...], int] = {}
         self.works = True
         # Constant weights let oneDNN lay them out once and take ReLU and sum into the convolution.
-        options = {"freezing": True} if next(inner.parameters()).device.type == "cpu" else None
+        self.freezing = next(inner.parameters()).device.type == "cpu"
         # Dynamic shapes would make every convolution slower.
-        self._compiled = torch.compile(lambda clips: inner(clips), dynamic=False, options=options)
+        self._compiled = torch.compile(lambda clips: inner(clips), dynamic=False)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
         """Features of clips (N, 3, T, H, W)."""
         if not (self.works and self._worth(clips.shape)):
             return self.inner(clips)
         try:
-            return self._compiled(clips)
+            # Not an option of torch.compile: tracing, which precedes the compiler, must know it too.
+            with inductor_config.patch(freezing=self.freezing), torch.no_grad():
+                return self._compiled(clips)
         except (TorchDynamoException, RuntimeError) as error:
             self.works = False
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -106,6 +106,11 @@ def test_a_small_net_is_compiled_for_one_batch_size() -> None:
     assert backbone.works
     # A smaller batch is not worth a compilation.
     assert list(backbone.sizes.values()) == [2]
+    if torch.backends.mkldnn.is_available():
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            backbone(clips)
+        # Weights are constants of the compiled graph, or oneDNN would lay them out anew for every clip.
+        assert any("_convolution_pointwise" in event.name for event in profile.events())
 
 
 @pytest.mark.slow
