@@ -1,17 +1,22 @@
-"""How well persons are found, whatever they do: COCO's AP and recall through pycocotools."""
+"""How well persons are found, whatever they do: COCO's AP and recall, counted as pycocotools does, vectorised.
+
+pycocotools keeps a dict for every box: 60 times slower, and hundreds of MB more, on AVA's validation set.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
+from collections.abc import Iterable
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from .frame_map import precision_recall
 from .rows import Rows
 
 MAX_ACTORS = 10
+# COCO's settings: detections judged a frame, IoU thresholds, and recalls at which precision is read.
+MAX_DETECTIONS = 100
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 def distinct_persons(rows: Rows, excluded: set[str]) -> dict[str, np.ndarray]:
@@ -31,57 +36,91 @@ def person_ap(
 ) -> dict[str, float]:
     """AP50, AP50:95 and AR@10 in [0, 1]; NaN without any annotated person.
 
+    In a frame, the surest 100 detections choose in turn the free box of highest IoU, of equal ones the last.
+
     Args:
-        truth: boxes (n, 4) by frame; frames without boxes count too.
+        truth: boxes (n, 4) with area by frame; frames without boxes count too.
         found: boxes (m, 4) and person scores (m,) by frame; other frames are left out.
     """
-    if not sum(len(b) for b in truth.values()):
+    gt, gt_frame = _stacked(truth.values(), (0, 4))
+    if not len(gt):
         return {"AP50": np.nan, "AP50:95": np.nan, "AR@10": np.nan}
-    frames = list(truth)
     nothing = (np.empty((0, 4)), np.empty(0))
-    detections = [found.get(key, nothing) for key in frames]
-    if not sum(len(boxes) for boxes, _ in detections):
-        return {"AP50": 0.0, "AP50:95": 0.0, "AR@10": 0.0}
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            _coco([(truth[key], None) for key in frames]), _coco(detections), iouType="bbox"
-        )
-        evaluation.params.maxDets = [1, MAX_ACTORS, 100]
-        # Only the range over all sizes: the others cost three times as much and mean nothing in fractions.
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, 0, 0, 2]
-    recall = evaluation.eval["recall"][:, 0, 0, 1]
+    detections = [found.get(key, nothing) for key in truth]
+    boxes, frame = _stacked((boxes for boxes, _ in detections), (0, 4))
+    scores, _ = _stacked((scores for _, scores in detections), (0,))
+
+    order = np.lexsort((-scores, frame))
+    counts = np.bincount(frame, minlength=len(truth))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = place < MAX_DETECTIONS
+    order, place = order[kept], place[kept]
+    boxes, scores = boxes[order], scores[order]
+    tp = _claim(boxes, frame[order], place, gt, gt_frame)
+
+    # An inverted box has its place among the 100, but is no false positive.
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    ranked = np.argsort(-scores, kind="stable")
+    ranked = ranked[(width * height >= 0)[ranked]]
+    aps = [_interpolated_ap(hits[ranked], len(gt)) for hits in tp]
     return {
-        "AP50": float(precision[0].mean()),
-        "AP50:95": float(precision.mean()),
-        "AR@10": float(recall.mean()),
+        "AP50": float(aps[0]),
+        "AP50:95": float(np.mean(aps)),
+        "AR@10": float(np.mean(tp[:, place < MAX_ACTORS].sum(axis=1) / len(gt))),
     }
 
 
-def _coco(frames: list[tuple[np.ndarray, np.ndarray | None]]) -> COCO:
-    annotations = []
-    for image_id, (boxes, scores) in enumerate(frames):
-        for i, (x1, y1, x2, y2) in enumerate(np.asarray(boxes, dtype=np.float64).tolist()):
-            w, h = x2 - x1, y2 - y1
-            entry = {
-                # pycocotools takes id 0 for "no match".
-                "id": len(annotations) + 1,
-                "image_id": image_id,
-                "category_id": 1,
-                "bbox": [x1, y1, w, h],
-                "area": w * h,
-                "iscrowd": 0,
-            }
-            if scores is not None:
-                entry["score"] = float(scores[i])
-            annotations.append(entry)
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": i} for i in range(len(frames))],
-        "categories": [{"id": 1, "name": "person"}],
-        "annotations": annotations,
-    }
-    coco.createIndex()
-    return coco
+def _stacked(parts: Iterable[np.ndarray], empty: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """All rows in float64, and for each the number of its part; ``empty`` is the shape of none."""
+    parts = [np.asarray(part, dtype=np.float64) for part in parts]
+    part_of = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return np.concatenate([np.empty(empty), *parts]), part_of
+
+
+def _claim(
+    boxes: np.ndarray, frame: np.ndarray, place: np.ndarray, gt: np.ndarray, gt_frame: np.ndarray
+) -> np.ndarray:
+    """(thresholds, m) bool: whether each detection claims a box.
+
+    The first of all frames are judged at once, then the second of all frames, and so on.
+    """
+    tp = np.zeros((len(IOU_THRESHOLDS), len(boxes)), dtype=bool)
+    taken = np.zeros((len(IOU_THRESHOLDS), len(gt)), dtype=bool)
+    low = np.searchsorted(gt_frame, frame, "left")
+    n = np.searchsorted(gt_frame, frame, "right") - low
+    by_place = np.argsort(place, kind="stable")
+    for dets in np.split(by_place, np.cumsum(np.bincount(place))[:-1]):
+        pair_det = np.repeat(dets, n[dets])
+        first_pair = np.cumsum(n[dets]) - n[dets]
+        pair_gt = np.arange(len(pair_det)) - np.repeat(first_pair - low[dets], n[dets])
+        iou = _pair_iou(boxes[pair_det], gt[pair_gt])
+        near = iou >= IOU_THRESHOLDS[0]
+        pair_det, pair_gt, iou = pair_det[near], pair_gt[near], iou[near]
+        if not len(iou):
+            continue
+        starts = np.flatnonzero(np.diff(pair_det, prepend=-1))
+        free = (iou >= IOU_THRESHOLDS[:, None]) & ~taken[:, pair_gt]
+        value = np.where(free, iou, 0.0)
+        top = np.repeat(np.maximum.reduceat(value, starts, axis=1), np.diff(starts, append=len(iou)), axis=1)
+        at_top = np.where(free & (value == top), np.arange(len(iou)), -1)
+        last = np.maximum.reduceat(at_top, starts, axis=1)
+        t, which = np.nonzero(last >= 0)
+        tp[t, pair_det[starts[which]]] = True
+        taken[t, pair_gt[last[t, which]]] = True
+    return tp
+
+
+def _pair_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of pairs of boxes (n, 4), in pycocotools' order of operations: from corner, width and height."""
+    size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
+    low = np.maximum(a[:, :2], b[:, :2])
+    overlap = np.maximum(np.minimum(a[:, :2] + size_a, b[:, :2] + size_b) - low, 0.0)
+    inter = overlap[:, 0] * overlap[:, 1]
+    return inter / (size_a[:, 0] * size_a[:, 1] + size_b[:, 0] * size_b[:, 1] - inter)
+
+
+def _interpolated_ap(hits: np.ndarray, num_gt: int) -> float:
+    """Mean over ``RECALLS`` of the highest precision at that recall or more; 0 where it is not reached."""
+    precision, recall = precision_recall(hits, num_gt)
+    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
+    return float(envelope[np.searchsorted(recall, RECALLS, "left")].mean())
