@@ -24,8 +24,8 @@ from mestad_d2.engine.setup import setup_cfg
         ("AVA-v2.2/SlowOnly_R50_4x16", 256, 49.1),
         pytest.param("AVA-v2.2/SlowFast_R50_8x8_320", 320, 163.6, marks=pytest.mark.slow),
         pytest.param("AVA-v2.2/SlowFast_R101-NL_8x8", 256, 154.5, marks=pytest.mark.slow),
-        pytest.param("ablations/table8_res3-5_p3-5", 256, 105.9, marks=pytest.mark.slow),
-        pytest.param("ablations/table8_res2-4_p2-5", 256, 126.8, marks=pytest.mark.slow),
+        pytest.param("AVA-v2.2/SlowFast_R50_8x8_Res3-5", 256, 105.9, marks=pytest.mark.slow),
+        pytest.param("AVA-v2.2/SlowFast_R50_8x8_Res2-4", 256, 126.8, marks=pytest.mark.slow),
     ],
 )
 def test_costs(name: str, size: int, gflops: float) -> None:
