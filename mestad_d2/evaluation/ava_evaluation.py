@@ -24,6 +24,7 @@ from .label_map import LabelMap, read_label_map
 from .person_ap import distinct_persons, person_ap
 from .protocols import PROTOCOLS, Protocol, get_protocol
 from .read_rows import read_exclusions, read_rows
+from .rows import Rows
 from .tables import none_if_nan, per_class_table, result_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -120,10 +121,13 @@ class AVAEvaluator(DatasetEvaluator):
             fractional = PROTOCOLS["activitynet"]
             rows = to_rows(frames, sorted(self._label_map.names), self._score_thresh, fractional)
             write_csv(self._output_dir / "detections.csv", rows)
-        judged = self._frame_maps(frames)
+        # As persons are counted: any timestamp, no scores of ground truth, exclusions.
+        rules = replace(PROTOCOLS["activitynet"], gt_scores=False, exclusions=True)
+        persons_gt = read_rows(self._ground_truth(), "gt", rules, None)
+        judged = self._frame_maps(frames, self._usable_protocols(persons_gt.keys))
         results: OrderedDict[str, dict[str, float]] = OrderedDict()
         results[self._prefix + "frame_map"] = self._frame_map_results(judged)
-        results[self._prefix + "person"] = {k: 100 * v for k, v in self._person_results(frames).items()}
+        results[self._prefix + "person"] = self._person_results(frames, persons_gt, rules)
         if self._output_dir:
             content = {group: {k: none_if_nan(v) for k, v in r.items()} for group, r in results.items()}
             content["protocols"] = {r.protocol: result_json(r) for r in judged}
@@ -149,10 +153,10 @@ class AVAEvaluator(DatasetEvaluator):
             )
         return path
 
-    def _frame_maps(self, frames: list[FrameDetections]) -> list[FrameMAP]:
+    def _frame_maps(self, frames: list[FrameDetections], protocols: list[Protocol]) -> list[FrameMAP]:
         ids = set(self._label_map.names)
         results = []
-        for protocol in self._usable_protocols():
+        for protocol in protocols:
             gt = read_rows(self._ground_truth(), "gt", protocol, ids)
             det = to_rows(frames, sorted(ids), self._score_thresh, protocol)
             excluded = read_exclusions(self._metadata.get("exclude"), protocol)
@@ -169,11 +173,9 @@ class AVAEvaluator(DatasetEvaluator):
             results.append(result)
         return results
 
-    def _usable_protocols(self) -> list[Protocol]:
-        if all(p.fractional for p in self._protocols):
-            return self._protocols
-        keys = read_rows(self._ground_truth(), "gt", self._lenient(), None).keys
-        if all(key.endswith(".000000") for key in keys):
+    def _usable_protocols(self, keys: list[str]) -> list[Protocol]:
+        """Without those of whole seconds if a frame of ``keys`` lies between seconds."""
+        if all(p.fractional for p in self._protocols) or all(key.endswith(".000000") for key in keys):
             return self._protocols
         left_out = [p.name for p in self._protocols if not p.fractional]
         kept = [p for p in self._protocols if p.fractional] or [PROTOCOLS["activitynet"]]
@@ -183,11 +185,6 @@ class AVAEvaluator(DatasetEvaluator):
             ", ".join(left_out),
         )
         return kept
-
-    @staticmethod
-    def _lenient() -> Protocol:
-        """Rules under which persons are counted: any timestamp, exclusions, no scores of ground truth."""
-        return replace(PROTOCOLS["activitynet"], gt_scores=False, exclusions=True)
 
     def _frame_map_results(self, judged: list[FrameMAP]) -> dict[str, float]:
         main = judged[0]
@@ -200,8 +197,7 @@ class AVAEvaluator(DatasetEvaluator):
                 results[f"AP/{c.name}"] = 100 * c.ap
         return results
 
-    def _person_results(self, frames: list[FrameDetections]) -> dict[str, float]:
-        rules = self._lenient()
-        gt = read_rows(self._ground_truth(), "gt", rules, None)
+    def _person_results(self, frames: list[FrameDetections], gt: Rows, rules: Protocol) -> dict[str, float]:
         excluded = read_exclusions(self._metadata.get("exclude"), rules)
-        return person_ap(distinct_persons(gt, excluded), persons(frames, rules))
+        figures = person_ap(distinct_persons(gt, excluded), persons(frames, rules))
+        return {name: 100 * value for name, value in figures.items()}

@@ -11,6 +11,8 @@ import numpy as np
 from .protocols import Protocol
 from .rows import Rows, frame_key
 
+FRAMES_AT_ONCE = 1000
+
 
 @dataclass
 class FrameDetections:
@@ -19,7 +21,7 @@ class FrameDetections:
     Attributes:
         boxes: (n, 4) float64, fractions of width and height.
         person_scores: (n,) float32.
-        action_scores: (n, A) float32; column = action id - 1.
+        action_scores: (n, A) float32; column = action id - 1; A is the same in all frames.
     """
 
     video: str
@@ -31,29 +33,28 @@ class FrameDetections:
 
 def to_rows(frames: list[FrameDetections], ids: list[int], threshold: float, protocol: Protocol) -> Rows:
     """One row for each box and action of ``ids`` whose score reaches the threshold."""
-    keys, index = [], {}
-    frame, boxes, actions, scores = [], [], [], []
-    for f in frames:
-        key = frame_key(f.video, f.timestamp, protocol)
-        number = index.setdefault(key, len(index))
-        if number == len(keys):
-            keys.append(key)
-        columns = np.array([i - 1 for i in ids if i <= f.action_scores.shape[1]], dtype=np.int64)
-        part = f.action_scores[:, columns]
-        person, column = np.nonzero(part >= threshold)
-        frame.append(np.full(len(person), number, dtype=np.int64))
-        boxes.append(f.boxes[person])
+    index: dict[str, int] = {}
+    numbers = [index.setdefault(frame_key(f.video, f.timestamp, protocol), len(index)) for f in frames]
+    frame, boxes, actions, scores = (
+        [np.empty(0, np.int64)],
+        [np.empty((0, 4))],
+        [np.empty(0, np.int64)],
+        [np.empty(0)],
+    )
+    # Some at once: one by one costs a loop over AVA, all together a copy of all scores.
+    for first in range(0, len(frames), FRAMES_AT_ONCE):
+        part = frames[first : first + FRAMES_AT_ONCE]
+        part_scores = np.concatenate([f.action_scores for f in part])
+        columns = np.array([i - 1 for i in ids if i <= part_scores.shape[1]], dtype=np.int64)
+        part_scores = part_scores[:, columns]
+        person, column = np.nonzero(part_scores >= threshold)
+        number = np.repeat(numbers[first : first + FRAMES_AT_ONCE], [len(f.boxes) for f in part])
+        frame.append(number[person])
+        boxes.append(np.concatenate([f.boxes for f in part])[person])
         actions.append(columns[column] + 1)
-        scores.append(part[person, column].astype(np.float64))
-    if not frames:
-        frame, boxes, actions, scores = (
-            [np.empty(0, np.int64)],
-            [np.empty((0, 4))],
-            [np.empty(0, np.int64)],
-            [np.empty(0)],
-        )
+        scores.append(part_scores[person, column].astype(np.float64))
     joined = [np.concatenate(x) for x in (frame, boxes, actions, scores)]
-    return Rows(keys, *joined, np.zeros(len(joined[0]), dtype=np.int64), "detections")
+    return Rows(list(index), *joined, np.zeros(len(joined[0]), dtype=np.int64), "detections")
 
 
 def persons(frames: list[FrameDetections], protocol: Protocol) -> dict[str, tuple[np.ndarray, np.ndarray]]:
