@@ -46,6 +46,6 @@ setup(
         "app": ["gradio>=6.0"],
         "ray": ["ray>=2.9"],
         "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
-        "vivit": ["transformers>=4.40"],
+        "vivit": ["transformers>=4.40", "safetensors>=0.4"],
     },
 )

@@ -14,6 +14,8 @@ from mestad_d2.errors import UserError
 ZIP = b"PK\x03\x04"
 # torch's old format: a pickled magic number comes first.
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+# safetensors: the header's length in eight bytes, never as long as this, then the header, which is JSON.
+LONGEST_HEADER = 10**8
 # What torch's reader of weights says of anything else, and the advice that it puts before.
 UNSUPPORTED = re.compile(r"(?:GLOBAL|Unsupported class|Unsupported operand) ([\w.]+)")
 ADVICE = re.compile(r"Weights only load failed.*trusted source\.", re.DOTALL)
@@ -24,10 +26,11 @@ class UnreadableCheckpoint(UserError):
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The top-level dict of a torch file or a pickle of arrays; tensors on the CPU.
+    """The top-level dict of a torch or safetensors file or a pickle of arrays; tensors on the CPU.
 
     Raises:
-        UnreadableCheckpoint: truncated, of no known kind, or more than weights; nothing of it was run.
+        UnreadableCheckpoint: truncated, of no known kind, or more than weights; nothing of it was run. Or
+            a safetensors file without the package of that name.
     """
     path = Path(path)
     try:
@@ -41,8 +44,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if is_torch:
             content = torch.load(path, map_location="cpu", weights_only=True)
+        elif _is_safetensors(start):
+            content = _load_safetensors(path)
         else:
             content = load_arrays(path)
+    except UnreadableCheckpoint:
+        raise
     except ForbiddenGlobal as error:
         raise UnreadableCheckpoint(_refusal(path, str(error))) from None
     except Exception as error:  # a hostile or cut file fails in any way it likes
@@ -55,6 +62,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UnreadableCheckpoint(f"{path}: holds a {type(content).__name__}, not a dict of weights")
     return content
+
+
+def _is_safetensors(start: bytes) -> bool:
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LONGEST_HEADER
+
+
+def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise UnreadableCheckpoint(
+            f"{path}: is a safetensors file, which needs the package safetensors; pip install safetensors"
+        ) from error
+    return load_file(path, device="cpu")
 
 
 def _refusal(path: Path, what: str) -> str:

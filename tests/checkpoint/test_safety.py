@@ -6,6 +6,7 @@ import builtins
 import os
 import pickle
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -174,3 +175,28 @@ def test_things_that_are_no_weights(tmp_path):
     (tmp_path / "loop.pkl").write_bytes(b"}q\x00U\x01ah\x00s.")
     refused(tmp_path / "loop.pkl")
     refused(tmp_path)
+
+
+def test_a_safetensors_file_whatever_its_name_and_a_broken_one_is_one_line(tmp_path):
+    library = pytest.importorskip("safetensors.torch", reason="the extra vivit has safetensors")
+    state = {"a": torch.randn(2, 3), "b": torch.arange(4), "c": torch.randn(2).half()}
+    path = tmp_path / "weights.bin"
+    library.save_file(state, path, metadata={"format": "pt"})
+    back = read_checkpoint(path)
+    assert back.keys() == state.keys() and all(torch.equal(back[key], state[key]) for key in state)
+    whole = path.read_bytes()
+    header = int.from_bytes(whole[:8], "little")
+    broken = [whole[:share] for share in (*range(1, 12), 60, 8 + header, len(whole) - 1)]
+    broken.append(whole + b"more")
+    broken.append(whole[:20] + b"}" + whole[21:])
+    broken.append(whole[:8] + b"{" * header + whole[8 + header :])
+    for content in broken:
+        path.write_bytes(content)
+        refused(path)
+
+
+def test_without_the_package_safetensors_one_line_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 2) + b"{}")
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    assert "needs the package safetensors; pip install safetensors" in refused(path)

@@ -8,6 +8,7 @@ import library
 import pytest
 import torch
 
+from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.checkpoint.formats.vivit import as_installed
 from mestad_d2.errors import UserError
 
@@ -54,6 +55,18 @@ def test_shapes_and_gradients(levels: str, strides: dict) -> None:
     library.check_shapes(model, clips, {name: 4 if stride > 8 else 1 for name, stride in strides.items()})
     assert {name: shape.stride for name, shape in model.output_shape().items()} == strides
     library.check_gradients(model, clips)
+
+
+def test_the_file_that_the_library_writes_loads_whole(tmp_path) -> None:
+    theirs = library.shake(transformers.VivitForVideoClassification(their_config()))
+    theirs.save_pretrained(tmp_path)
+    ours = library.backbone(NAME, *library.SMALL)
+    checkpointer = MESTADCheckpointer(library.Whole(ours))
+    checkpointer.load(str(tmp_path / "model.safetensors"), checkpointables=[])
+    report = checkpointer.last_report
+    assert not report.missing and set(report.dropped) == {"classifier.weight", "classifier.bias"}
+    for found, want in zip(ours.vivit.parameters(), theirs.vivit.parameters(), strict=True):
+        assert torch.equal(found, want)
 
 
 @pytest.mark.parametrize("version", ["installed", "4"])
