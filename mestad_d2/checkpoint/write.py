@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from mestad_d2.errors import UserError
+
 
 def plain(value: Any, where: str = "checkpoint") -> Any:
     """``value`` as tensors, Python scalars, lists, tuples and dicts, which ``weights_only`` reads.
@@ -55,7 +57,11 @@ def _plain_mapping(value: Mapping, where: str) -> dict:
 
 
 def save_whole(data: Mapping[str, Any], path: str | Path) -> None:
-    """Write a checkpoint aside, then rename, so that ``path`` is never a part of one."""
+    """Write a checkpoint aside, then rename, so that ``path`` is never a part of one.
+
+    Raises:
+        UserError: the disk is full or can't be written.
+    """
     content = plain(data)
     _replace(path, lambda file: torch.save(content, file))
 
@@ -76,9 +82,11 @@ def _replace(path: str | Path, write: Any) -> None:
         os.replace(aside, path)
     # torch's writer tells of a full disk by a RuntimeError.
     except (OSError, RuntimeError) as error:
-        free = shutil.disk_usage(path.parent).free // 2**20
-        raise OSError(
-            f"{path}: not written ({error}; {free} MB free there); what was there before is untouched"
+        free = shutil.disk_usage(path.parent).free / 2**20
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: not written ({reason}; {free:.1f} MB free there), what was there before is untouched; "
+            "make room, then go on with --resume"
         ) from error
     finally:
         aside.unlink(missing_ok=True)

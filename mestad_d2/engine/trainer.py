@@ -18,6 +18,7 @@ from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.data.build import build_test_loader, build_train_loader, start_at
+from mestad_d2.engine.brief_log import tell_user_errors_briefly
 from mestad_d2.engine.optim import build_optimizer
 from mestad_d2.engine.signals import StopOnSignal, StoppableLoader
 from mestad_d2.engine.train_step import SupervisedStep
@@ -32,6 +33,7 @@ class MESTADTrainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode) -> None:
         # Not DefaultTrainer's: its checkpointer and step would be built, hooked up, and replaced.
         TrainerBase.__init__(self)
+        tell_user_errors_briefly()
         self.cfg = cfg
         Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
@@ -138,6 +140,9 @@ class MESTADTrainer(DefaultTrainer):
             self.start_iter = self.iter + 1
             start_at(self.data_loader, self.start_iter)
             logger.info("resuming at iteration %d of %d", self.start_iter, self.max_iter)
+            if self.start_iter >= self.max_iter:
+                # A run that was killed between its last two files has no step left that would write this one.
+                self.checkpointer.save("model_final", iteration=self.start_iter - 1)
 
 
 def device_ids(cfg: CfgNode) -> dict[str, Any]:

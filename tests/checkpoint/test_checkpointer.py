@@ -114,7 +114,7 @@ def test_a_save_that_dies_leaves_the_file_before_it(tmp_path, monkeypatch):
 
     monkeypatch.setattr(write_module.torch, "save", half)
     for name in ("model_0000001", "model_0000002"):
-        with pytest.raises(OSError, match="untouched"):
+        with pytest.raises(UserError, match="untouched"):
             checkpointer.save(name)
     assert sorted(os.listdir(tmp_path)) == ["last_checkpoint", "model_0000001.pth"]
     assert (tmp_path / "model_0000001.pth").read_bytes() == before

@@ -86,6 +86,8 @@ def _run_tool(command: list[str], log: Path) -> None:
     file = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    # pytest's own streams would take what is printed.
+    sys.stdout = sys.stderr = open(file, "w", buffering=1)
     runpy.run_path(str(TOOL))["main"](default_argument_parser().parse_args(command))
 
 
