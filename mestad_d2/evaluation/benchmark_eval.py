@@ -13,9 +13,10 @@ from pathlib import Path
 
 from .frame_map import frame_map
 from .label_map import read_label_map
+from .person_ap import person_ap
 from .protocols import PROTOCOLS
 from .read_rows import read_rows
-from .synthetic import write_ava_size
+from .synthetic import ava_size_persons, write_ava_size
 
 # The peak is asked of the process itself: getrusage counts what the parent held before exec, too.
 _CHILD = """
@@ -29,7 +30,7 @@ _TOOL = Path(__file__).resolve().parents[2] / "tools" / "evaluate_ava.py"
 
 
 def main(argv: list[str]) -> None:
-    """Print one JSON object: seconds by protocol and stage, seconds and peak memory of the whole tool."""
+    """Print one JSON object: seconds by protocol and stage, of person AP, and of the whole tool with its memory."""
     parser = argparse.ArgumentParser(prog="benchmark.py --task eval", description=__doc__)
     parser.add_argument("--frames", type=int, default=57_000)
     parser.add_argument("--rows", type=int, default=850_000)
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> None:
         figures = {"frames": args.frames, "rows": args.rows}
         for protocol in PROTOCOLS:
             figures[protocol] = time_evaluation(*map(str, files), protocol)
+        figures["persons"] = time_persons(args.frames)
         if _TOOL.exists():
             figures["tool"] = time_tool(*map(str, files))
     text = json.dumps(figures, indent=1)
@@ -63,6 +65,17 @@ def time_evaluation(groundtruth: str, detections: str, labelmap: str, protocol: 
         "seconds": round(end - start, 3),
         "mAP": result.mAP,
     }
+
+
+def time_persons(num_frames: int) -> dict[str, float]:
+    """Seconds for the AP and recall of persons: AVA's number of detected persons, and six times as many."""
+    figures = {}
+    for name, per_frame in (("seconds", 2.5), ("seconds_15_a_frame", 15.0)):
+        truth, found = ava_size_persons(num_frames, per_frame)
+        start = time.perf_counter()
+        figures["AP50"] = person_ap(truth, found)["AP50"]
+        figures[name] = round(time.perf_counter() - start, 3)
+    return figures
 
 
 def time_tool(groundtruth: str, detections: str, labelmap: str) -> dict[str, float | None]:

@@ -56,6 +56,27 @@ def write_ava_size(
     return tuple(folder / name for name in ("groundtruth.csv", "detections.csv", "labelmap.pbtxt"))
 
 
+def ava_size_persons(
+    num_frames: int = 57_000, per_frame: float = 2.5, seed: int = 0
+) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Persons by frame and detections of them, the arguments of ``person_ap``.
+
+    Args:
+        per_frame: mean number of detections of a frame, each beside one of its one to four persons.
+    """
+    rng = np.random.default_rng(seed)
+    truth, found = {}, {}
+    counts = rng.integers(1, 5, num_frames)
+    for i, (count, number) in enumerate(zip(counts, rng.poisson(per_frame, num_frames), strict=True)):
+        low = rng.uniform(0, 0.6, (count, 2))
+        persons = np.concatenate([low, low + rng.uniform(0.1, 0.4, low.shape)], axis=1)
+        moved = persons[rng.integers(0, count, number)] + rng.normal(0, 0.02, (number, 4))
+        moved[:, 2:] = np.maximum(moved[:, 2:], moved[:, :2])
+        truth[f"frame{i}"] = persons
+        found[f"frame{i}"] = moved, rng.random(number, dtype=np.float32)
+    return truth, found
+
+
 def _rows(keys: list[str], frame: np.ndarray, boxes: np.ndarray, actions: np.ndarray) -> Rows:
     n = len(frame)
     return Rows(keys, frame, boxes, actions, np.ones(n), np.zeros(n, dtype=np.int64))

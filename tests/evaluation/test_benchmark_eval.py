@@ -36,3 +36,4 @@ def test_benchmark(
     assert json.loads(capsys.readouterr().out) == figures
     assert 0 < figures["activitynet"]["mAP"] < 1
     assert figures["activitynet"]["seconds"] > 0
+    assert 0.2 < figures["persons"]["AP50"] < 1 and figures["persons"]["seconds_15_a_frame"] > 0
