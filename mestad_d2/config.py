@@ -71,7 +71,7 @@ def _add_backbone(cfg: CN) -> None:
     # Only the first N blocks of a stage are temporal, in both pathways; -1: all (PySlowFast's R101-NL:
     # 6 of res4's 23).
     cfg.MODEL.VIDEO_RESNET.TEMPORAL_BLOCKS = [-1, -1, -1, -1]
-    # "BN" trainable (paper), "FrozenBN" (3-D too) or "SyncBN".
+    # "BN" trainable (paper), "FrozenBN" (3-D too) or "SyncBN" (several processes: on GPUs only).
     cfg.MODEL.VIDEO_RESNET.NORM = "BN"
     # Spatial stride of res5: 1 keeps stride 16 for ROIAlign (release); 2 is the classifier's.
     cfg.MODEL.VIDEO_RESNET.RES5_STRIDE = 1
