@@ -19,7 +19,8 @@ from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from fvcore.nn import sigmoid_focal_loss, smooth_l1_loss
 from torch import Tensor, nn
 
-from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
+from mestad_d2.modeling.proposal_generator.base import Candidates, ProposalGenerator
+from mestad_d2.modeling.proposal_generator.select import Selection
 from mestad_d2.modeling.proposal_generator.settings import level_shapes, selections
 from mestad_d2.modeling.proposal_generator.tower import group_norm, mean_over_ranks
 
@@ -31,7 +32,7 @@ def flatten_anchors(maps: Sequence[Tensor], size: int) -> Tensor:
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class RetinaNetProposals(nn.Module):
+class RetinaNetProposals(ProposalGenerator):
     """One-stage, anchor-based; the keys are detectron2's MODEL.RETINANET and MODEL.ANCHOR_GENERATOR.
 
     Different from detectron2's RetinaNet: one class, and losses divided by this batch's number of
@@ -53,7 +54,7 @@ class RetinaNetProposals(nn.Module):
         train_selection: Selection,
         test_selection: Selection,
     ) -> None:
-        super().__init__()
+        super().__init__(train_selection, test_selection)
         self.in_features = in_features
         self.head = head
         self.anchor_generator = anchor_generator
@@ -62,7 +63,6 @@ class RetinaNetProposals(nn.Module):
         self.focal_alpha = focal_alpha
         self.focal_gamma = focal_gamma
         self.smooth_l1_beta = smooth_l1_beta
-        self.train_selection, self.test_selection = train_selection, test_selection
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -70,7 +70,6 @@ class RetinaNetProposals(nn.Module):
         names = list(retina.IN_FEATURES)
         shapes = level_shapes("MODEL.RETINANET.IN_FEATURES", names, input_shape)
         anchor_generator = build_anchor_generator(cfg, shapes)
-        train_selection, test_selection = selections(cfg)
         return {
             "in_features": names,
             "head": RetinaNetHead(
@@ -89,20 +88,13 @@ class RetinaNetProposals(nn.Module):
             "focal_alpha": retina.FOCAL_LOSS_ALPHA,
             "focal_gamma": retina.FOCAL_LOSS_GAMMA,
             "smooth_l1_beta": retina.SMOOTH_L1_LOSS_BETA,
-            "train_selection": train_selection,
-            "test_selection": test_selection,
+            **selections(cfg),
         }
 
-    def forward(
-        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals per clip, ranked by class score and detached; in training the losses too.
-
-        Args:
-            images: for the clips' sizes.
-            features: level name -> (N, C, H, W).
-            gt_instances: per clip, with ``gt_boxes`` in pixels; needed in training.
-        """
+    def candidates(
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
+    ) -> tuple[Candidates, dict[str, Tensor]]:
+        """One candidate an anchor, ranked by class score, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         anchors = self.anchor_generator(maps)
         levels = torch.cat([boxes.tensor.new_full((len(boxes),), i) for i, boxes in enumerate(anchors)])
@@ -110,21 +102,10 @@ class RetinaNetProposals(nn.Module):
         raw_logits, raw_deltas = self.head(maps)
         logits, deltas = flatten_anchors(raw_logits, 1).squeeze(2), flatten_anchors(raw_deltas, 4)
         losses = self.losses(logits, deltas, anchors, gt_instances) if self.training else {}
-        selection = self.train_selection if self.training else self.test_selection
         with torch.no_grad():
             scores = logits.sigmoid()
-            proposals = [
-                select_proposals(
-                    size,
-                    self.box2box_transform.apply_deltas(clip, anchors.tensor),
-                    score,
-                    score,
-                    levels,
-                    selection,
-                )
-                for size, clip, score in zip(images.image_sizes, deltas, scores, strict=True)
-            ]
-        return proposals, losses
+            boxes = [self.box2box_transform.apply_deltas(clip, anchors.tensor) for clip in deltas]
+        return Candidates(boxes, scores, scores, levels), losses
 
     def losses(
         self, logits: Tensor, deltas: Tensor, anchors: Boxes, gt_instances: list[Instances]

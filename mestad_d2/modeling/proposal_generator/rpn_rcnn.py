@@ -8,9 +8,10 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY, RPN
 from detectron2.modeling.roi_heads import StandardROIHeads
 from detectron2.structures import ImageList, Instances
-from torch import Tensor, nn
+from torch import Tensor
 
-from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
+from mestad_d2.modeling.proposal_generator.base import Candidates, ProposalGenerator
+from mestad_d2.modeling.proposal_generator.select import Selection
 from mestad_d2.modeling.proposal_generator.settings import level_shapes, selections
 
 
@@ -21,7 +22,7 @@ def _as_persons(gt: Instances) -> Instances:
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class RPNRCNNProposals(nn.Module):
+class RPNRCNNProposals(ProposalGenerator):
     """Two stages; the keys are detectron2's MODEL.RPN, MODEL.ROI_HEADS and MODEL.ROI_BOX_HEAD.
 
     In training the action head gets the refined boxes of those RPN boxes that the second stage
@@ -32,10 +33,9 @@ class RPNRCNNProposals(nn.Module):
     def __init__(
         self, *, rpn: RPN, box_heads: StandardROIHeads, train_selection: Selection, test_selection: Selection
     ) -> None:
-        super().__init__()
+        super().__init__(train_selection, test_selection)
         self.rpn = rpn
         self.box_heads = box_heads
-        self.train_selection, self.test_selection = train_selection, test_selection
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -44,24 +44,16 @@ class RPNRCNNProposals(nn.Module):
         one_class = cfg.clone()
         one_class.defrost()
         one_class.MODEL.ROI_HEADS.NUM_CLASSES = 1
-        train_selection, test_selection = selections(cfg)
         return {
             "rpn": RPN(cfg, input_shape),
             "box_heads": StandardROIHeads(one_class, input_shape),
-            "train_selection": train_selection,
-            "test_selection": test_selection,
+            **selections(cfg),
         }
 
-    def forward(
-        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals per clip, ranked by the second stage's person score and detached; in training the losses.
-
-        Args:
-            images: for the clips' sizes.
-            features: level name -> (N, C, H, W).
-            gt_instances: per clip, with ``gt_boxes`` in pixels; needed in training.
-        """
+    def candidates(
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
+    ) -> tuple[Candidates, dict[str, Tensor]]:
+        """The second stage's boxes, ranked by person score, and in training the losses of both stages."""
         persons = [_as_persons(gt) for gt in gt_instances] if self.training else None
         regions, losses = self.rpn(images, features, persons)
         if self.training:
@@ -71,15 +63,10 @@ class RPNRCNNProposals(nn.Module):
         if self.training:
             second = predictor.losses(predictions, regions)
             losses = {**losses, "loss_rcnn_cls": second["loss_cls"], "loss_rcnn_loc": second["loss_box_reg"]}
-        selection = self.train_selection if self.training else self.test_selection
         with torch.no_grad():
             boxes = predictor.predict_boxes(predictions, regions)
             scores = [probabilities[:, 0] for probabilities in predictor.predict_probs(predictions, regions)]
-            proposals = [
-                select_proposals(size, box, score, score, torch.zeros_like(score), selection)
-                for size, box, score in zip(images.image_sizes, boxes, scores, strict=True)
-            ]
-        return proposals, losses
+        return Candidates(boxes, scores, scores), losses
 
     def _second_stage(self, features: dict[str, Tensor], regions: list[Instances]) -> tuple[Tensor, Tensor]:
         heads = self.box_heads

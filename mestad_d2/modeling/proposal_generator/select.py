@@ -34,21 +34,23 @@ def select_proposals(
     boxes: Tensor,
     scores: Tensor,
     rank: Tensor,
-    levels: Tensor,
+    levels: Tensor | None,
     selection: Selection,
 ) -> Instances:
     """Threshold on the class score; rank, keep and suppress by ``rank``.
 
     Args:
         image_size: height and width of the clip; boxes are cut to it, empty ones dropped.
-        boxes: (R, 4) in pixels; scores, rank: (R,) in [0, 1]; levels: (R,).
+        boxes: (R, 4) in pixels; scores, rank: (R,) in [0, 1]; levels: (R,), or None for one level.
 
     Returns:
         instances with ``proposal_boxes``, ``objectness_logits`` (the rank) and ``scores``, best first.
     """
     keep = (scores > selection.score_thresh).nonzero().squeeze(1)
     order = keep[rank[keep].argsort(descending=True, stable=True)]
-    if len(order) > selection.pre_nms_topk:
+    if levels is None:
+        order = order[: selection.pre_nms_topk]
+    elif len(order) > selection.pre_nms_topk:
         # Best ``pre_nms_topk`` of every level, the order kept.
         best = [order[levels[order] == level][: selection.pre_nms_topk] for level in levels[order].unique()]
         order = torch.cat(best)

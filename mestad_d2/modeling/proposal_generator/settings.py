@@ -11,18 +11,18 @@ from mestad_d2.errors import UserError
 from mestad_d2.modeling.proposal_generator.select import Selection
 
 
-def selections(cfg: CfgNode) -> tuple[Selection, Selection]:
-    """Which boxes become proposals in training and in inference.
+def selections(cfg: CfgNode) -> dict[str, Selection]:
+    """``train_selection`` and ``test_selection``: which boxes become proposals.
 
     The keys stand in ``MODEL.FCOS`` and hold for all heads, so that Table 2 compares heads alone.
     """
     fcos = cfg.MODEL.FCOS
-    return (
-        Selection(
-            fcos.SCORE_THRESH_TRAIN, fcos.NMS_THRESH_TRAIN, fcos.POST_NMS_TOPK_TRAIN, fcos.PRE_NMS_TOPK
-        ),
-        Selection(fcos.SCORE_THRESH_TEST, fcos.NMS_THRESH_TEST, fcos.POST_NMS_TOPK_TEST, fcos.PRE_NMS_TOPK),
-    )
+    train = fcos.SCORE_THRESH_TRAIN, fcos.NMS_THRESH_TRAIN, fcos.POST_NMS_TOPK_TRAIN
+    test = fcos.SCORE_THRESH_TEST, fcos.NMS_THRESH_TEST, fcos.POST_NMS_TOPK_TEST
+    return {
+        "train_selection": Selection(*train, fcos.PRE_NMS_TOPK),
+        "test_selection": Selection(*test, fcos.PRE_NMS_TOPK),
+    }
 
 
 def level_shapes(key: str, names: Sequence[str], input_shape: dict[str, ShapeSpec]) -> list[ShapeSpec]:

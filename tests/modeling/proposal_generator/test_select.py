@@ -51,6 +51,16 @@ def test_topk_counts_a_level_and_only_what_passed():
     assert torch.equal(got.objectness_logits, torch.cat([first, second]).sort(descending=True).values)
 
 
+def test_boxes_without_levels_are_of_one():
+    boxes, scores, rank = _random(40, 4)
+    rule = Selection(0.3, 0.5, 100, 7)
+    got, expected = (
+        select_proposals((200, 200), boxes, scores, rank, levels, rule) for levels in (None, torch.zeros(40))
+    )
+    assert torch.equal(got.proposal_boxes.tensor, expected.proposal_boxes.tensor)
+    assert torch.equal(got.objectness_logits, expected.objectness_logits)
+
+
 @pytest.mark.parametrize("threshold", [0.5, 1.0])
 def test_useless_boxes_are_left_out(threshold):
     boxes = torch.tensor(

@@ -13,18 +13,19 @@ from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
+from mestad_d2.modeling.proposal_generator.base import Candidates, ProposalGenerator
 from mestad_d2.modeling.proposal_generator.boxes import BOX_LOSSES
 from mestad_d2.modeling.proposal_generator.fcos.head import FCOSHead
 from mestad_d2.modeling.proposal_generator.fcos.losses import FCOSLosses
 from mestad_d2.modeling.proposal_generator.fcos.targets import FCOSTargets
 from mestad_d2.modeling.proposal_generator.locations import distances_to_boxes, pyramid_locations
-from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
+from mestad_d2.modeling.proposal_generator.select import Selection
 from mestad_d2.modeling.proposal_generator.settings import level_shapes, selections
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class FCOSProposals(nn.Module):
-    """Head, targets, losses and selection; ``train_selection`` and ``test_selection`` may be replaced."""
+class FCOSProposals(ProposalGenerator):
+    """Head, targets and losses; candidates are ranked by sqrt(person score x centerness)."""
 
     @configurable
     def __init__(
@@ -39,10 +40,9 @@ class FCOSProposals(nn.Module):
         test_selection: Selection,
         distances_in_strides: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(train_selection, test_selection)
         self.in_features, self.strides, self.head = in_features, strides, head
         self.targets, self.losses = targets, losses
-        self.train_selection, self.test_selection = train_selection, test_selection
         self.distances_in_strides = distances_in_strides
 
     @classmethod
@@ -52,7 +52,6 @@ class FCOSProposals(nn.Module):
         shapes = level_shapes("MODEL.FCOS.IN_FEATURES", names, input_shape)
         _check(fcos)
         strides = [shape.stride for shape in shapes]
-        train_selection, test_selection = selections(cfg)
         return {
             "in_features": names,
             "strides": strides,
@@ -78,21 +77,14 @@ class FCOSProposals(nn.Module):
                 centerness_target=fcos.CENTERNESS_TARGET,
                 weight=fcos.LOSS_WEIGHT,
             ),
-            "train_selection": train_selection,
-            "test_selection": test_selection,
+            **selections(cfg),
             "distances_in_strides": fcos.NORM_REG_TARGETS,
         }
 
-    def forward(
-        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals per clip, detached from the graph, and in training the losses.
-
-        Args:
-            images: for the clips' sizes.
-            features: level name -> (N, C, H, W).
-            gt_instances: per clip, with ``gt_boxes`` in pixels; needed in training.
-        """
+    def candidates(
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
+    ) -> tuple[Candidates, dict[str, Tensor]]:
+        """One candidate a location, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         points, levels = pyramid_locations([tuple(x.shape[-2:]) for x in maps], self.strides, maps[0].device)
         logits, distances, centerness = self.head(maps)
@@ -103,15 +95,10 @@ class FCOSProposals(nn.Module):
             boxes, index = self._assign(points, levels, gt_instances)
             losses = self.losses(logits, distances, centerness, points, boxes, index)
         with torch.no_grad():
-            selection = self.train_selection if self.training else self.test_selection
             scores = logits.sigmoid()
             rank = (scores * centerness.sigmoid()).sqrt()
             decoded = distances_to_boxes(points, distances)
-            proposals = [
-                select_proposals(size, *clip, levels, selection)
-                for size, *clip in zip(images.image_sizes, decoded, scores, rank, strict=True)
-            ]
-        return proposals, losses
+        return Candidates(decoded, scores, rank, levels), losses
 
     @torch.no_grad()
     def _assign(self, points: Tensor, levels: Tensor, gt_instances: list[Instances]) -> tuple[Tensor, Tensor]:

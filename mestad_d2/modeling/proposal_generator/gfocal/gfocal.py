@@ -10,8 +10,9 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.proposal_generator import PROPOSAL_GENERATOR_REGISTRY
 from detectron2.structures import ImageList, Instances
-from torch import Tensor, nn
+from torch import Tensor
 
+from mestad_d2.modeling.proposal_generator.base import Candidates, ProposalGenerator
 from mestad_d2.modeling.proposal_generator.boxes import BOX_LOSSES, aligned_iou
 from mestad_d2.modeling.proposal_generator.gfocal.atss import atss_assign
 from mestad_d2.modeling.proposal_generator.gfocal.head import GFocalHead
@@ -21,14 +22,14 @@ from mestad_d2.modeling.proposal_generator.locations import (
     distances_to_boxes,
     pyramid_locations,
 )
-from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
+from mestad_d2.modeling.proposal_generator.select import Selection
 from mestad_d2.modeling.proposal_generator.settings import level_shapes, selections
 from mestad_d2.modeling.proposal_generator.tower import mean_over_ranks
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class GFocalProposals(nn.Module):
-    """Head, ATSS assignment, the three losses and selection; one score says class and quality."""
+class GFocalProposals(ProposalGenerator):
+    """Head, ATSS assignment and the three losses; one score says class and quality."""
 
     @configurable
     def __init__(
@@ -44,18 +45,16 @@ class GFocalProposals(nn.Module):
         train_selection: Selection,
         test_selection: Selection,
     ) -> None:
-        super().__init__()
+        super().__init__(train_selection, test_selection)
         self.in_features, self.strides, self.head = in_features, strides, head
         self.anchor_scale, self.atss_topk = anchor_scale, atss_topk
         self.beta, self.weights = beta, weights
-        self.train_selection, self.test_selection = train_selection, test_selection
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         own, fcos = cfg.MODEL.GFOCAL, cfg.MODEL.FCOS
         names = list(fcos.IN_FEATURES)
         shapes = level_shapes("MODEL.FCOS.IN_FEATURES", names, input_shape)
-        train_selection, test_selection = selections(cfg)
         return {
             "in_features": names,
             "strides": [shape.stride for shape in shapes],
@@ -74,20 +73,13 @@ class GFocalProposals(nn.Module):
             "atss_topk": own.ATSS_TOPK,
             "beta": own.QFL_BETA,
             "weights": (own.QFL_WEIGHT, own.LOC_WEIGHT, own.DFL_WEIGHT),
-            "train_selection": train_selection,
-            "test_selection": test_selection,
+            **selections(cfg),
         }
 
-    def forward(
-        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals per clip, ranked by score and detached; in training the losses too.
-
-        Args:
-            images: for the clips' sizes.
-            features: level name -> (N, C, H, W).
-            gt_instances: per clip, with ``gt_boxes`` in pixels; needed in training.
-        """
+    def candidates(
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
+    ) -> tuple[Candidates, dict[str, Tensor]]:
+        """One candidate a cell, ranked by its score, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         points, levels = pyramid_locations([tuple(x.shape[-2:]) for x in maps], self.strides, maps[0].device)
         strides = torch.tensor(self.strides, dtype=points.dtype, device=points.device)[levels]
@@ -103,13 +95,7 @@ class GFocalProposals(nn.Module):
             losses = self.losses(
                 scores, distributions, boxes, points, strides, gt_instances, torch.stack(index)
             )
-        selection = self.train_selection if self.training else self.test_selection
-        with torch.no_grad():
-            proposals = [
-                select_proposals(size, box, score, score, levels, selection)
-                for size, box, score in zip(images.image_sizes, boxes, scores, strict=True)
-            ]
-        return proposals, losses
+        return Candidates(boxes, scores, scores, levels), losses
 
     def _assign(self, anchors: Tensor, levels: Tensor, gt: Instances) -> Tensor:
         return atss_assign(anchors, levels, gt.gt_boxes.tensor.to(anchors), self.atss_topk)

@@ -15,7 +15,8 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
-from mestad_d2.modeling.proposal_generator.select import Selection, select_proposals
+from mestad_d2.modeling.proposal_generator.base import Candidates, ProposalGenerator
+from mestad_d2.modeling.proposal_generator.select import Selection
 from mestad_d2.modeling.proposal_generator.settings import level_shapes, selections
 from mestad_d2.modeling.proposal_generator.sparse_rcnn.set_loss import SetLoss
 from mestad_d2.modeling.proposal_generator.sparse_rcnn.stage import RefineStage
@@ -27,7 +28,7 @@ LOSS_NAMES = ("loss_sparse_cls", "loss_sparse_l1", "loss_sparse_giou")
 
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
-class SparseRCNNProposals(nn.Module):
+class SparseRCNNProposals(ProposalGenerator):
     """Learned boxes and features, refined in stages; every stage is trained by the set loss."""
 
     @configurable
@@ -43,7 +44,7 @@ class SparseRCNNProposals(nn.Module):
         train_selection: Selection,
         test_selection: Selection,
     ) -> None:
-        super().__init__()
+        super().__init__(train_selection, test_selection)
         self.in_features, self.pooler, self.set_loss = in_features, pooler, set_loss
         self.stages = nn.ModuleList(stages)
         # Centre, width and height as shares of the clip's; at first every proposal is the whole clip.
@@ -51,7 +52,6 @@ class SparseRCNNProposals(nn.Module):
         self.features = nn.Parameter(torch.randn(num_proposals, channels))
         # Weights of Sparse R-CNN.
         self.box2box_transform = Box2BoxTransform(weights=(2.0, 2.0, 1.0, 1.0))
-        self.train_selection, self.test_selection = train_selection, test_selection
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
@@ -63,7 +63,6 @@ class SparseRCNNProposals(nn.Module):
             raise UserError(
                 f"MODEL.SPARSE_RCNN.NUM_HEADS {own.NUM_HEADS}: must divide the FPN's {channels} channels"
             )
-        train_selection, test_selection = selections(cfg)
         return {
             "in_features": names,
             "pooler": ROIPooler(
@@ -88,20 +87,13 @@ class SparseRCNNProposals(nn.Module):
             "num_proposals": own.NUM_PROPOSALS,
             "channels": channels,
             "set_loss": SetLoss(own.CLS_WEIGHT, own.L1_WEIGHT, own.GIOU_WEIGHT),
-            "train_selection": train_selection,
-            "test_selection": test_selection,
+            **selections(cfg),
         }
 
-    def forward(
-        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
-    ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals per clip, ranked by the last stage's score and detached; in training the losses too.
-
-        Args:
-            images: for the clips' sizes.
-            features: level name -> (N, C, H, W).
-            gt_instances: per clip, with ``gt_boxes`` in pixels; needed in training.
-        """
+    def candidates(
+        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
+    ) -> tuple[Candidates, dict[str, Tensor]]:
+        """The last stage's boxes, ranked by their score, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         sizes = self.boxes.new_tensor([(w, h, w, h) for h, w in images.image_sizes])
         centers, extents = self.boxes[:, :2], self.boxes[:, 2:].clamp(min=MIN_EXTENT)
@@ -117,14 +109,8 @@ class SparseRCNNProposals(nn.Module):
             # Each stage learns its own step only.
             boxes = boxes.detach()
         losses = self.losses(outputs, sizes, gt_instances) if self.training else {}
-        selection = self.train_selection if self.training else self.test_selection
-        with torch.no_grad():
-            scores = logits.sigmoid()
-            proposals = [
-                select_proposals(size, box, score, score, torch.zeros_like(score), selection)
-                for size, box, score in zip(images.image_sizes, boxes, scores, strict=True)
-            ]
-        return proposals, losses
+        scores = logits.detach().sigmoid()
+        return Candidates(boxes, scores, scores), losses
 
     def losses(
         self, outputs: list[tuple[Tensor, Tensor]], sizes: Tensor, gt_instances: list[Instances]
