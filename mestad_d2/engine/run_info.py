@@ -89,13 +89,15 @@ def versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit and names of changed files of the code; empty where it is no git checkout."""
+    """Commit and names of changed files of the code; empty where ``folder`` is not the top of a checkout."""
     try:
+        if Path(_git(folder, "rev-parse", "--show-toplevel").strip()) != folder.resolve():
+            return {}
         commit = _git(folder, "rev-parse", "HEAD").strip()
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no").splitlines()
+        changed = _git(folder, "diff", "--name-only", "-z", "HEAD").split("\0")
     except (OSError, subprocess.SubprocessError):
         return {}
-    return {"commit": commit, "changed": [line[3:] for line in changed]}
+    return {"commit": commit, "changed": [name for name in changed if name]}
 
 
 def _git(folder: Path, *arguments: str) -> str:
