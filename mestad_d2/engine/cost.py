@@ -106,7 +106,7 @@ def chart_slices(cost: dict) -> dict[str, dict[str, float]]:
     detector = {name: part[key] for name, key in (("FPN", "fpn"), ("FCOS head", "fcos_head")) if key in part}
     return {
         "ours": action_network | detector,
-        "two-stage": action_network | {"person detector\n(the paper's figure)": PAPER_PERSON_DETECTOR_GFLOPS},
+        "two-stage": action_network | {"person detector (the paper's figure)": PAPER_PERSON_DETECTOR_GFLOPS},
     }
 
 
@@ -122,20 +122,20 @@ def draw_cost(cost: dict, path: str | Path, name: str) -> None:
 
     pies = chart_slices(cost)
     largest = max(sum(slices.values()) for slices in pies.values())
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.12)
     colors = ["#3b7dd8", "#1f9d6b", "#d9a72b", "#d9572b"]
     for axes, (title, slices) in zip(figure.subplots(1, 2), pies.items(), strict=True):
         total = sum(slices.values())
-        labels = [f"{part}\n{value:.1f} G, {value / total:.0%}" for part, value in slices.items()]
-        # Slices under half a percent have no room for a label.
-        labels = [
-            label if v / total > 0.005 else "" for label, v in zip(labels, slices.values(), strict=True)
-        ]
         shades = [*colors[: len(slices)]] if title == "ours" else [*colors[:2], "#98a2b3"]
-        axes.pie(list(slices.values()), labels=labels, colors=shades, radius=(total / largest) ** 0.5,
-                 startangle=90, textprops={"fontsize": 8})  # fmt: skip
-        axes.set(xlim=(-1.4, 1.4), ylim=(-1.2, 1.2))
+        # Slices of under a percent have no room for a label of their own; the list below names them all.
+        wedges, _ = axes.pie(
+            list(slices.values()), colors=shades, radius=(total / largest) ** 0.5, startangle=90
+        )
+        rows = [f"{part}: {value:.1f} G, {value / total:.0%}" for part, value in slices.items()]
+        axes.legend(wedges, rows, loc="upper center", bbox_to_anchor=(0.5, 0.0), fontsize=9, frameon=False)
+        axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1))
         axes.set_title(
-            f"{name if title == 'ours' else 'two-stage detector'}: {total:.1f} GFLOPs", fontsize=10
+            f"{name if title == 'ours' else 'two-stage detector'}: {total:.1f} GFLOPs", fontsize=11
         )
     figure.savefig(path, dpi=120)
