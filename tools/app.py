@@ -13,27 +13,30 @@ from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import one_line_errors
 from mestad_d2.inference.app import PageDefaults, build_page, import_gradio, launch_page
 from mestad_d2.inference.app_session import AppSession, Limits
+from mestad_d2.inference.arguments import (
+    add_config_options,
+    add_detector_arguments,
+    add_rate_argument,
+    add_speed_arguments,
+    mode_of_arguments,
+)
 from mestad_d2.inference.labels import action_names
 from mestad_d2.inference.predictor import VideoPredictor
-from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
+    add_detector_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", help="%(default)s; 0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=7860, help="%(default)s")
-    parser.add_argument(
-        "--keyframes-per-second", type=float, default=2.0, help="how often actions are detected (%(default)s)"
-    )
+    add_rate_argument(parser, 2.0)
     parser.add_argument(
         "--score-threshold", type=float, default=0.3, help="where the actions' slider begins (%(default)s)"
     )
     parser.add_argument(
         "--person-threshold", type=float, default=0.4, help="where the people's slider begins (%(default)s)"
     )
-    parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
     parser.add_argument("--max-megabytes", type=int, default=200, help="largest upload (%(default)s)")
     parser.add_argument("--max-seconds", type=float, default=120, help="longest video (%(default)s)")
     parser.add_argument(
@@ -43,12 +46,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--keep", type=int, default=3600, help="seconds until a visit's files go (%(default)s)"
     )
     add_speed_arguments(parser)
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config options KEY VALUE ..., last of all: MODEL.WEIGHTS model.pth",
-    )
+    add_config_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -14,6 +14,13 @@ from tqdm import tqdm
 from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.inference.arguments import (
+    add_config_options,
+    add_detector_arguments,
+    add_rate_argument,
+    add_speed_arguments,
+    mode_of_arguments,
+)
 from mestad_d2.inference.encode import VideoWriter, recorded
 from mestad_d2.inference.labels import ActionNames, action_names
 from mestad_d2.inference.output import (
@@ -25,21 +32,18 @@ from mestad_d2.inference.output import (
     write_video,
 )
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
-from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
 from mestad_d2.inference.writable import output_folder, said_if_unwritable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
+    add_detector_arguments(parser)
     parser.add_argument("--input", nargs="+", default=[], help="video files or folders of frames")
     parser.add_argument("--webcam", type=int, metavar="N", help="camera number N, until Ctrl-C or --seconds")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how long the camera is watched")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results, made if absent")
-    parser.add_argument(
-        "--keyframes-per-second", type=float, default=1.0, help="how often actions are detected (%(default)s)"
-    )
+    add_rate_argument(parser)
     parser.add_argument(
         "--score-threshold",
         type=float,
@@ -49,14 +53,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--person-threshold", type=float, default=0.4, help="least person score that is drawn (%(default)s)"
     )
-    parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
     add_speed_arguments(parser)
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config options KEY VALUE ..., last of all: MODEL.WEIGHTS model.pth",
-    )
+    add_config_options(parser)
     args = parser.parse_args(arguments)
     if not args.input and args.webcam is None:
         parser.error("give --input or --webcam")

@@ -15,6 +15,13 @@ from tqdm import tqdm
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference import ray_backend
+from mestad_d2.inference.arguments import (
+    add_config_options,
+    add_detector_arguments,
+    add_rate_argument,
+    add_speed_arguments,
+    mode_of_arguments,
+)
 from mestad_d2.inference.labels import action_names
 from mestad_d2.inference.local_workers import LocalWorkers
 from mestad_d2.inference.many import (
@@ -30,28 +37,24 @@ from mestad_d2.inference.many import (
     write_failures,
 )
 from mestad_d2.inference.recipe import DetectorRecipe
-from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments
 from mestad_d2.inference.writable import output_folder, said_if_unwritable
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
+    add_detector_arguments(parser)
     parser.add_argument("--list", required=True, help="text file, one video or folder of frames a line")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for the results; those in it are kept"
     )
-    parser.add_argument(
-        "--keyframes-per-second", type=float, default=1.0, help="how often actions are detected (%(default)s)"
-    )
+    add_rate_argument(parser)
     parser.add_argument(
         "--score-threshold", type=float, default=0.05, help="least action score that is kept (%(default)s)"
     )
     parser.add_argument(
         "--person-threshold", type=float, default=0.3, help="least person score that is kept (%(default)s)"
     )
-    parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
     parser.add_argument("--workers", type=int, help="default: one a GPU, or as --cpus-per-worker allows")
     parser.add_argument("--cpus-per-worker", type=int, default=4, help="threads of a worker (%(default)s)")
     parser.add_argument("--time-limit", type=float, help="seconds a video may take (without --ray)")
@@ -59,12 +62,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--ray", nargs="?", const="auto", metavar="ADDRESS", help="use a Ray cluster (docs/many_videos.md)"
     )
     add_speed_arguments(parser)
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config options KEY VALUE ..., last of all: MODEL.WEIGHTS model.pth",
-    )
+    add_config_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.inference.arguments import add_config_options, add_detector_arguments
 from mestad_d2.inference.export import ExportableDetector
 from mestad_d2.inference.export_check import compare, speed
 from mestad_d2.inference.export_files import FORMATS, clip_metadata, export, load_exported, need
@@ -21,19 +22,13 @@ from mestad_d2.inference.predictor import VideoPredictor, clip_tensor, load_mode
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
+    add_detector_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument("--output", type=Path, required=True, help="file to write")
-    parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
     parser.add_argument("--compare", metavar="VIDEO", help="compare numbers and speed with eager on a video")
     parser.add_argument("--clips", type=int, default=10, help="clips that are compared (%(default)s)")
     parser.add_argument("--runs", type=int, default=9, help="timed runs of each side, in turns (%(default)s)")
-    parser.add_argument(
-        "--opts",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="config options KEY VALUE ..., last of all: MODEL.WEIGHTS model.pth",
-    )
+    add_config_options(parser)
     return parser.parse_args(arguments)
 
 

@@ -18,8 +18,14 @@ from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 from mestad_d2.inference import predictor as predictor_module
 from mestad_d2.inference.alternate import progress, timed
+from mestad_d2.inference.arguments import (
+    add_config_options,
+    add_rate_argument,
+    add_speed_arguments,
+    mode_of_arguments,
+)
 from mestad_d2.inference.predictor import VideoPredictor, clip_tensor
-from mestad_d2.inference.speed import add_speed_arguments, mode_of_arguments, prepare_for_inference
+from mestad_d2.inference.speed import prepare_for_inference
 from mestad_d2.inference.two_stage import FixedPeople
 
 # The network alone is timed on at most so many batches.
@@ -111,12 +117,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--video", required=True)
-    parser.add_argument("--keyframes-per-second", type=float, default=1.0)
+    add_rate_argument(parser)
     parser.add_argument("--people", type=int, default=6, help="people a key frame, the same in every clip")
     parser.add_argument("--eager", action="store_true", help="eager fp32, as in training")
     parser.add_argument("--no-network", action="store_true", help="don't time the network alone")
     add_speed_arguments(parser)
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    add_config_options(parser)
     return parser.parse_args(argv)
 
 

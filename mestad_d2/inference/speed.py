@@ -6,7 +6,6 @@ action classifier. Backbone, key-frame FPN and the head's towers, where the work
 
 from __future__ import annotations
 
-import argparse
 import copy
 import logging
 from dataclasses import dataclass
@@ -59,36 +58,6 @@ def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies in bfloat16 (AVX-512 BF16 or AMX); elsewhere bf16 is slower than fp32."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in probes)
-
-
-def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--precision``, ``--compile`` and ``--fold-bn``, for ``mode_of_arguments``."""
-    group = parser.add_argument_group("speed")
-    group.add_argument(
-        "--precision",
-        choices=list(DTYPES),
-        help="default: bf16 where the CPU has it, fp16 on a GPU, else fp32",
-    )
-    group.add_argument(
-        "--fold-bn",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="fold batch norm into convolutions (default: yes)",
-    )
-    group.add_argument(
-        "--compile", action="store_true", help="compile the backbone: the first clip takes up to a minute"
-    )
-
-
-def mode_of_arguments(args: argparse.Namespace, device: str | torch.device) -> SpeedMode:
-    """The mode that a command line asks for; the device's default where it is silent."""
-    default = default_mode(device)
-    return SpeedMode(
-        precision=args.precision or default.precision,
-        fold_bn=default.fold_bn if args.fold_bn is None else args.fold_bn,
-        channels_last=default.channels_last,
-        compile=args.compile,
-    )
 
 
 def prepare_for_inference(model: nn.Module, mode: SpeedMode | None = None) -> nn.Module:

@@ -16,6 +16,7 @@ from torch import nn
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 from mestad_d2.inference import compiled, speed
+from mestad_d2.inference.arguments import add_speed_arguments, mode_of_arguments
 from mestad_d2.inference.folding import fold_batch_norm
 from mestad_d2.inference.mode_accuracy import accuracy_of_modes
 from mestad_d2.inference.predictor import VideoPredictor
@@ -232,9 +233,9 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch, device: str, has_bf16: bool, 
     monkeypatch.setattr(speed, "cpu_has_bf16", lambda: has_bf16)
     assert default_mode(device) == SpeedMode(precision, fold_bn=True, channels_last=True)
     parser = argparse.ArgumentParser()
-    speed.add_speed_arguments(parser)
-    assert speed.mode_of_arguments(parser.parse_args([]), device) == default_mode(device)
-    chosen = speed.mode_of_arguments(
+    add_speed_arguments(parser)
+    assert mode_of_arguments(parser.parse_args([]), device) == default_mode(device)
+    chosen = mode_of_arguments(
         parser.parse_args(["--precision", "fp32", "--no-fold-bn", "--compile"]), device
     )
     assert chosen == SpeedMode("fp32", channels_last=True, compile=True)

@@ -1,0 +1,65 @@
+"""What the command lines that run a trained detector have in common."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from mestad_d2.inference.speed import DTYPES, SpeedMode, default_mode
+
+
+def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--config-file`` and ``--labels``: which model, and how its actions are called."""
+    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
+    parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
+
+
+def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> None:
+    """``--keyframes-per-second``."""
+    parser.add_argument(
+        "--keyframes-per-second",
+        type=float,
+        default=default,
+        help="how often actions are detected (%(default)s)",
+    )
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """``--opts``, which takes all that follows it."""
+    parser.add_argument(
+        "--opts",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="config options KEY VALUE ..., last of all: MODEL.WEIGHTS model.pth",
+    )
+
+
+def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--precision``, ``--compile`` and ``--fold-bn``, for ``mode_of_arguments``."""
+    group = parser.add_argument_group("speed")
+    group.add_argument(
+        "--precision",
+        choices=list(DTYPES),
+        help="default: bf16 where the CPU has it, fp16 on a GPU, else fp32",
+    )
+    group.add_argument(
+        "--fold-bn",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="fold batch norm into convolutions (default: yes)",
+    )
+    group.add_argument(
+        "--compile", action="store_true", help="compile the backbone: the first clip takes up to a minute"
+    )
+
+
+def mode_of_arguments(args: argparse.Namespace, device: str | torch.device) -> SpeedMode:
+    """The mode that a command line asks for; the device's default where it is silent."""
+    default = default_mode(device)
+    return SpeedMode(
+        precision=args.precision or default.precision,
+        fold_bn=default.fold_bn if args.fold_bn is None else args.fold_bn,
+        channels_last=default.channels_last,
+        compile=args.compile,
+    )
