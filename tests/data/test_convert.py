@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
 from collections.abc import Callable
@@ -13,21 +12,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loading import load_script
 
 from mestad_d2.data.ava_csv import read_ground_truth, read_label_map
 from mestad_d2.data.convert import Label, write_labels
 from mestad_d2.data.frame_list import read_frame_list
 from mestad_d2.errors import UserError
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "datasets"
-
 
 def script(name: str) -> ModuleType:
     """A script of the datasets folder."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(f"datasets/{name}.py")
 
 
 def rows(path: Path) -> list[tuple]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -15,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
+from loading import load_script
 from numbered_video import read_number, write_numbered_video
-from tiny import CONFIG, SMALLER
+from tiny import CONFIG, ROOT, SMALLER
 
 from mestad_d2.data.builtin import register_custom
 from mestad_d2.data.extract import NAMINGS, extract_frames
@@ -25,15 +25,10 @@ from mestad_d2.engine import trainer_class
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("extract_tool", ROOT / "datasets" / "extract_frames.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("datasets/extract_frames.py")
 
 
 def source(toy: Path, name: str, videos: Path, rates: Path | None) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import io
 import threading
 import zipfile
@@ -15,14 +14,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from loading import load_script
 from numbered_video import read_number, write_numbered_video
 
 from mestad_d2.data.cut import cut_video
 from mestad_d2.data.download import fetch, read_checksums
 from mestad_d2.data.video import probe, read_frames
 from mestad_d2.errors import UserError
-
-SCRIPT = Path(__file__).resolve().parents[2] / "datasets" / "prepare_ava.py"
 
 
 class Server(ThreadingHTTPServer):
@@ -142,10 +140,7 @@ def test_a_cut_keeps_times(tmp_path: Path) -> None:
 
 @pytest.fixture
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("prepare_ava", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("datasets/prepare_ava.py")
 
 
 @pytest.mark.parametrize("cut", [False, True])

@@ -9,10 +9,9 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from detectron2.utils.env import seed_all_rng
+from engine.short_runs import run
 from tiny import ROOT, SMALLER, tiny_cfg
 
-from mestad_d2.data.toy import make_toy
 from mestad_d2.engine import build_trainer
 from mestad_d2.engine.tla_trainer import TLATrainer
 from mestad_d2.errors import UserError
@@ -22,14 +21,6 @@ SEMISUP = [
     "SEMISUP.ENABLED", True, "SEMISUP.BURN_IN_ITERS", 3, "MODEL.FCOS.PRIOR_PROB", 0.3, "SOLVER.CHECKPOINT_PERIOD", 2,
     "SEMISUP.TEACHER_SCORE_THRESH", 0.05, "DATASETS.TEST", "()", "MODEL.ROI_ACTION_HEAD.DROPOUT", 0.0,
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A toy dataset of a few seconds."""
-    root = tmp_path_factory.mktemp("datasets")
-    make_toy(root / "toy", seed=0, videos=2, val_videos=1, seconds=6)
-    return root
 
 
 @pytest.fixture(autouse=True)
@@ -42,25 +33,7 @@ def train(
 ) -> tuple[TLATrainer, list[dict[str, float]]]:
     """Losses by name of each iteration; ``stop`` interrupts the run after so many."""
     cfg = tiny_cfg(*SEMISUP, "OUTPUT_DIR", output, "SOLVER.MAX_ITER", iterations, *opts)
-    seed_all_rng(7)
-    trainer = build_trainer(cfg)
-    trainer.resume_or_load(resume=resume)
-    losses: list[dict[str, float]] = []
-    run_step = trainer._trainer.run_step
-
-    def recorded() -> None:
-        run_step()
-        latest = trainer.storage.latest()
-        losses.append({k: v for k, (v, i) in latest.items() if i == trainer.iter and "loss" in k})
-        if stop is not None and len(losses) == stop:
-            raise KeyboardInterrupt
-
-    trainer._trainer.run_step = recorded
-    try:
-        trainer.train()
-    except KeyboardInterrupt:
-        pass
-    return trainer, losses
+    return run(cfg, resume, stop)
 
 
 @pytest.fixture(scope="module")

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loading import load_script
 from numbered_video import write_numbered_video
 from shared_data import shared_data
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "check_dataset.py"
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_dataset_tool", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/check_dataset.py")
 
 
 @pytest.fixture

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from loading import load_script
 from shared_data import ROOT, shared_data
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "evaluate_ava.py"
 CASES = sorted(p.name for p in (ROOT / "ava_eval_cases").glob("[0-9]*")) or ["01_basic"]
 VARIANT = {"activitynet": "anet_head", "slowfast": "slowfast"}
 LABELS = '  name: "stand"\n  id: 12\n'
@@ -19,10 +18,7 @@ LABELS = '  name: "stand"\n  id: 12\n'
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("evaluate_ava_tool", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/evaluate_ava.py")
 
 
 @pytest.mark.parametrize("protocol", VARIANT)

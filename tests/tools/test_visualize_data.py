@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -12,19 +11,16 @@ import numpy as np
 import pytest
 import torch
 from detectron2.structures import Boxes, Instances
+from loading import load_script
 from numbered_video import write_numbered_video
+from tiny import ROOT
 
 from mestad_d2.inference.drawing import track_color
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("visualize_data_tool", ROOT / "tools" / "visualize_data.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("tools/visualize_data.py")
 
 
 @pytest.fixture(scope="module")
