@@ -12,6 +12,7 @@ from numbered_video import numbered_frame, read_number, write_numbered_video
 
 from mestad_d2.data.frame_pictures import shrink
 from mestad_d2.data.video import probe, read_frames
+from mestad_d2.data.video_reader import VideoReader
 from mestad_d2.errors import UserError
 
 
@@ -90,3 +91,53 @@ def test_truncated_video_gives_frames_or_an_error_that_names_it(tmp_path: Path) 
     frames = read_frames(str(tmp_path / "cut.mkv"), [0.2, 3.6])
     # Beyond the damage the last good frame is shown.
     assert read_number(frames[0]) == 5 and 5 < read_number(frames[1]) < 99
+
+
+class _Container:
+    """A container whose generators of packets count as open until they end or are closed."""
+
+    def __init__(self, container) -> None:
+        self._container, self.open = container, 0
+
+    def __getattr__(self, name: str):
+        return getattr(self._container, name)
+
+    def demux(self, stream) -> _Packets:
+        self.open += 1
+        return _Packets(self, self._container.demux(stream))
+
+
+class _Packets:
+    def __init__(self, owner: _Container, packets) -> None:
+        self._owner, self._packets = owner, packets
+
+    def __iter__(self) -> _Packets:
+        return self
+
+    def __next__(self):
+        try:
+            return next(self._packets)
+        except StopIteration:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._packets.close()
+        if self._owner:
+            self._owner.open -= 1
+        self._owner = None
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.avi"])
+def test_no_generator_of_packets_is_left_open(tmp_path: Path, name: str) -> None:
+    """PyAV loses memory with each: 0.1 MB a clip of a 720p film."""
+    path = tmp_path / name
+    write_numbered_video(path, 60, Fraction(10))
+    reader = VideoReader(str(path))
+    reader.container = _Container(reader.container)
+    for first in (0.0, 2.0, 5.5):
+        assert [read_number(image) for image in reader.read([first, first + 0.2])] == [
+            10 * first,
+            10 * first + 2,
+        ]
+        assert reader.container.open == 0
