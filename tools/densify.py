@@ -9,7 +9,6 @@ tools/densify.py --corrected dense.cvat --annotations dense.csv --videos DIR --o
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterable
@@ -31,7 +30,7 @@ from mestad_d2.densify.outputs import OutputPaths, read_corrected, write_all
 from mestad_d2.densify.records import KeyFrame, key_frames
 from mestad_d2.densify.run import Settings, densify, watch_videos
 from mestad_d2.densify.teacher import teacher_cfg
-from mestad_d2.densify.train_first import training_cfg
+from mestad_d2.densify.train_first import keep_or_clear, training_cfg
 from mestad_d2.engine import build_trainer
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
@@ -99,6 +98,7 @@ def train(args: Namespace, cfg: CfgNode, keys: dict[str, list[KeyFrame]], names:
     plan = training_cfg(cfg, args.annotations, args.videos, keys, names, output, args.exclude, start)
     plan.merge_from_list([value for pair in chosen(args.opts, "SOLVER.", "SEMISUP.") for value in pair])
     plan.freeze()
+    keep_or_clear(plan, [args.annotations, *([args.exclude] if args.exclude else [])], args.overwrite)
     default_setup(plan, Namespace(config_file="", eval_only=False, opts=[]))
     trainer = build_trainer(plan)
     trainer.resume_or_load(resume=True)
@@ -143,7 +143,6 @@ def label(args: Namespace) -> None:
             f"{args.annotations}: no two key frames of a video within {settings.max_gap:g} s; raise --max-gap"
         )
     write_all(paths, args.annotations, videos, dense, names, args.review_cards)
-    shutil.rmtree(paths.parts, ignore_errors=True)
     print(
         f"{paths.csv}: {len(dense.rows)} new rows in {len(dense.stretches)} stretches of {len(videos)} videos; "
         f"also {paths.coco} and {paths.cvat}{f', {paths.review}' if paths.review else ''}"

@@ -17,16 +17,21 @@ SAME = 1e-3
 def merge_corrections(before: Sequence[LabelRow], corrected: Iterable[LabelRow]) -> list[LabelRow]:
     """The corrected rows; what a person changed or added has no confidence any more, as an annotator's.
 
+    Nor have the other rows of a frame from which a person took one away: what is left there was looked at.
+
     Args:
         before: rows of the dense csv as it was written.
     """
+    corrected = list(corrected)
     known = {_key(row): row for row in before}
+    fewer = {key[:2] for key in known.keys() - {_key(row) for row in corrected}}
     result = []
     for row in corrected:
         old = known.get(_key(row))
         same = old is not None and all(abs(a - b) < SAME for a, b in zip(old.box, row.box, strict=True))
         # An untouched row comes back exactly as it was, rounding of the other format undone.
-        result.append(old if same else replace(row, confidence=None))
+        row = old if same else replace(row, confidence=None)
+        result.append(replace(row, confidence=None) if _key(row)[:2] in fewer else row)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,15 @@ class OutputPaths:
         """What the teacher saw, a file a video, while a run is unfinished."""
         return self.csv.with_name(self.csv.name + ".parts")
 
+    @property
+    def unfinished(self) -> Path:
+        """There while the other files are being written: those that are there may be replaced."""
+        return self.parts / "writing"
+
     def refuse_existing(self) -> None:
-        """Raise UserError if a file would be replaced."""
+        """Raise UserError if a file would be replaced, other than by the run that wrote it going on."""
+        if self.unfinished.exists():
+            return
         for path in (self.csv, self.coco, self.cvat, self.review):
             if path is not None and path.exists():
                 raise UserError(f"{path}: is there already; add --overwrite or name another output")
@@ -60,7 +68,9 @@ def write_all(
     names: dict[int, str],
     review_cards: int,
 ) -> None:
-    """Write every file; each appears whole or not at all."""
+    """Write every file; each appears whole or not at all. A run that is stopped here can be repeated."""
+    paths.parts.mkdir(parents=True, exist_ok=True)
+    paths.unfinished.touch()
     write_dense_csv(paths.csv, annotations, (found.row for found in dense.rows))
     rows = read_dense_csv(paths.csv)
     facts = {video.video_id: facts_of(video) for video in videos}
@@ -76,6 +86,7 @@ def write_all(
         found = cards(dense)
         shown = [(card, film_strip(card, by_id[card.stretch.video_id])) for card in found[:review_cards]]
         write_page(paths.review, shown, len(found), names)
+    shutil.rmtree(paths.parts, ignore_errors=True)
 
 
 def cvat_file(folder: Path, video_id: str) -> Path:

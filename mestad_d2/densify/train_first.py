@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -10,8 +13,11 @@ from detectron2.config import CfgNode
 from mestad_d2.data.builtin import register_ava_dataset
 from mestad_d2.data.per_video import Setting
 from mestad_d2.densify.records import KeyFrame
+from mestad_d2.densify.run import file_print
+from mestad_d2.errors import UserError
 
 DATASET = "densify_sparse"
+LABELS, PRINT = "labels.txt", "trained_on.txt"
 # Clips that a run sees: few key frames need many looks each, many need few.
 LEAST_ITERATIONS, PER_ROOT_OF_FRAMES = 800, 50
 
@@ -44,7 +50,7 @@ def training_cfg(
         a for frames in keys.values() for frame in frames for person in frame.people for a in person.actions
     }
     output.mkdir(parents=True, exist_ok=True)
-    label_map = output / "labels.txt"
+    label_map = output / LABELS
     ids = sorted(used | set(names))
     # A name that spans lines would be read as two.
     lines = [f"{i}: {' '.join(names.get(i, f'action {i}').split()) or f'action {i}'}" for i in ids]
@@ -64,3 +70,32 @@ def training_cfg(
     cfg.TEST.EVAL_PERIOD = 0
     cfg.OUTPUT_DIR = str(output)
     return cfg
+
+
+def keep_or_clear(plan: CfgNode, files: Iterable[str | Path], overwrite: bool) -> None:
+    """Let a training in ``plan.OUTPUT_DIR`` go on if it is this one; clear the folder of another's.
+
+    Args:
+        files: the labels; they and the config tell one training from another.
+        overwrite: whether what another left may be thrown away.
+
+    Raises:
+        UserError: the folder holds another training, and ``overwrite`` is not given; or it holds the weights
+            to start from.
+    """
+    folder = Path(plan.OUTPUT_DIR)
+    if plan.MODEL.WEIGHTS and Path(plan.MODEL.WEIGHTS).resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{plan.MODEL.WEIGHTS}: --train-first writes to its folder; name another --output")
+    prints = [file_print(path) for path in (*files, folder / LABELS)]
+    own = hashlib.sha256("\n".join([plan.dump(), *prints]).encode()).hexdigest()
+    note = folder / PRINT
+    if (note.read_text() if note.is_file() else own) != own:
+        if not overwrite:
+            raise UserError(
+                f"{folder}: holds a training on other labels or settings; add --overwrite or name another --output"
+            )
+        labels = (folder / LABELS).read_bytes()
+        shutil.rmtree(folder)
+        folder.mkdir()
+        (folder / LABELS).write_bytes(labels)
+    note.write_text(own)

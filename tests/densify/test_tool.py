@@ -7,6 +7,9 @@ import importlib.util
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -101,25 +104,50 @@ def test_nothing_is_overwritten_unasked(place: Path, done: Path, capsys: pytest.
     assert (done / "dense.csv").read_bytes() == before
 
 
-def test_an_interrupted_run_goes_on(
-    place: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+KILLED = """
+import os, signal, sys
+sys.path[:0] = {tests!r}
+from mestad_d2.densify import outputs, run
+from densify.test_tool import TOOL
+calls, real = [], {module}.{name}
+def killed(*args, **kwargs):
+    calls.append(args)
+    if len(calls) == {nth}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args, **kwargs)
+{module}.{name} = killed
+TOOL.main({command!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "nth", "written", "again"),
+    [("run", "watch", 2, False, ["toy_train_001"]), ("outputs", "write_page", 1, True, [])],
+)
+def test_a_killed_run_goes_on(
+    place: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    module: str, name: str, nth: int, written: bool, again: list[str],
+) -> None:  # fmt: skip
+    """kill -9 before the second video, and when all but the review is written."""
+    command = arguments(place, tmp_path / "dense.csv", "--review", tmp_path / "review.html")
+    tests = [str(ROOT / "tests"), str(ROOT)]
+    code = KILLED.format(tests=tests, module=module, name=name, nth=nth, command=command)
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
+    assert (tmp_path / "dense.csv").exists() == written and not (tmp_path / "review.html").exists()
     watched = []
     real = densify_run.watch
 
-    def breaks_at_the_second(predictor, path, times):
+    def notes(predictor, path, times):
         watched.append(Path(path).stem)
-        if len(watched) == 2:
-            raise KeyboardInterrupt
         return real(predictor, path, times)
 
-    monkeypatch.setattr(densify_run, "watch", breaks_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        TOOL.main(arguments(place, tmp_path / "dense.csv"))
-    assert not (tmp_path / "dense.csv").exists()
-    TOOL.main(arguments(place, tmp_path / "dense.csv"))
-    assert watched == ["toy_train_000", "toy_train_001", "toy_train_001"]
-    assert (tmp_path / "dense.csv").read_bytes() == (done / "dense.csv").read_bytes()
+    monkeypatch.setattr(densify_run, "watch", notes)
+    TOOL.main(command)
+    assert watched == again
+    for file in ("dense.csv", "dense.json", "review.html"):
+        assert (tmp_path / file).read_bytes() == (done / file).read_bytes()
+    with pytest.raises(SystemExit):
+        TOOL.main(command)
 
 
 @pytest.mark.parametrize(
