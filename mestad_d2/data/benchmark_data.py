@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from mestad_d2.data.dataset_mapper import clip_times
+from mestad_d2.data.clip_reader import clip_times
 from mestad_d2.data.video import probe, read_frames
 
 LOOP_SECONDS = 60

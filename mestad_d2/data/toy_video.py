@@ -11,14 +11,12 @@ import numpy as np
 from mestad_d2.data.toy_figures import (
     ONE,
     draw_build,
-    draw_distractor,
     draw_look,
-    paint_background,
-    paint_distractor,
     paint_person,
     paint_thing,
 )
 from mestad_d2.data.toy_motion import plan_actors
+from mestad_d2.data.toy_scene import draw_distractor, paint_background, paint_distractor
 from mestad_d2.data.toy_tracks import Track, make_track
 
 WIDTH, HEIGHT = 160, 128

@@ -17,7 +17,8 @@ from detectron2.utils.events import EventStorage
 
 from mestad_d2.engine.optim import build_optimizer
 from mestad_d2.engine.setup import setup_cfg
-from mestad_d2.engine.tla_step import MeanTeacherStep, TeacherSelection
+from mestad_d2.engine.tla_step import MeanTeacherStep
+from mestad_d2.engine.tla_teacher import TeacherSelection
 from mestad_d2.engine.trainer import step_arguments
 from mestad_d2.semisup.ema import ModelEMA
 from mestad_d2.semisup.labelers import build_pseudo_labeler

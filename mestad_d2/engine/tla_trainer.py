@@ -15,9 +15,11 @@ from detectron2.utils import comm
 from torch import nn
 
 from mestad_d2.checkpoint.write import save_whole
-from mestad_d2.data.build import build_unlabeled_loader, start_at
+from mestad_d2.data.build import build_unlabeled_loader
+from mestad_d2.data.draws import start_at
 from mestad_d2.engine.pseudo_quality import DenseJudge
-from mestad_d2.engine.tla_step import MeanTeacherStep, TeacherSelection, find_people
+from mestad_d2.engine.tla_step import MeanTeacherStep
+from mestad_d2.engine.tla_teacher import TeacherSelection, find_people
 from mestad_d2.engine.trainer import MESTADTrainer, step_arguments
 from mestad_d2.errors import UserError
 from mestad_d2.semisup.ema import ModelEMA

@@ -17,7 +17,8 @@ from detectron2.utils import comm
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.build import build_test_loader, build_train_loader, start_at
+from mestad_d2.data.build import build_test_loader, build_train_loader
+from mestad_d2.data.draws import start_at
 from mestad_d2.engine.brief_log import tell_user_errors_briefly
 from mestad_d2.engine.optim import build_optimizer
 from mestad_d2.engine.signals import StopOnSignal, StoppableLoader

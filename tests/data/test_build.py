@@ -17,8 +17,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from numbered_video import read_number, write_numbered_video
 
 from mestad_d2 import add_mestad_config
-from mestad_d2.data.build import build_test_loader, build_train_loader, build_unlabeled_loader, start_at
+from mestad_d2.data.build import build_test_loader, build_train_loader, build_unlabeled_loader
 from mestad_d2.data.builtin import register_ava_dataset, register_custom
+from mestad_d2.data.draws import start_at
 from mestad_d2.data.person_boxes import load_arrays, read_person_boxes
 from mestad_d2.data.video import read_frames
 from mestad_d2.errors import UserError

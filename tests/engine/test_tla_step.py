@@ -13,7 +13,8 @@ from torch import nn
 
 from mestad_d2.data.transforms import ClipGeometry
 from mestad_d2.engine.pseudo_quality import DenseJudge, DenseTruth
-from mestad_d2.engine.tla_step import MeanTeacherStep, TeacherSelection, find_people
+from mestad_d2.engine.tla_step import MeanTeacherStep
+from mestad_d2.engine.tla_teacher import TeacherSelection, find_people
 from mestad_d2.engine.trainer import MESTADTrainer
 from mestad_d2.errors import UserError
 from mestad_d2.semisup import ModelEMA, build_pseudo_labeler

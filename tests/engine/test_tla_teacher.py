@@ -11,7 +11,7 @@ from test_tla_step import make_step, unlabeled_input
 from tiny import fake_input, tiny_cfg
 from torch import nn
 
-from mestad_d2.engine.tla_step import TeacherSelection, find_people
+from mestad_d2.engine.tla_teacher import TeacherSelection, find_people
 from mestad_d2.engine.tla_trainer import fit_to_training_set
 from mestad_d2.engine.trainer import MESTADTrainer
 from mestad_d2.semisup import build_pseudo_labeler

@@ -12,7 +12,8 @@ import torch
 from numbered_video import read_number, write_numbered_video
 from tiny import tiny_cfg
 
-from mestad_d2.data.dataset_mapper import ClipMapper, clip_times
+from mestad_d2.data.clip_reader import clip_times
+from mestad_d2.data.dataset_mapper import ClipMapper
 from mestad_d2.data.frame_pictures import PictureMaker
 from mestad_d2.data.video import read_frames
 from mestad_d2.errors import UserError

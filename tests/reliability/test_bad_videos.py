@@ -15,7 +15,7 @@ from reliability.bad_videos import corpus, remove, replace_by_folder
 from torch.utils.data import DataLoader
 
 from mestad_d2.data import video
-from mestad_d2.data.build import DrawBatches, Draws
+from mestad_d2.data.draws import DrawBatches, Draws
 from mestad_d2.data.video import probe, read_frames
 from mestad_d2.data.worker import start_worker
 from mestad_d2.errors import UserError

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mestad_d2.data import ava_csv
-from mestad_d2.data.build import DrawBatches, Draws
-from mestad_d2.data.dataset_mapper import clip_times
+from mestad_d2.data.clip_reader import clip_times
+from mestad_d2.data.draws import DrawBatches, Draws
 from mestad_d2.data.person_boxes import read_person_boxes
 from mestad_d2.data.video_reader import nearest_indices
 from mestad_d2.errors import UserError
