@@ -191,10 +191,13 @@ def test_figures_over_seeds(tmp_path: Path) -> None:
             "frame_map": value,
             "person_ap50": 50,
             "train_seconds": 1,
-            "wall_seconds": 2,
         }
         (run.folder / "result.json").write_text(json.dumps(result | {"iterations": 2}))
+    for run, seconds in zip(runs, ("0:00:02.5", "0:01:00.500000"), strict=True):
+        before = "[d2]: Total inference time: 0:09:00.1 (9 s / iter per device, on 1 devices)"
+        (run.folder / "run.log").write_text(f"{before}\n{before.replace('0:09:00.1', seconds)}\n")
     line = summarise([runs[0].row], runs)[0]
+    assert line["test_seconds"] == (2.5 + 60.5) / 2
     assert (line["map"], line["map_error"], line["seeds"]) == (12, 2, 2) and line["gflops"] > 0
 
 
@@ -224,7 +227,13 @@ def test_the_page_takes_new_figures_and_keeps_sentences(tmp_path: Path) -> None:
         "missing": 0,
         "map": 40.0,
     }
-    line |= {"map_error": None, "person_ap50": 90.0, "train_seconds": 5.0, "wall_seconds": 9.0, "gflops": 0.2}
+    line |= {
+        "map_error": None,
+        "person_ap50": 90.0,
+        "train_seconds": 5.0,
+        "test_seconds": 3.25,
+        "gflops": 0.2,
+    }
     content = {"table": 7, "dataset": "toy", "command": "the command", "rows": [line]}
     results, page = tmp_path / "results", tmp_path / "page.md"
     results.mkdir()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from mestad_d2.engine.reproduce.runs import Run
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 
+_EVALUATED = re.compile(r"Total inference time: (\d+):(\d\d):(\d\d(?:\.\d+)?) ")
 TRAIN_NET = Path(__file__).resolve().parents[3] / "tools" / "train_net.py"
 
 
@@ -37,14 +38,13 @@ def execute(run: Run) -> dict:
         copy_checkpoint(run.trained_by.folder, run.folder)
     log = run.folder / "run.log"
     command = [sys.executable, str(TRAIN_NET), "--config-file", str(run.folder / "row.yaml"), "--resume"]
-    start = time.perf_counter()
     with log.open("a") as file:
         code = subprocess.run(
             [*command, *run.options()], stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
     if code:
         raise UserError(f"{log}: the run ended with code {code}; its last lines say why")
-    result = {"key": key, "seed": run.seed, "wall_seconds": round(time.perf_counter() - start, 1)}
+    result = {"key": key, "seed": run.seed}
     cfg = setup_cfg(run.write_config(), run.options())
     shared = 0 if run.burn_in is None else cfg.SEMISUP.BURN_IN_ITERS
     result |= read_metrics(run.folder / "metrics.json", shared)
@@ -55,7 +55,6 @@ def execute(run: Run) -> dict:
         result["train_seconds"] = json.loads((run.trained_by.folder / "result.json").read_text())[
             "train_seconds"
         ]
-        result["wall_seconds"] += result["train_seconds"]
     write_result(run, result)
     return result
 
@@ -78,7 +77,9 @@ def find_twin(run: Run) -> Path | None:
 def take_over_result(run: Run, twin: Path) -> dict:
     """Result and final checkpoint of a run's twin."""
     copy_checkpoint(twin, run.folder)
-    shutil.copyfile(twin / "metrics.json", run.folder / "metrics.json")
+    for name in ("metrics.json", "run.log"):
+        if (twin / name).is_file():
+            shutil.copyfile(twin / name, run.folder / name)
     result = json.loads((twin / "result.json").read_text())
     write_result(run, result)
     return result
@@ -121,6 +122,15 @@ def take_over_burn_in(run: Run) -> None:
         raise UserError(f"{run.burn_in.folder / name}: the burn-in is not there; did that run fail?")
     shutil.copyfile(run.burn_in.folder / name, run.folder / name)
     (run.folder / "last_checkpoint").write_text(name)
+
+
+def test_seconds(log: Path) -> float | None:
+    """Seconds that the last evaluation took, by detectron2's line in a run's log; None where there is none."""
+    found = _EVALUATED.findall(log.read_text(errors="replace")) if log.is_file() else []
+    if not found:
+        return None
+    hours, minutes, seconds = found[-1]
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
 
 
 def read_metrics(path: Path, first: int = 0) -> dict:

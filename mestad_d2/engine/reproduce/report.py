@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mestad_d2.engine.cost import cost_of_config
+from mestad_d2.engine.reproduce.execution import test_seconds
 from mestad_d2.engine.reproduce.runs import Run
 from mestad_d2.engine.reproduce.tables import Row, Table
 from mestad_d2.engine.setup import setup_cfg
@@ -44,8 +45,10 @@ def summarise(rows: Sequence[Row], runs: Sequence[Run]) -> list[dict]:
             line["map"], error = mean_and_error([result["frame_map"] for result in results])
             # json has no NaN.
             line["map_error"] = None if math.isnan(error) else error
-            for name in ("person_ap50", "train_seconds", "wall_seconds", "iterations"):
+            for name in ("person_ap50", "train_seconds", "iterations"):
                 line[name] = statistics.mean(result[name] for result in results)
+            seconds = [test_seconds(run.folder / "run.log") for run in own if run.result() is not None]
+            line["test_seconds"] = None if None in seconds else statistics.mean(seconds)
             line["gflops"] = gflops(own[0])
             line["values"] = [result["frame_map"] for result in results]
             if all("student_frame_map" in result for result in results):
@@ -65,7 +68,7 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
     """The table as Markdown, with the command that made it."""
     pseudo = any("exact" in line for line in summary)
     head = ["row", "paper: mAP on AVA", f"here: mAP on {dataset}", "person AP50", "seeds"]
-    head += ["paper: GFLOPs", "here: GFLOPs", "training, s", "start and evaluation, s"]
+    head += ["paper: GFLOPs", "here: GFLOPs", "training, s", "testing, s"]
     if pseudo:
         head += ["student's mAP", "boxes on people", "label sets right", "teacher's own above 0.5",
                  "precision", "recall"]  # fmt: skip
@@ -75,7 +78,6 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
         if "map" in line:
             error = "" if line["map_error"] is None else f" ± {line['map_error']:.2f}"
             ours = f"{line['map']:.2f}{error}"
-            line = {**line, "other_seconds": line["wall_seconds"] - line["train_seconds"]}
         cells = [
             line["row"],
             _cell(line, "paper_map"),
@@ -88,7 +90,7 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
             _cell(line, "gflops", "{:.3g}"),
             _cell(line, "train_seconds", "{:.0f}"),
         ]
-        cells += [_cell(line, "other_seconds", "{:.0f}")]
+        cells += [_cell(line, "test_seconds", "{:.1f}")]
         if pseudo:
             cells.append(_cell(line, "student_map", "{:.2f}"))
             cells += [_cell(line, name, "{:.3f}") for name in PSEUDO_COLUMNS]
