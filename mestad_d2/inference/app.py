@@ -40,7 +40,7 @@ def import_gradio(temporary: str | os.PathLike[str]):  # noqa: ANN201 - an optio
     try:
         import gradio
     except ImportError as error:
-        raise UserError('the app needs gradio: pip install "mestad_d2[app]"') from error
+        raise UserError('the app needs gradio: pip install "gradio>=6.0"') from error
     return gradio
 
 

@@ -127,4 +127,4 @@ def load_exported(path: str | os.PathLike[str], format: str, threads: int = 0) -
 def need(package: str) -> None:
     """Raise a ``UserError`` unless the optional package is installed."""
     if importlib.util.find_spec(package) is None:
-        raise UserError(f'{package} is not installed; pip install "mestad_d2[export]"')
+        raise UserError(f"{package} is not installed; pip install {package}")

@@ -27,7 +27,7 @@ def connect(address: str) -> None:
     try:
         import ray
     except ImportError as error:
-        raise UserError('--ray needs Ray: pip install "mestad_d2[ray]"') from error
+        raise UserError('--ray needs Ray: pip install "ray>=2.9"') from error
     if ray.is_initialized():
         return
     try:
