@@ -184,8 +184,10 @@ def test_figures_over_seeds(tmp_path: Path) -> None:
     mean, error = mean_and_error([40.0, 42.0, 47.0])
     assert mean == 43 and error == pytest.approx(math.sqrt((9 + 1 + 16) / 2) / math.sqrt(3))
     assert math.isnan(mean_and_error([3.0])[1])
-    runs = [run for run in runs_of(8, tmp_path, seeds=2) if run.row.config.endswith("res3-4_p3-5")]
-    for run, value in zip(runs, (10.0, 14.0), strict=True):
+    every = runs_of(8, tmp_path, seeds=2)
+    runs = [run for run in every if run.row.config.endswith("res3-4_p3-5")]
+    others = [run for run in every if run.row.config.endswith("res3-5_p3-5")]
+    for run, value in zip(runs + others, (10.0, 14.0, 13.0, 19.0), strict=True):
         result = {
             "key": run.key,
             "frame_map": value,
@@ -196,9 +198,13 @@ def test_figures_over_seeds(tmp_path: Path) -> None:
     for run, seconds in zip(runs, ("0:00:02.5", "0:01:00.500000"), strict=True):
         before = "[d2]: Total inference time: 0:09:00.1 (9 s / iter per device, on 1 devices)"
         (run.folder / "run.log").write_text(f"{before}\n{before.replace('0:09:00.1', seconds)}\n")
-    line = summarise([runs[0].row], runs)[0]
-    assert line["test_seconds"] == (2.5 + 60.5) / 2
+    line, other, missing = summarise(TABLES[8], every)
+    assert line["test_seconds"] == (2.5 + 60.5) / 2 and other["test_seconds"] is None
     assert (line["map"], line["map_error"], line["seeds"]) == (12, 2, 2) and line["gflops"] > 0
+    # The differences are 3 and 5.
+    assert (other["map"], other["difference"], other["difference_error"]) == (16, 4, 1)
+    assert "difference" not in line and (missing["seeds"], missing["missing"]) == (0, 2)
+    assert "| 16.00 ± 3.00 | +4.00 ± 1.00 |" in write(TABLES[8], "toy", every, tmp_path, "the command")
 
 
 def test_resolution_grows_by_the_same_factor_as_on_ava() -> None:

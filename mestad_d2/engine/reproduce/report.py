@@ -11,7 +11,7 @@ from pathlib import Path
 from mestad_d2.engine.cost import cost_of_config
 from mestad_d2.engine.reproduce.execution import test_seconds
 from mestad_d2.engine.reproduce.runs import Run
-from mestad_d2.engine.reproduce.tables import Row, Table
+from mestad_d2.engine.reproduce.tables import Table
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
 
@@ -33,10 +33,24 @@ def gflops(run: Run) -> float | None:
         return None
 
 
-def summarise(rows: Sequence[Row], runs: Sequence[Run]) -> list[dict]:
+def paired_difference(own: Sequence[Run], other: Sequence[Run]) -> tuple[float, float] | None:
+    """Mean of own minus other frame-mAP over the seeds that both finished, and its standard error.
+
+    Seeds move all rows alike, so this says more than the difference of two means. None without such a seed.
+    """
+    figures = [
+        {run.seed: result["frame_map"] for run in runs if (result := run.result())} for runs in (own, other)
+    ]
+    differences = [
+        figures[0][seed] - figures[1][seed] for seed in sorted(figures[0].keys() & figures[1].keys())
+    ]
+    return mean_and_error(differences) if differences else None
+
+
+def summarise(table: Table, runs: Sequence[Run]) -> list[dict]:
     """One dict a row: figures over the seeds that are finished, and how many are not."""
     summary = []
-    for row in rows:
+    for row in table.rows:
         own = [run for run in runs if run.row == row]
         results = [result for result in (run.result() for run in own) if result is not None]
         line = {"row": row.name, "config": row.config, "paper_map": row.paper_map, "seeds": len(results)}
@@ -50,6 +64,11 @@ def summarise(rows: Sequence[Row], runs: Sequence[Run]) -> list[dict]:
             seconds = [test_seconds(run.folder / "run.log") for run in own if run.result() is not None]
             line["test_seconds"] = None if None in seconds else statistics.mean(seconds)
             line["gflops"] = gflops(own[0])
+            against = row.against or table.reference
+            difference = paired_difference(own, [run for run in runs if run.row.config == against])
+            if difference is not None and against != row.config:
+                line["difference"], error = difference
+                line["difference_error"] = None if math.isnan(error) else error
             line["values"] = [result["frame_map"] for result in results]
             if all("student_frame_map" in result for result in results):
                 line["student_map"] = statistics.mean(result["student_frame_map"] for result in results)
@@ -64,24 +83,27 @@ def _cell(line: dict, name: str, form: str = "{:.1f}") -> str:
     return form.format(line[name]) if line.get(name) is not None else "-"
 
 
+def _with_error(line: dict, name: str, form: str) -> str:
+    error = line.get(f"{name}_error")
+    return _cell(line, name, form) + ("" if error is None else f" ± {error:.2f}")
+
+
 def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) -> str:
     """The table as Markdown, with the command that made it."""
     pseudo = any("exact" in line for line in summary)
-    head = ["row", "paper: mAP on AVA", f"here: mAP on {dataset}", "person AP50", "seeds"]
+    head = ["row", "paper: mAP on AVA", f"here: mAP on {dataset}", "difference by seed", "person AP50",
+            "seeds"]  # fmt: skip
     head += ["paper: GFLOPs", "here: GFLOPs", "training, s", "testing, s"]
     if pseudo:
         head += ["student's mAP", "boxes on people", "label sets right", "teacher's own above 0.5",
                  "precision", "recall"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for line in summary:
-        ours = "-"
-        if "map" in line:
-            error = "" if line["map_error"] is None else f" ± {line['map_error']:.2f}"
-            ours = f"{line['map']:.2f}{error}"
         cells = [
             line["row"],
             _cell(line, "paper_map"),
-            ours,
+            _with_error(line, "map", "{:.2f}"),
+            _with_error(line, "difference", "{:+.2f}"),
             _cell(line, "person_ap50"),
             str(line["seeds"]),
         ]
@@ -99,9 +121,14 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
     notes = [
         "mAP in percent: mean over seeds ± standard error. GFLOPs here are those of the model that was run."
     ]
+    names = {row.config: row.name for row in table.rows}
+    against = [row.against or table.reference for row in table.rows]
+    notes.append(
+        f"Differences are to {' and '.join(repr(names[config]) for config in dict.fromkeys(against))}, "
+        "seed by seed: mean ± standard error."
+    )
     if dataset != "ava" and any(row.needs_boxes for row in table.rows):
         notes.append("Proposals are simulated: ground truth with a good detector's faults.")
-    names = {row.config: row.name for row in table.rows}
     for first in dict.fromkeys(row.burn_in for row in table.rows if row.burn_in):
         others = ", ".join(row.name for row in table.rows if row.burn_in == first)
         notes.append(
@@ -133,7 +160,7 @@ def draw(table: Table, dataset: str, summary: Sequence[dict], path: Path) -> Non
 
 def write(table: Table, dataset: str, runs: Sequence[Run], folder: Path, command: str) -> str:
     """Write ``tableN_dataset.{md,json,png}`` into ``folder``; return the Markdown."""
-    summary = summarise(table.rows, runs)
+    summary = summarise(table, runs)
     text = markdown(table, dataset, summary, command)
     stem = f"table{table.number}_{dataset}"
     folder.mkdir(parents=True, exist_ok=True)
