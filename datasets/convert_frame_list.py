@@ -2,7 +2,8 @@
 """A frame list of PySlowFast to folders of frames, by links: <output>/<video>/img_00001.jpg and so on.
 
 Lines have five fields, original_vido_id video_id frame_id path labels, after a header; their order is
-the order of the frames. Needed only where the pictures don't lie in a folder a video already.
+the order of the frames; the first names the video. For other programs: here, FRAME_LIST of a dataset reads
+the list itself.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.output}: exists already; name a new folder")
     videos: dict[str, list[str]] = defaultdict(list)
     for path in args.lists:
-        for video, frames in read_frame_list(path).items():
+        for video, frames in read_frame_list(path, args.frames).items():
             videos[video] += frames
     for video, frames in videos.items():
         folder = args.output / video

@@ -320,5 +320,6 @@ def _add_test(cfg: CN) -> None:
     cfg.DATASETS.PERSON_BOX_SCORE = 0.8
     # Datasets of one's own without code: a list of {NAME, VIDEOS, ANNOTATIONS, LABEL_MAP} and
     # optional EXCLUDE, START (timestamp of a file's first frame), FPS (of folders of frames), DENSE,
-    # FLIP_PAIRS; START and FPS may be a csv with a row for each video; see datasets/README.md.
+    # FLIP_PAIRS, FRAME_LIST (of the pictures below VIDEOS); START and FPS may be a csv with a row for each
+    # video; see datasets/README.md.
     cfg.DATASETS.CUSTOM = []

@@ -15,6 +15,7 @@ from detectron2.data import MetadataCatalog  # noqa: E402
 from mestad_d2.data.builtin import register_builtin  # noqa: E402
 from mestad_d2.data.check import check_dataset, write_exclusions  # noqa: E402
 from mestad_d2.data.check_report import KINDS, DatasetReport  # noqa: E402
+from mestad_d2.data.frame_list import listed_root  # noqa: E402
 from mestad_d2.data.per_video import as_setting  # noqa: E402
 from mestad_d2.engine.setup import setup_cfg  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
@@ -28,6 +29,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--config-file", help="config of the run: its DATASETS.CUSTOM and its model")
     parser.add_argument("--videos", type=Path, help="folder of videos or of folders of frames")
+    parser.add_argument(
+        "--frame-list", type=Path, help="PySlowFast's or mmaction2's; paths start from --videos"
+    )
     parser.add_argument(
         "--annotations", type=Path, help="csv: video,timestamp,x1,y1,x2,y2,action_id,person_id"
     )
@@ -51,7 +55,7 @@ def dataset_paths(args: argparse.Namespace) -> dict:
         if missing:
             raise UserError(f"give the name of a dataset, or {', '.join(missing)}")
         return {
-            "video_root": args.videos,
+            "video_root": listed_root(args.videos, args.frame_list) if args.frame_list else args.videos,
             "annotations": args.annotations,
             "label_map": args.label_map,
             "exclude": args.exclude,

@@ -5,14 +5,13 @@ Timestamps are AVA's (seconds of the film); ``start`` is the timestamp of a file
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 
 from detectron2.structures import BoxMode
 
 from mestad_d2.data.ava_csv import Row, read_exclusions, read_ground_truth
-from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.frame_folder import FOLDER_FPS, is_folder
 from mestad_d2.data.locate import locate_videos, named_start
 from mestad_d2.data.per_video import Setting, value_of
 from mestad_d2.data.video import VideoInfo, probe
@@ -45,7 +44,7 @@ def folder_rate(path: str, video_id: str, fps: Setting) -> float:
     Raises:
         UserError: the rate is 0 or less, or a csv of rates lacks the folder.
     """
-    rate = value_of(fps, video_id) if os.path.isdir(path) else None
+    rate = value_of(fps, video_id) if is_folder(path) else None
     if rate is not None and rate <= 0:
         raise UserError(f"{path}: {rate:g} frames per second; write a number above 0 as FPS")
     return FOLDER_FPS if rate is None else float(rate)

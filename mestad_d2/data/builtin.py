@@ -14,6 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.ava_csv import read_label_map
 from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.frame_list import listed_root
 from mestad_d2.data.per_video import Setting, as_setting
 from mestad_d2.data.toy_actions import TOY_FLIP_PAIRS
 from mestad_d2.errors import UserError
@@ -40,6 +41,7 @@ def register_ava_dataset(
     fps: Setting = FOLDER_FPS,
     dense: str | os.PathLike[str] | None = None,
     flip_pairs: Sequence[tuple[int, int]] = (),
+    frame_list: str | os.PathLike[str] | None = None,
 ) -> None:
     """Register a dataset in AVA's form; files are read when the dataset is used.
 
@@ -52,7 +54,13 @@ def register_ava_dataset(
         fps: frames per second of folders of frames, or a csv ``video,fps``; video files know their own.
         dense: csv of every frame, where there is one, to judge pseudo labels.
         flip_pairs: action ids that a horizontal flip swaps (left and right).
+        frame_list: PySlowFast's or mmaction2's list of pictures (``read_frame_list``), whose paths start from
+            ``video_root``: its videos are those of the dataset.
+
+    Raises:
+        UserError: the path of the frame list or its frames has ``::`` in it.
     """
+    video_root = listed_root(video_root, frame_list) if frame_list else video_root
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
@@ -136,7 +144,7 @@ def register_custom(cfg: CfgNode) -> None:
     register_builtin()
     needed, optional = (
         {"NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP"},
-        {"EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS"},
+        {"EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS", "FRAME_LIST"},
     )
     for entry in cfg.DATASETS.CUSTOM:
         keys = set(entry) if isinstance(entry, dict) else set()
@@ -158,4 +166,5 @@ def register_custom(cfg: CfgNode) -> None:
             fps=fps,
             dense=entry.get("DENSE"),
             flip_pairs=entry.get("FLIP_PAIRS", ()),
+            frame_list=entry.get("FRAME_LIST"),
         )

@@ -11,7 +11,8 @@ from mestad_d2.data.ava_csv import csv_lines, read_exclusions, read_label_map
 from mestad_d2.data.check_report import EXCLUDABLE, DatasetReport
 from mestad_d2.data.check_rows import KeyFrames, check_rows
 from mestad_d2.data.check_videos import check_video
-from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.frame_folder import FOLDER_FPS, listed_folders
+from mestad_d2.data.frame_list import split_listed
 from mestad_d2.data.per_video import Setting
 from mestad_d2.errors import UserError
 
@@ -32,9 +33,12 @@ def check_dataset(
         num_classes: columns of the model that will be trained, where it is known.
 
     Raises:
-        UserError: the annotations are no text file at all.
+        UserError: the annotations are no text file at all, or a frame list is malformed.
     """
     report = DatasetReport()
+    listed = split_listed(str(video_root))
+    if listed is not None:
+        listed_folders(*listed[:2])
     try:
         report.names = read_label_map(str(label_map))[0]
     except UserError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mestad_d2.data.ava import first_timestamp, folder_rate
-from mestad_d2.data.frame_folder import FOLDER_FPS, FrameFolder, read_picture
+from mestad_d2.data.frame_folder import FOLDER_FPS, is_folder, open_folder, read_picture
 from mestad_d2.data.locate import find_video
 from mestad_d2.data.per_video import Setting
 from mestad_d2.data.video import VideoInfo, probe, read_frames
@@ -58,7 +58,7 @@ def check_video(
     except UserError as error:
         yield "setting", str(error), times
         return
-    if os.path.isdir(path):
+    if is_folder(path):
         yield from _check_folder(path)
     if info.fps < MIN_FPS:
         yield "frame_rate", f"{info.fps:.4g} frames a second", times
@@ -104,7 +104,11 @@ def _readable(path: str, info: VideoInfo, time: float) -> bool:
 
 
 def _check_folder(path: str) -> Iterator[VideoFault]:
-    folder = FrameFolder(path)
+    folder = open_folder(path)
+    # Of a folder they were found there; a frame list only says so.
+    absent = [p for p in map(folder.path, range(len(folder))) if not os.path.isfile(p)]
+    if absent:
+        yield "missing_frames", f"{len(absent)} pictures are not there, {absent[0]} the first", ()
     gaps = np.flatnonzero(np.diff(folder.places) != 1)
     if len(gaps):
         yield (
@@ -113,6 +117,8 @@ def _check_folder(path: str) -> Iterator[VideoFault]:
             (),
         )
     chosen = (0, len(folder) // 2, len(folder) - 1)
-    sizes = {read_picture(folder.path(index)).shape[:2] for index in chosen}
+    sizes = {
+        read_picture(folder.path(index)).shape[:2] for index in chosen if folder.path(index) not in absent
+    }
     if len(sizes) > 1:
         yield "unequal_frames", f"sizes {', '.join(f'{w} x {h}' for h, w in sorted(sizes))}", ()

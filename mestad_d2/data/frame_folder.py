@@ -1,7 +1,7 @@
 """Folders of frames that people extracted of their videos, named by number.
 
 PySlowFast writes ``VIDEO/VIDEO_000001.jpg``, mmaction2 ``VIDEO/img_00001.jpg``; any name whose last number
-counts the frames will do.
+counts the frames will do. A frame list (``frame_list``) makes a folder of the pictures that it names.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import os
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mestad_d2.data.frame_list import read_frame_list, split_listed
 from mestad_d2.data.frame_pictures import shrink
 from mestad_d2.data.video_reader import nearest_indices
 from mestad_d2.data.video_stream import frame_number, list_frames
@@ -27,22 +29,31 @@ FOLDER_FPS = 30.0
 class FrameFolder:
     """The pictures of a folder; a 15-minute video has 27,000, so names that follow a rule are not kept.
 
+    Args:
+        folder: path of the folder.
+        names: pictures in order, as paths below it; None: all that lie in it.
+
     Raises:
         UserError: no picture in the folder.
     """
 
-    def __init__(self, folder: str) -> None:
-        names = [path.name for path in list_frames(folder)]
-        counts = [frame_number(Path(name)) for name in names]
-        # Where a number comes twice, or can't be a count of frames, the order alone tells.
-        unclear = counts[-1] >= 2**31 or len(set(counts)) < len(counts)
-        numbers = np.arange(len(names)) if unclear else np.array(counts)
-        self._folder, self._count, self._first = folder, len(names), int(numbers[0])
-        complete = numbers[-1] - numbers[0] == len(names) - 1
-        self._places = None if complete else (numbers - numbers[0]).astype(np.int32)
+    def __init__(self, folder: str, names: Sequence[str] | None = None) -> None:
+        names = list(names or (path.name for path in list_frames(folder)))
+        self._folder, self._count = folder, len(names)
         head, digits, tail = re.fullmatch(r"(.*?)(\d*)(\D*)", names[0], flags=re.S).groups()
-        self._rule = (head, len(digits), tail)
-        self._names: list[str] | None = None
+        self._rule, self._first = (head, len(digits), tail), int(digits or 0)
+        self._places: np.ndarray | None = None
+        self._names: Sequence[str] | None = None
+        # Nearly all folders: numbered one by one.
+        if names == [self._by_rule(place) for place in range(len(names))]:
+            return
+        counts = [frame_number(Path(name)) for name in names]
+        # Where numbers do not ascend, or can't be counts of frames, the order alone tells.
+        unclear = counts[-1] >= 2**31 or any(a >= b for a, b in pairwise(counts))
+        numbers = np.arange(len(names)) if unclear else np.array(counts)
+        self._first = int(numbers[0])
+        if numbers[-1] - numbers[0] != len(names) - 1:
+            self._places = (numbers - numbers[0]).astype(np.int32)
         if names != [self._by_rule(place) for place in self.places.tolist()]:
             self._names = names
 
@@ -74,10 +85,38 @@ class FrameFolder:
         return [images[index] for index in chosen]
 
 
+def is_folder(path: str) -> bool:
+    """Whether a video is pictures, in a folder or of a frame list, instead of a file."""
+    return split_listed(path) is not None or os.path.isdir(path)
+
+
 @lru_cache(maxsize=512)
 def open_folder(folder: str) -> FrameFolder:
-    """The folder, listed once in each process."""
-    return FrameFolder(folder)
+    """The folder, listed once in each process.
+
+    Raises:
+        UserError: no picture in it; a frame list is malformed or lacks the video.
+    """
+    listed = split_listed(folder)
+    if listed is None:
+        return FrameFolder(folder)
+    root, frame_list, video = listed
+    folders = listed_folders(root, frame_list)
+    if video not in folders:
+        raise UserError(f"{frame_list}: no row of video {video!r}; add its frames")
+    return folders[video]
+
+
+@lru_cache(maxsize=8)
+def listed_folders(root: str, frame_list: str) -> dict[str, FrameFolder]:
+    """The videos of a frame list whose paths start from ``root``, read once in each process.
+
+    Raises:
+        UserError: the list is malformed; names file and row.
+    """
+    frames = read_frame_list(frame_list, root)
+    # One at a time, since AVA's list of millions of paths shrinks to a rule for each video.
+    return {video: FrameFolder(root, frames.pop(video)) for video in list(frames)}
 
 
 def read_picture(path: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mestad_d2.data.ava import first_timestamp, folder_rate
 from mestad_d2.data.frame_folder import FOLDER_FPS
+from mestad_d2.data.frame_list import split_listed
 from mestad_d2.data.locate import find_video
 from mestad_d2.data.per_video import Setting
 from mestad_d2.data.video import probe, read_frames
@@ -30,7 +31,7 @@ class FrameLookup:
     """
 
     def __init__(self, root: str | Path, start: Setting = 0.0, fps: Setting = FOLDER_FPS) -> None:
-        if not Path(root).is_dir():
+        if split_listed(str(root)) is None and not Path(root).is_dir():
             raise UserError(f"{root}: no such folder of videos; give the folder that has the files")
         self._root, self._start, self._fps = str(root), start, fps
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from mestad_d2.data.frame_folder import listed_folders
+from mestad_d2.data.frame_list import split_listed
 from mestad_d2.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
@@ -18,11 +20,15 @@ _KINETICS = re.compile(r"(.+)_(\d{6})_(\d{6})", flags=re.S)
 def find_video(root: str | os.PathLike[str], video_id: str) -> str | None:
     """File or folder of frames of a video below ``root``; None if it is not there.
 
-    Besides ``<id>.mp4`` and the like and ``<id>/``, Kinetics' ``<id>_000012_000022.mp4`` is found.
+    Besides ``<id>.mp4`` and the like and ``<id>/``, Kinetics' ``<id>_000012_000022.mp4`` is found. ``root`` may be
+    a frame list's (``frame_list.listed_root``).
 
     Raises:
-        UserError: the id would leave ``root``.
+        UserError: the id would leave ``root``, or the frame list is malformed.
     """
+    listed = split_listed(os.fspath(root))
+    if listed is not None:
+        return f"{os.fspath(root)}::{video_id}" if video_id in listed_folders(*listed[:2]) else None
     if video_id in ("", ".", "..") or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
         raise UserError(f"{root}: video id {video_id!r} leaves the folder of videos; rename it")
     for suffix in VIDEO_SUFFIXES:
@@ -49,6 +55,12 @@ def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:
     missing = [video_id for video_id, path in paths.items() if path is None]
     if missing:
         names = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
+        listed = split_listed(root)
+        if listed is not None:
+            raise UserError(
+                f"{listed[1]}: {len(missing)} of {len(paths)} videos are not in this frame list ({names}); "
+                "add their frames"
+            )
         raise UserError(
             f"{root}: {len(missing)} of {len(paths)} videos are missing ({names}); "
             f"put <video id>{{{','.join(VIDEO_SUFFIXES)}}} or a folder of frames there"
@@ -58,6 +70,8 @@ def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:
 
 def named_start(path: str, video_id: str) -> float | None:
     """The second at which a clip begins, where its name tells it in Kinetics' way and the id does not."""
+    if split_listed(path) is not None:
+        return None
     name = os.path.basename(path)
     match = _KINETICS.fullmatch(name if os.path.isdir(path) else os.path.splitext(name)[0])
     return float(match.group(2)) if match and match.group(1) == os.path.basename(video_id) else None

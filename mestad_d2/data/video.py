@@ -14,7 +14,7 @@ from functools import lru_cache
 import av
 import numpy as np
 
-from mestad_d2.data.frame_folder import FOLDER_FPS, open_folder, read_picture
+from mestad_d2.data.frame_folder import FOLDER_FPS, is_folder, open_folder, read_picture
 from mestad_d2.data.video_reader import VideoReader
 from mestad_d2.errors import UserError
 
@@ -78,7 +78,7 @@ def probe(path: str, folder_fps: float = FOLDER_FPS) -> VideoInfo:
     Raises:
         UserError: nothing there that can be decoded.
     """
-    if os.path.isdir(path):
+    if is_folder(path):
         folder = open_folder(path)
         height, width = read_picture(folder.path(0)).shape[:2]
         return VideoInfo(height, width, folder_fps, (int(folder.places[-1]) + 1) / folder_fps)
@@ -106,7 +106,7 @@ def read_frames(
         UserError: the file can't be read at one of these times; names both.
     """
     wanted = sorted({max(float(time), 0.0) for time in times})
-    if os.path.isdir(path):
+    if is_folder(path):
         images = open_folder(path).read(wanted, folder_fps, short_side)
     else:
         images = _file_images(path, wanted, short_side)

@@ -156,7 +156,7 @@ def test_frame_lists_become_folders(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(LIST + 'v 0 0 p1.jpg ""\nv 0 1 p10.jpg ""\nv 0 2 p2.jpg ""\n')
     flags = [str(tmp_path / "list.csv"), "--frames", str(tmp_path), "--output", str(tmp_path / "out")]
     script("convert_frame_list").main(flags)
-    made = sorted((tmp_path / "out" / "0").iterdir())
+    made = sorted((tmp_path / "out" / "v").iterdir())
     assert [path.name for path in made] == ["img_00001.jpg", "img_00002.jpg", "img_00003.jpg"]
     assert [path.read_bytes() for path in made] == [b"\x01", b"\x0a", b"\x02"]
 
@@ -167,7 +167,7 @@ def test_frame_lists_raise_only_our_error(tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("fuzz") / "list.csv"
     path.write_bytes(content)
     try:
-        found = read_frame_list(path)
+        found = read_frame_list(path, path.parent)
     except UserError as error:
         assert "\n" not in str(error)
     else:
