@@ -34,6 +34,7 @@ from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 matplotlib.use("Agg")
+ENOUGH_ROWS = 20
 FIGURES = ("found", "iou", "precision", "recall", "f1", "moment")
 
 
@@ -76,13 +77,23 @@ def plot_reliability(path: Path, bins: list[tuple[float, float, int]]) -> None:
     figure, axes = pyplot.subplots(figsize=(4.6, 4.6), layout="constrained")
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="confidence = share")
     sure, right, rows = (np.array(column) for column in zip(*bins, strict=True))
-    axes.plot(sure, right, color="tab:blue", linewidth=1)
-    axes.scatter(sure, right, s=12 + 240 * np.sqrt(rows / rows.sum()), color="tab:blue", alpha=0.75)
+    # A share of a handful of rows is chance: such bins stand apart, pale.
+    many = rows >= ENOUGH_ROWS
+    axes.plot(sure[many], right[many], color="tab:blue", linewidth=1)
+    for part, alpha in ((many, 0.75), (~many, 0.25)):
+        sizes = 12 + 240 * np.sqrt(rows[part] / rows.sum())
+        axes.scatter(sure[part], right[part], s=sizes, color="tab:blue", alpha=alpha, linewidth=0)
     for x, y, count in bins:
         axes.annotate(
-            f"{count}", (x, y), textcoords="offset points", xytext=(7, -11), fontsize=7, color="0.35"
+            f"{count}",
+            (x, y),
+            textcoords="offset points",
+            xytext=(0, -16),
+            ha="center",
+            fontsize=7,
+            color="0.35",
         )
-    axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="mean confidence", ylabel="share of right rows")
+    axes.set(xlim=(0, 1.05), ylim=(-0.08, 1.05), xlabel="mean confidence", ylabel="share of right rows")
     axes.set_title("Rows by confidence (numbers: rows)", fontsize=10)
     axes.legend(frameon=False, loc="upper left", fontsize=8)
     figure.savefig(path, dpi=130)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mestad_d2.densify.assign import pair_people
@@ -39,7 +41,9 @@ def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -
     return rows
 
 
-def baseline_rows(videos: list[WatchedVideo], max_gap: float, method) -> list[LabelRow]:
+def baseline_rows(
+    videos: list[WatchedVideo], max_gap: float, method: Callable[..., list[LabelRow]]
+) -> list[LabelRow]:
     """Rows of ``interpolate`` or ``nearest`` on the frames on which the teacher labels too."""
     rows = []
     for video in videos:

@@ -28,12 +28,14 @@ class BoxNoise:
         constant: of the part that stays while an actor is seen (the teacher draws it too narrow, say).
         slow: of the part that changes slowly, forgotten within ``memory`` seconds.
         noise: of the part that is new on every frame.
+        trusted: whether they count at all.
     """
 
     constant: float = 0.1
     slow: float = 0.2
     memory: float = 0.35
     noise: float = 0.05
+    trusted: bool = True
 
 
 def fuse(
@@ -56,7 +58,7 @@ def fuse(
     end_times = np.array([time for time, _ in ends])
     end_boxes = np.stack([box for _, box in ends])
     prior, where = _line(times, end_times, end_boxes), np.flatnonzero(seen)
-    if not len(where):
+    if not (noise.trusted and len(where)):
         return prior
     side = np.maximum(_side(end_boxes), 1e-6)
     rest = (boxes[where] - prior[where]) / side

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,44 +18,62 @@ from mestad_d2.semisup.assigner import TemporalLabelAssigner
 POSITIVE_IOU = 0.5
 # Fewer boxes tell less than the default does.
 ENOUGH_BOXES = 20
+# A left-out key frame is twice as far from its neighbours, so people stray from the line up to four times as
+# much there as on frames between; a teacher that gains less than this there would only disturb the line.
+LEAST_GAIN = 0.01
 
 
-def left_out_rows(
-    video: WatchedVideo,
+@dataclass(frozen=True)
+class LeftOut:
+    """An actor whom ``label_stretch`` put on the left-out key frame ``truth``, its frame number ``place``;
+    ``distance`` in s to the nearer of the key frames that were used."""
+
+    labels: ActorLabels
+    place: int
+    truth: KeyFrame
+    distance: float
+
+
+def left_out(
+    videos: Iterable[WatchedVideo],
     assigner: TemporalLabelAssigner,
     exclusive: frozenset[frozenset[int]],
     max_gap: float,
     noise: BoxNoise,
-) -> tuple[list[np.ndarray], list[bool]]:
-    """Signs of the rows that key frames would get without their own annotation, and whether they are right.
+) -> Iterator[LeftOut]:
+    """Everybody on the key frames as their neighbours alone would have it.
 
     A key frame is twice as far from its neighbours as other frames are, so this errs on the careful side.
     """
-    rows, right = [], []
-    for before, middle, after in zip(video.keys, video.keys[1:], video.keys[2:], strict=False):
-        if max(middle.time - before.time, after.time - middle.time) > max_gap + 1e-6:
-            continue
-        frames = video.between(before, after, ends=True)
-        times = video.times[frames] + video.start
-        place = int(np.argmin(np.abs(times - middle.time)))
-        distance = min(middle.time - before.time, after.time - middle.time)
-        sightings = [video.sightings[frame] for frame in frames]
-        for labels in label_stretch(before, after, times, sightings, assigner, exclusive, noise):
-            if labels.there[place] < 0.5:
+    for video in videos:
+        for before, middle, after in zip(video.keys, video.keys[1:], video.keys[2:], strict=False):
+            if max(middle.time - before.time, after.time - middle.time) > max_gap + 1e-6:
                 continue
-            for action in labels.chosen(place):
-                rows.append(signs(labels, place, action, distance))
-                right.append(_is_right(labels, place, action, middle))
-    return rows, right
+            frames = video.between(before, after, ends=True)
+            times = video.times[frames] + video.start
+            place = int(np.argmin(np.abs(times - middle.time)))
+            distance = min(middle.time - before.time, after.time - middle.time)
+            sightings = [video.sightings[frame] for frame in frames]
+            for labels in label_stretch(before, after, times, sightings, assigner, exclusive, noise):
+                if labels.there[place] >= 0.5:
+                    yield LeftOut(labels, place, middle, distance)
 
 
-def _is_right(labels: ActorLabels, place: int, action: int, truth: KeyFrame) -> bool:
-    best = max(truth.people, key=lambda person: _iou(labels.boxes[place], np.array(person.box)), default=None)
-    return (
-        best is not None
-        and _iou(labels.boxes[place], np.array(best.box)) >= POSITIVE_IOU
-        and action in best.actions
-    )
+def boxes_help(found: Iterable[LeftOut]) -> bool:
+    """Whether the teacher's boxes are worth more than the straight line by ``LEAST_GAIN`` in mean IoU."""
+    gains = []
+    for one in found:
+        line, fused = one.labels.interpolated[one.place], one.labels.boxes[one.place]
+        same = [p for p in one.truth.people if p.person_id == one.labels.person_id >= 0] or one.truth.people
+        if same:
+            box = max((np.array(person.box) for person in same), key=lambda box: _iou(line, box))
+            gains.append(_iou(fused, box) - _iou(line, box))
+    return len(gains) < ENOUGH_BOXES or float(np.mean(gains)) >= LEAST_GAIN
+
+
+def _is_right(box: np.ndarray, action: int, truth: KeyFrame) -> bool:
+    best = max(truth.people, key=lambda person: _iou(box, np.array(person.box)), default=None)
+    return best is not None and _iou(box, np.array(best.box)) >= POSITIVE_IOU and action in best.actions
 
 
 def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
@@ -78,17 +97,16 @@ def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
     return BoxNoise(constant=spread, slow=2 * spread, noise=spread / 2)
 
 
-def fit_confidence(
-    videos: Iterable[WatchedVideo],
-    assigner: TemporalLabelAssigner,
-    exclusive: frozenset[frozenset[int]],
-    max_gap: float,
-    noise: BoxNoise,
-) -> tuple[np.ndarray, int]:
-    """Weights of the confidence, and the number of left-out rows that they come from."""
+def fit_confidence(found: Iterable[LeftOut], trusted: bool) -> tuple[np.ndarray, int]:
+    """Weights of the confidence, and the number of left-out rows that they come from.
+
+    Args:
+        trusted: as in ``BoxNoise``.
+    """
     rows, right = [], []
-    for video in videos:
-        found: tuple[Sequence, Sequence] = left_out_rows(video, assigner, exclusive, max_gap, noise)
-        rows += found[0]
-        right += found[1]
+    for one in found:
+        boxes = one.labels.boxes if trusted else one.labels.interpolated
+        for action in one.labels.chosen(one.place):
+            rows.append(signs(one.labels, one.place, action, one.distance))
+            right.append(_is_right(boxes[one.place], action, one.truth))
     return fit(np.array(rows), np.array(right, dtype=float)), len(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from mestad_d2.data.ava import first_timestamp, locate_videos
 from mestad_d2.data.per_video import Setting
 from mestad_d2.data.video import probe
 from mestad_d2.densify.boxes import BoxNoise
-from mestad_d2.densify.calibrate import box_noise, fit_confidence
+from mestad_d2.densify.calibrate import box_noise, boxes_help, fit_confidence, left_out
 from mestad_d2.densify.confidence import confidence, signs
 from mestad_d2.densify.exclusive import exclusive_pairs
 from mestad_d2.densify.frames import frame_times, wanted_indices
@@ -120,7 +120,9 @@ def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max
     """
     exclusive = exclusive_pairs(frame for video in videos for frame in video.keys)
     noise = box_noise(videos)
-    weights, fitted_on = fit_confidence(videos, assigner, exclusive, max_gap, noise)
+    aside = list(left_out(videos, assigner, exclusive, max_gap, noise))
+    noise = replace(noise, trusted=boxes_help(aside))
+    weights, fitted_on = fit_confidence(aside, noise.trusted)
     dense = Dense([], [], weights, fitted_on)
     for video in videos:
         _add_video(dense, video, assigner, exclusive, max_gap, noise)
