@@ -12,12 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tqdm import tqdm  # noqa: E402
+from tqdm import tqdm
 
-from mestad_d2.data.extract import NAMINGS, extract_frames  # noqa: E402
-from mestad_d2.data.locate import VIDEO_SUFFIXES  # noqa: E402
-from mestad_d2.data.video import probe  # noqa: E402
-from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.data.extract import NAMINGS, extract_frames
+from mestad_d2.data.locate import VIDEO_SUFFIXES
+from mestad_d2.data.video import probe
+from mestad_d2.errors import UserError, one_line_errors
 
 
 @one_line_errors()

@@ -14,12 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tqdm import tqdm  # noqa: E402
+from tqdm import tqdm
 
-from mestad_d2.data.cut import cut_video  # noqa: E402
-from mestad_d2.data.download import fetch, in_parallel, read_checksums  # noqa: E402
-from mestad_d2.data.locate import VIDEO_SUFFIXES, find_video  # noqa: E402
-from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.data.cut import cut_video
+from mestad_d2.data.download import fetch, in_parallel, read_checksums
+from mestad_d2.data.locate import VIDEO_SUFFIXES, find_video
+from mestad_d2.errors import UserError, one_line_errors
 
 # The host that AVA's own page names (cvdfoundation/ava-dataset).
 MIRROR = "https://s3.amazonaws.com/ava-dataset"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.errors import one_line_errors  # noqa: E402
+from mestad_d2.errors import one_line_errors
 
 # Task -> module with ``main(argv)``; loaded only when asked for.
 TASKS = {

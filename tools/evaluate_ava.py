@@ -9,9 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.errors import one_line_errors  # noqa: E402
-from mestad_d2.evaluation.evaluate_files import evaluate_files  # noqa: E402
-from mestad_d2.evaluation.protocols import PROTOCOLS  # noqa: E402
+from mestad_d2.errors import one_line_errors
+from mestad_d2.evaluation.evaluate_files import evaluate_files
+from mestad_d2.evaluation.protocols import PROTOCOLS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

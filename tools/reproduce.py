@@ -13,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.engine.reproduce.document import document  # noqa: E402
-from mestad_d2.engine.reproduce.execution import execute  # noqa: E402
-from mestad_d2.engine.reproduce.report import write  # noqa: E402
-from mestad_d2.engine.reproduce.runs import Run, plan, simulate_boxes  # noqa: E402
-from mestad_d2.engine.reproduce.tables import DATASETS, TABLES  # noqa: E402
-from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.engine.reproduce.document import document
+from mestad_d2.engine.reproduce.execution import execute
+from mestad_d2.engine.reproduce.report import write
+from mestad_d2.engine.reproduce.runs import Run, plan, simulate_boxes
+from mestad_d2.engine.reproduce.tables import DATASETS, TABLES
+from mestad_d2.errors import UserError, one_line_errors
 
 
 def parse() -> argparse.Namespace:

@@ -11,17 +11,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from detectron2.config import CfgNode  # noqa: E402
-from detectron2.data import DatasetCatalog, MetadataCatalog  # noqa: E402
-from detectron2.structures import Instances  # noqa: E402
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Instances
 
-from mestad_d2.data.build import build_train_loader, build_unlabeled_loader  # noqa: E402
-from mestad_d2.data.dataset_mapper import ClipMapper  # noqa: E402
-from mestad_d2.engine.setup import setup_cfg  # noqa: E402
-from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
-from mestad_d2.inference.drawing import Annotator, Person, fit, output_size  # noqa: E402
+from mestad_d2.data.build import build_train_loader, build_unlabeled_loader
+from mestad_d2.data.dataset_mapper import ClipMapper
+from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.inference.drawing import Annotator, Person, fit, output_size
 
 COLUMNS = 8
 

@@ -110,7 +110,11 @@ class ClipMapper:
         return {**fields, "timestamp": timestamp}
 
     def instances(self, annotations: Sequence[dict], geometry: ClipGeometry, dataset_dict: dict) -> Instances:
-        """Persons in the clip's pixels: ``gt_boxes, gt_classes, gt_actions (N, A), gt_person_ids``."""
+        """Persons in the clip's pixels: ``gt_boxes, gt_classes, gt_actions (N, A), gt_person_ids``.
+
+        Raises:
+            UserError: an action id above the number of classes.
+        """
         source = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
         boxes = geometry.boxes(source)
         sides = boxes[:, 2:] - boxes[:, :2]

@@ -51,7 +51,11 @@ class DenseTruth:
         return self._frames[video_id][near] if abs(near - timestamp) <= TOLERANCE else []
 
     def instances(self, item: dict, columns: int) -> Instances:
-        """The truth of an unlabelled sample in its clip's pixels: ``gt_boxes``, ``gt_actions`` (G, columns)."""
+        """The truth of an unlabelled sample in its clip's pixels: ``gt_boxes``, ``gt_actions`` (G, columns).
+
+        Raises:
+            UserError: an action id above ``columns``.
+        """
         geometry = item["geometry"]
         people = self.people(item["video_id"], item["timestamp"])
         scale = np.array([geometry.source[1], geometry.source[0]] * 2)

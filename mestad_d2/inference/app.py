@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.app_session import Analysis, AppSession
@@ -30,7 +33,7 @@ class PageDefaults:
     person_threshold: float = 0.4
 
 
-def import_gradio(temporary: str | os.PathLike[str]):  # noqa: ANN201 - an optional module
+def import_gradio(temporary: str | os.PathLike[str]) -> ModuleType:
     """gradio, told to keep its files in ``temporary`` and to report nothing; call before any other use.
 
     Raises:
@@ -44,7 +47,7 @@ def import_gradio(temporary: str | os.PathLike[str]):  # noqa: ANN201 - an optio
     return gradio
 
 
-def build_page(gr, session: AppSession, defaults: PageDefaults, keep_seconds: int):  # noqa: ANN001, ANN201
+def build_page(gr: ModuleType, session: AppSession, defaults: PageDefaults, keep_seconds: int) -> Any:
     """The page as gradio ``Blocks``; files of a visit are removed ``keep_seconds`` after its last use."""
     blocks = gr.Blocks(
         title="Who does what when",
@@ -79,7 +82,7 @@ def build_page(gr, session: AppSession, defaults: PageDefaults, keep_seconds: in
             csv = gr.DownloadButton(value=str(drawn.csv), interactive=True)
             return [str(drawn.video), str(drawn.timeline), drawn.summary, csv]
 
-        def detect(video: str | None, old: Analysis | None, progress=gr.Progress()):  # noqa: ANN001, ANN202, B008
+        def detect(video: str | None, old: Analysis | None, progress=gr.Progress()):  # noqa: B008
             if not video:
                 raise gr.Error("Upload or record a video first.", print_exception=False)
             session.forget(old)
@@ -97,7 +100,9 @@ def build_page(gr, session: AppSession, defaults: PageDefaults, keep_seconds: in
     return blocks
 
 
-def launch_page(gr, blocks, host: str, port: int, max_megabytes: int, *, wait: bool = True) -> str:  # noqa: ANN001
+def launch_page(
+    gr: ModuleType, blocks: Any, host: str, port: int, max_megabytes: int, *, wait: bool = True
+) -> str:
     """Serve the page; no file of it comes from elsewhere. Returns its address.
 
     Raises:
@@ -118,7 +123,7 @@ def launch_page(gr, blocks, host: str, port: int, max_megabytes: int, *, wait: b
     return address
 
 
-def _or_toast(gr, work):  # noqa: ANN001, ANN202
+def _or_toast(gr: ModuleType, work: Callable[[], Any]) -> Any:
     try:
         return work()
     except UserError as error:

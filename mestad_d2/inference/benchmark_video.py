@@ -38,7 +38,7 @@ class CountedFrames:
     def __init__(self) -> None:
         self.count, self._original = 0, predictor_module.iterate_frames
 
-    def __call__(self, *args: object, **kwargs: object):  # noqa: ANN204
+    def __call__(self, *args: object, **kwargs: object):
         for frame in self._original(*args, **kwargs):
             self.count += 1
             if self.count % 600 == 0:
@@ -100,7 +100,11 @@ def peak_memory_mb() -> float:
 
 
 def in_own_process(arguments: list[str]) -> dict:
-    """The figures of ``python -m`` this module with these arguments."""
+    """The figures of ``python -m`` this module with these arguments.
+
+    Raises:
+        UserError: that process failed.
+    """
     command = [sys.executable, "-m", __name__, *arguments]
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")]
     env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -141,7 +141,7 @@ def in_background(items: Iterable[T], ahead: int) -> Iterator[T]:
                 if not put((item, None)):
                     return
             put((end, None))
-        except BaseException as error:  # noqa: BLE001 - raised again where the items are used
+        except BaseException as error:  # raised again where the items are used
             put((end, error))
         finally:
             # A file must not stay open until the garbage collector comes by.

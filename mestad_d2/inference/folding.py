@@ -61,7 +61,7 @@ def _uses(model: nn.Module) -> dict[nn.Module, int]:
 def _pairs(parent: nn.Module, children: dict[str, nn.Module]) -> list[tuple[str, str]]:
     try:
         graph = _ChildrenAreLeaves().trace(parent)
-    except Exception:  # noqa: BLE001 - fx refuses control flow with many kinds of errors
+    except Exception:  # fx refuses control flow with many kinds of errors
         return []
     calls = [node for node in graph.nodes if node.op == "call_module"]
     targets = [node.target for node in calls]

@@ -143,7 +143,7 @@ def attempt(detect: Callable[[str], bytes], video: str) -> tuple[str, bytes | st
     """("done", result) or ("failed", reason in one line)."""
     try:
         return "done", detect(video)
-    except Exception as error:  # noqa: BLE001 - one bad video must not end the others
+    except Exception as error:  # one bad video must not end the others
         return "failed", one_line(error)
 
 
@@ -158,7 +158,7 @@ def _serve(recipe: Recipe, number: int, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         detect = recipe(number)
-    except Exception as error:  # noqa: BLE001 - told to the main process
+    except Exception as error:  # told to the main process
         pipe.send(("broken", one_line(error)))
         return
     pipe.send(("up", None))

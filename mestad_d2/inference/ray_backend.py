@@ -56,7 +56,7 @@ class _Servant:
         self._broken: str | None = None
         try:
             self._detect = recipe(number)
-        except Exception as error:  # noqa: BLE001 - told to the main process
+        except Exception as error:  # told to the main process
             self._broken = one_line(error)
 
     def broken(self) -> str | None:
@@ -125,7 +125,7 @@ class RayWorkers:
         # A video is given only to a worker that is up: a place in the cluster may never become free.
         self._starting[actor.broken.remote()] = (number, actor, 0)
 
-    def _begun(self, ref) -> list[Finished]:  # noqa: ANN001
+    def _begun(self, ref) -> list[Finished]:
         number, actor, _ = self._starting.pop(ref)
         try:
             broken = self._ray.get(ref)
@@ -141,7 +141,7 @@ class RayWorkers:
         self._idle.append((number, actor))
         return []
 
-    def _ended(self, ref) -> list[Finished]:  # noqa: ANN001
+    def _ended(self, ref) -> list[Finished]:
         number, actor, video = self._busy.pop(ref)
         try:
             kind, answer = self._ray.get(ref)

@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 
 import torch
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
@@ -133,8 +134,10 @@ class FloatFeatures(nn.Module):
         super().__init__()
         self.inner = inner
 
-    def forward(self, images, features, *args):  # noqa: ANN001, ANN002, ANN201  (as the heads themselves)
-        """What the heads give."""
+    def forward(
+        self, images: ImageList, features: dict[str, list[Tensor]], *args: list[Instances] | None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """What the heads give; arguments as theirs."""
         used = [getattr(self.inner, "in_feature", None)]
         used = used if used[0] in features else list(features)
         return self.inner(images, {name: [x.float() for x in features[name]] for name in used}, *args)

@@ -84,7 +84,7 @@ def write_timeline(path: Path, actors: Sequence[Actor], end: float) -> None:
     figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
 
 
-def _dress(axes, ticks: list[tuple[float, str, str]], end: float, rows: int, left_out: int) -> None:  # noqa: ANN001
+def _dress(axes, ticks: list[tuple[float, str, str]], end: float, rows: int, left_out: int) -> None:
     axes.set_xlim(0, end)
     axes.set_ylim(rows, 0)
     axes.tick_params(length=0, colors=QUIET)

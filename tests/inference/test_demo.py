@@ -53,7 +53,7 @@ class FakeCamera:
         pass
 
 
-def test_equal_names_and_names_with_dots_stay_apart(demo: ModuleType, tmp_path: Path, capfd) -> None:  # noqa: ANN001
+def test_equal_names_and_names_with_dots_stay_apart(demo: ModuleType, tmp_path: Path, capfd) -> None:
     videos = [tmp_path / "a" / "x.1.mp4", tmp_path / "b" / "x.1.mp4", tmp_path / "x.2.mp4"]
     for video in videos:
         video.parent.mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ def test_folder_of_frames_keeps_its_speed(demo: ModuleType, tmp_path: Path) -> N
     assert np.allclose(times, np.arange(24) / 12, atol=0.002)
 
 
-def test_camera_is_recorded_and_detected(demo: ModuleType, tmp_path: Path, monkeypatch) -> None:  # noqa: ANN001
+def test_camera_is_recorded_and_detected(demo: ModuleType, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
     assert run(demo, tmp_path / "out", "--webcam", 0, "--seconds", 60, "--score-threshold", 1) == 0
     for name in ("camera0_recording.mp4", "camera0.mp4"):
@@ -104,7 +104,7 @@ def test_camera_is_recorded_and_detected(demo: ModuleType, tmp_path: Path, monke
 
 def test_no_camera_is_one_line_and_leaves_nothing(
     demo: ModuleType, tmp_path: Path, monkeypatch, capfd
-) -> None:  # noqa: ANN001
+) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
     with pytest.raises(SystemExit) as end:
         run(demo, tmp_path / "out", "--webcam", 7)
@@ -112,14 +112,14 @@ def test_no_camera_is_one_line_and_leaves_nothing(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_without_input_it_says_what_to_give(demo: ModuleType, tmp_path: Path, capfd) -> None:  # noqa: ANN001
+def test_without_input_it_says_what_to_give(demo: ModuleType, tmp_path: Path, capfd) -> None:
     with pytest.raises(SystemExit):
         run(demo, tmp_path / "out")
     assert "give --input or --webcam" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello, no video"])
-def test_what_is_no_video_is_one_line(demo: ModuleType, tmp_path: Path, capfd, content: bytes | None) -> None:  # noqa: ANN001
+def test_what_is_no_video_is_one_line(demo: ModuleType, tmp_path: Path, capfd, content: bytes | None) -> None:
     video = tmp_path / "x.mp4"
     if content is not None:
         video.write_bytes(content)
@@ -128,7 +128,7 @@ def test_what_is_no_video_is_one_line(demo: ModuleType, tmp_path: Path, capfd, c
     assert line.startswith(f"error: {video}: no ") and not list((tmp_path / "out").iterdir())
 
 
-def test_output_that_cannot_be_written_is_one_line(demo: ModuleType, tmp_path: Path, capfd) -> None:  # noqa: ANN001
+def test_output_that_cannot_be_written_is_one_line(demo: ModuleType, tmp_path: Path, capfd) -> None:
     write_numbered_video(tmp_path / "x.mp4", 10, Fraction(20))
     with pytest.raises(SystemExit) as end:
         run(demo, tmp_path / "x.mp4", "--input", tmp_path / "x.mp4")

@@ -53,7 +53,7 @@ def noise(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (3, 4, height, width), generator=generator, dtype=torch.uint8)
 
 
-def exported_model(model: nn.Module, path: Path, format: str):  # noqa: ANN201  (a function of a clip)
+def exported_model(model: nn.Module, path: Path, format: str):
     """The function of a file that was traced with one 64 x 80 clip."""
     export(ExportableDetector(model), noise(64, 80), path, format, clip_metadata(tiny_cfg(), NAMES))
     return load_exported(path, format, threads=1)
@@ -124,7 +124,7 @@ def test_pooling_by_matrices_is_adaptive_pooling(length: int, bins: int) -> None
     torch.testing.assert_close(x @ _bins(length, bins, x.device).t(), wanted)
 
 
-def real_parity(model: nn.Module, cfg, video: Path, exported) -> None:  # noqa: ANN001
+def real_parity(model: nn.Module, cfg, video: Path, exported) -> None:
     """Clips of a real file, through the same sampling as the predictor's."""
     clips = [clip_tensor(c.frames) for c in VideoPredictor(cfg, model).clips(str(video))][:3]
     parity = compare(model, exported, clips)

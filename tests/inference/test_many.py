@@ -178,7 +178,7 @@ def test_results_of_other_settings_are_not_mixed(tmp_path: Path) -> None:
         check_settings(tmp_path, {"a": 1, "b": 3})
 
 
-def test_tool_runs_reports_and_goes_on(tmp_path: Path, monkeypatch, capfd) -> None:  # noqa: ANN001
+def test_tool_runs_reports_and_goes_on(tmp_path: Path, monkeypatch, capfd) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     tool = importlib.import_module("detect_many")
     weights = tmp_path / "model.pth"

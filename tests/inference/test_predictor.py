@@ -72,7 +72,7 @@ def test_every_frame_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     seen: list[int] = []
     original = predictor_module.iterate_frames
 
-    def counted(*args: object, **kwargs: object):  # noqa: ANN202
+    def counted(*args: object, **kwargs: object):
         for frame in original(*args, **kwargs):
             seen.append(read_number(frame.image))
             yield frame

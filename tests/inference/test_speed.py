@@ -196,7 +196,7 @@ def test_what_is_used_twice_is_not_folded() -> None:
 def test_no_compiler_is_one_warning(
     model: nn.Module, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(function: object, **_: object):  # noqa: ANN202
+    def broken(function: object, **_: object):
         def run(clips: torch.Tensor) -> None:
             raise RuntimeError("No working C++ compiler found\nlong explanation")
 

@@ -140,6 +140,9 @@ def read_metrics(path: Path, first: int = 0) -> dict:
 
     ``frame_map`` and ``person_ap50`` are the final model's (the teacher's where there is one),
     ``student_frame_map`` the student's; ``pseudo`` holds means over the teacher phase.
+
+    Raises:
+        UserError: the run was never evaluated.
     """
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     final = next((line for line in reversed(lines) if "frame_map/mAP" in line), None)

@@ -6,7 +6,7 @@ from functools import partial
 
 from detectron2.config import CfgNode
 from pytorchvideo.layers.nonlocal_net import create_nonlocal
-from torch import nn
+from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
 from mestad_d2.modeling.backbone.norm import video_norm
@@ -20,8 +20,8 @@ class WithNonLocal(nn.Module):
         super().__init__()
         self.block, self.non_local = block, non_local
 
-    def forward(self, x):  # noqa: ANN001, ANN201  (a tensor in, a tensor of its shape out)
-        """Features (N, C, T, H, W)."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (N, C, T, H, W) of features of that shape."""
         return self.non_local(self.block(x))
 
 

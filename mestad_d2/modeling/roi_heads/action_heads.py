@@ -64,7 +64,10 @@ class LinearActionHead(nn.Module):
         }
 
     def forward(self, actors: Tensor, frames: Tensor, clip_index: Tensor) -> Tensor:
-        """Action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W)."""
+        """Action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W).
+
+        ``clip_index`` (R,) is the frame in which each actor stands.
+        """
         if self.with_context:
             grid = nn.functional.adaptive_avg_pool2d(frames, actors.shape[-2:])
             actors = torch.cat([actors, grid[clip_index]], dim=1)
