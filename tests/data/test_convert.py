@@ -16,6 +16,7 @@ from loading import load_script
 
 from mestad_d2.data.ava_csv import read_ground_truth, read_label_map
 from mestad_d2.data.convert import Label, write_labels
+from mestad_d2.data.frame_folder import FrameFolder
 from mestad_d2.data.frame_list import read_frame_list
 from mestad_d2.errors import UserError
 
@@ -172,3 +173,6 @@ def test_frame_lists_raise_only_our_error(tmp_path_factory: pytest.TempPathFacto
         assert "\n" not in str(error)
     else:
         assert not any(".." in Path(f).parts for frames in found.values() for f in frames)
+        for frames in found.values():
+            folder = FrameFolder("root", frames)
+            assert [folder.path(i) for i in range(len(folder))] == [f"root/{frame}" for frame in frames]
