@@ -23,6 +23,7 @@ from mestad_d2.inference.arguments import (
 )
 from mestad_d2.inference.encode import VideoWriter, recorded
 from mestad_d2.inference.labels import ActionNames, action_names
+from mestad_d2.inference.length import seconds_of
 from mestad_d2.inference.output import (
     json_line,
     sure_people,
@@ -76,7 +77,7 @@ class Demo:
         info = probe(video, folder_fps=self.predictor.folder_fps)
         found: list[KeyframeDetections] = []
         try:
-            self._detect(video, stem, found, info.fps, info.duration)
+            self._detect(video, stem, found, info.fps, seconds_of(video, info))
         except UserError:
             beside(stem, ".jsonl").unlink(missing_ok=True)
             raise
@@ -131,7 +132,8 @@ class Demo:
         write_json(beside(stem, ".json"), stem.name, found, *shown)
         write_strip(beside(stem, ".png"), video, found, *shown, **fps)
         info = probe(video, **fps)
-        total = round(info.duration * info.fps) if info.duration else None
+        seconds = seconds_of(video, info)
+        total = round(seconds * info.fps) if seconds else None
         with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
             write_video(beside(stem, ".mp4"), video, found, *shown, **fps, progress=lambda _: bar.update())
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png")

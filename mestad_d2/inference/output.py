@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
+from mestad_d2.inference.clip_stream import in_background
 from mestad_d2.inference.drawing import Annotator, Person, fit, font, output_size
 from mestad_d2.inference.encode import VideoWriter
 from mestad_d2.inference.labels import ActionNames
@@ -149,9 +150,12 @@ def write_video(
     overlay = Overlay(detections, names, threshold)
     sound_of = video if info.has_audio else None
     with said_if_unwritable(path), VideoWriter(path, info.fps, sound_of) as writer:
-        for frame in iterate_frames(video, folder_fps=folder_fps):
-            writer.write(frame.time, overlay.draw(frame))
-            progress(frame.time)
+        frames = iterate_frames(video, folder_fps=folder_fps)
+        drawn = ((frame.time, overlay.draw(frame)) for frame in frames)
+        # Drawn while the frame before is encoded, which takes longer.
+        for time, image in in_background(drawn, ahead=4):
+            writer.write(time, image)
+            progress(time)
 
 
 def write_strip(
