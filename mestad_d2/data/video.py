@@ -116,7 +116,11 @@ def read_frames(
 
 def _file_images(path: str, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
     try:
-        return _OPEN.get(path).read(times, short_side)
+        reader = _OPEN.get(path)
+    except UserError as error:
+        raise UserError(f"{error}; wanted at {times[0]:.2f} s") from error
+    try:
+        return reader.read(times, short_side)
     except (av.FFmpegError, OSError) as error:
         _OPEN.drop(path)
         raise UserError(f"{path}: can't be read at {times[0]:.2f} s ({error}); encode it anew") from error

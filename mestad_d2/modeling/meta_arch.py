@@ -133,6 +133,8 @@ class MESTAD(nn.Module):
         """
         if not self.training:
             return self.inference(batched_inputs)
+        if not batched_inputs:
+            raise ValueError("no clips in the batch")
         images, features = self._features(batched_inputs)
         gt = [item["instances"].to(self.device) for item in batched_inputs]
         proposals, losses = self._proposals(images, features, gt)
@@ -149,6 +151,8 @@ class MESTAD(nn.Module):
             do_postprocess: scale boxes to the original frame and wrap as ``{"instances": ...}``; else
                 a list of Instances in the clip's own pixels (what the mean teacher wants).
         """
+        if not batched_inputs:
+            return []
         images, features = self._features(batched_inputs)
         proposals, _ = self._proposals(images, features, None)
         boxes = self._action_boxes(self.test_boxes, batched_inputs, proposals)

@@ -6,14 +6,17 @@ import json
 import multiprocessing
 import os
 import runpy
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import torch
 from detectron2.engine import default_argument_parser
 from tiny import ROOT, SMALLER
+
+from mestad_d2.engine import distributed
 
 CONFIG = ROOT / "configs" / "toy" / "SlowOnly_tiny_TLA.yaml"
 TOOL = ROOT / "tools" / "train_net.py"
@@ -24,7 +27,9 @@ BOTH_PHASES = [
 ]  # fmt: skip
 
 
-def arguments(output: Path, iterations: int, *opts: object, resume: bool = False) -> list[str]:
+def arguments(
+    output: Path, iterations: int, *opts: object, resume: bool = False, processes: int = 1
+) -> list[str]:
     """Command line of tools/train_net.py."""
     options = [
         *SMALLER,
@@ -38,6 +43,8 @@ def arguments(output: Path, iterations: int, *opts: object, resume: bool = False
         "--config-file",
         CONFIG,
         *(["--resume"] if resume else []),
+        "--num-gpus",
+        processes,
         *options,
         "OUTPUT_DIR",
         output,
@@ -48,17 +55,12 @@ def arguments(output: Path, iterations: int, *opts: object, resume: bool = False
 
 @dataclass
 class Run:
-    """A training process: ``pid``, ``wait(seconds)`` -> exit code or None, ``kill(signal)``."""
+    """A training process."""
 
-    process: subprocess.Popen | multiprocessing.Process
+    process: multiprocessing.Process
 
     def wait(self, seconds: float) -> int | None:
         """Exit code (negative: signal), or None after ``seconds``."""
-        if isinstance(self.process, subprocess.Popen):
-            try:
-                return self.process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                return None
         self.process.join(seconds)
         return self.process.exitcode
 
@@ -67,28 +69,29 @@ class Run:
         os.kill(self.process.pid, number)
 
 
-def start_tool(command: list[str], log: Path) -> Run:
-    """A process of its own, as a user starts it."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with log.open("a") as file:
-        full = [sys.executable, "-W", "ignore", str(TOOL), *command]
-        return Run(subprocess.Popen(full, stdout=file, stderr=file, env=environment))
-
-
-def start_fork(command: list[str], log: Path) -> Run:
-    """The same, forked of this process, which saves the seconds of importing."""
-    process = multiprocessing.get_context("fork").Process(target=_run_tool, args=(command, log))
+def start_fork(command: list[str], log: Path, **environment: object) -> Run:
+    """tools/train_net.py, forked of this process, which saves the seconds of importing; so are its ranks."""
+    process = multiprocessing.get_context("fork").Process(target=_run_tool, args=(command, log, environment))
     process.start()
     return Run(process)
 
 
-def _run_tool(command: list[str], log: Path) -> None:
+def _run_tool(command: list[str], log: Path, environment: dict[str, object]) -> None:
+    os.environ.update({name: str(value) for name, value in environment.items()})
     file = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
     # pytest's own streams would take what is printed.
     sys.stdout = sys.stderr = open(file, "w", buffering=1)
-    runpy.run_path(str(TOOL))["main"](default_argument_parser().parse_args(command))
+    distributed.mp.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
+    parser = default_argument_parser()
+    parser.set_defaults(dist_url="auto")
+    distributed.start(runpy.run_path(str(TOOL))["main"], parser.parse_args(command))
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def wait_for(path: Path, pattern: str, seconds: float = 120) -> None:

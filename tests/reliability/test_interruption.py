@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from reliability.kills import kill_at_random, state
-from reliability.runs import TOOL, arguments, start_fork, start_tool, wait_for
+from reliability.runs import TOOL, arguments, start_fork, wait_for
 from tiny import ROOT
 
 from mestad_d2.checkpoint import MESTADCheckpointer
@@ -39,7 +39,9 @@ def test_killed_three_times(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_twenty_times(tmp_path: Path) -> None:
-    report = kill_at_random(tmp_path, start_tool, kills=20, iterations=40)
+    # Forked, so that the moments fall into training and saving, not into the seconds of importing.
+    report = kill_at_random(tmp_path, start_fork, kills=20, iterations=12)
+    print(f"kills {report}")
     assert report.killed == 20 and report.finished >= 1
     assert report.loss_difference <= 1e-6 and report.state_difference <= 1e-6
 

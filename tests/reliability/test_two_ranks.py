@@ -82,17 +82,8 @@ def ranks_of(process: subprocess.Popen) -> list[int]:
 
 @pytest.mark.slow
 def test_a_dead_rank_ends_all_and_a_signal_saves(environment: dict[str, str], tmp_path: Path) -> None:
-    options = ["SOLVER.CHECKPOINT_PERIOD", 5000]
-    command = [
-        sys.executable,
-        "-W",
-        "ignore",
-        str(TOOL),
-        *arguments(tmp_path, 10000, *options),
-        "--num-gpus",
-        "2",
-    ]
-    command[-2:], command[4:4] = [], ["--num-gpus", "2"]
+    train = arguments(tmp_path, 10000, "SOLVER.CHECKPOINT_PERIOD", 5000, processes=2)
+    command = [sys.executable, "-W", "ignore", str(TOOL), *train]
     process = start(command, environment, tmp_path / "log")
     try:
         wait_for(tmp_path, "events.*")
