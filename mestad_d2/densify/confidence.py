@@ -17,8 +17,9 @@ from mestad_d2.densify.moments import log_odds
 # What the columns of ``signs`` say, in words for people.
 SIGNS = (
     "constant", "the action starts or ends near here", "only one key frame has this person", "the teacher sees nobody here",
-    "detector score", "the teacher's box is off the line between the key frames", "teacher's score of the action",
-    "cost of the assignment", "far from the key frames", "the person moves",
+    "the detector is unsure of the person", "the teacher's box is off the line between the key frames",
+    "the teacher hardly sees the action", "the labels fit what the teacher sees badly", "far from the key frames",
+    "the person moves",
 )  # fmt: skip
 CHANCE, DISTANCE = 1, 8
 # Weight -2 of the log distance: what goes unseen must come and go (or leave the line and return) in between,

@@ -86,7 +86,7 @@ def test_the_projects_own_converter_reads_the_json(tmp_path: Path) -> None:
     assert len(labels) == len(some_rows())
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label_rows())
 @example(some_rows())
 def test_datumaro_reads_the_cvat_file(tmp_path: Path, rows: list[LabelRow]) -> None:
