@@ -16,16 +16,16 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from ..errors import UserError
-from .detections import FrameDetections, distinct_frames, persons, to_rows, write_csv
-from .diagnose import explain_zero
-from .frame_map import FrameMAP, frame_map
-from .label_map import LabelMap, read_label_map
-from .person_ap import distinct_persons, person_ap
-from .protocols import PROTOCOLS, Protocol, get_protocol
-from .read_rows import read_exclusions, read_rows
-from .rows import Rows
-from .tables import none_if_nan, per_class_table, result_json, write_json
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation.detections import FrameDetections, distinct_frames, persons, to_rows, write_csv
+from mestad_d2.evaluation.diagnose import explain_zero
+from mestad_d2.evaluation.frame_map import FrameMAP, frame_map
+from mestad_d2.evaluation.label_map import LabelMap, read_label_map
+from mestad_d2.evaluation.person_ap import distinct_persons, person_ap
+from mestad_d2.evaluation.protocols import PROTOCOLS, Protocol, get_protocol
+from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
+from mestad_d2.evaluation.rows import Rows
+from mestad_d2.evaluation.tables import none_if_nan, per_class_table, result_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from .frame_map import frame_map
-from .label_map import read_label_map
-from .person_ap import person_ap
-from .protocols import PROTOCOLS
-from .read_rows import read_rows
-from .synthetic import ava_size_persons, write_ava_size
+from mestad_d2.evaluation.frame_map import frame_map
+from mestad_d2.evaluation.label_map import read_label_map
+from mestad_d2.evaluation.person_ap import person_ap
+from mestad_d2.evaluation.protocols import PROTOCOLS
+from mestad_d2.evaluation.read_rows import read_rows
+from mestad_d2.evaluation.synthetic import ava_size_persons, write_ava_size
 
 # The peak is asked of the process itself: getrusage counts what the parent held before exec, too.
 _CHILD = """

@@ -8,8 +8,8 @@ from os import PathLike
 
 import numpy as np
 
-from .protocols import Protocol
-from .rows import Rows, frame_key
+from mestad_d2.evaluation.protocols import Protocol
+from mestad_d2.evaluation.rows import Rows, frame_key
 
 FRAMES_AT_ONCE = 1000
 

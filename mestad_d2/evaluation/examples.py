@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .frame_map import FrameMAP, rank_scores
-from .matching import IOU_THRESHOLD, best_of_any_class
+from mestad_d2.evaluation.frame_map import FrameMAP, rank_scores
+from mestad_d2.evaluation.matching import IOU_THRESHOLD, best_of_any_class
 
 KINDS = {
     "twice": "the person and action are right, but a surer detection has claimed them",

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .label_map import GROUPS, LabelMap
-from .matching import Matches, match
-from .protocols import Protocol, get_protocol
-from .rows import Rows
+from mestad_d2.evaluation.label_map import GROUPS, LabelMap
+from mestad_d2.evaluation.matching import Matches, match
+from mestad_d2.evaluation.protocols import Protocol, get_protocol
+from mestad_d2.evaluation.rows import Rows
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .heap_order import heap_order
-from .protocols import Protocol
-from .rows import Rows
+from mestad_d2.evaluation.heap_order import heap_order
+from mestad_d2.evaluation.protocols import Protocol
+from mestad_d2.evaluation.rows import Rows
 
 
 def _appearance(frame: np.ndarray, num_frames: int) -> np.ndarray:

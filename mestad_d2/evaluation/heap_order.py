@@ -6,7 +6,7 @@ import heapq
 
 import numpy as np
 
-from .rows import Rows
+from mestad_d2.evaluation.rows import Rows
 
 
 def heap_order(rows: Rows, index: np.ndarray, cap: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from os import PathLike
 
-from ..errors import UserError
+from mestad_d2.errors import UserError
 
 GROUPS = ("pose", "object", "person")
 _GROUP_OF_TYPE = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}

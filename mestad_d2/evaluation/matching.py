@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import UserError
-from .frame_order import detection_order, truth_order
-from .protocols import Protocol
-from .rows import Rows
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation.frame_order import detection_order, truth_order
+from mestad_d2.evaluation.protocols import Protocol
+from mestad_d2.evaluation.rows import Rows
 
 IOU_THRESHOLD = 0.5
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .examples import Example
+from mestad_d2.evaluation.examples import Example
 
 # (video, timestamp in s) -> frame (H, W, 3) uint8 RGB, or None where it can't be had.
 Frames = Callable[[str, float], np.ndarray | None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import UserError
+from mestad_d2.errors import UserError
 
 
 @dataclass(frozen=True)

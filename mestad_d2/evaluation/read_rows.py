@@ -9,10 +9,10 @@ from os import PathLike
 
 import numpy as np
 
-from ..errors import UserError
-from .fast_csv import Chunk, NotPlain, chunks
-from .protocols import Protocol, get_protocol
-from .rows import Rows
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation.fast_csv import Chunk, NotPlain, chunks
+from mestad_d2.evaluation.protocols import Protocol, get_protocol
+from mestad_d2.evaluation.rows import Rows
 
 Path = str | PathLike[str]
 

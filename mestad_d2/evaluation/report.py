@@ -8,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
-from .charts import precision_recall_svg, score_histogram_svg
-from .examples import KINDS, Example, best_false_positives, best_misses, false_positive_kinds
-from .frame_map import ClassAP, FrameMAP, precision_recall, rank_scores
-from .label_map import LabelMap
-from .pictures import Frames, picture
-from .report_style import STYLE
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation.charts import precision_recall_svg, score_histogram_svg
+from mestad_d2.evaluation.examples import (
+    KINDS,
+    Example,
+    best_false_positives,
+    best_misses,
+    false_positive_kinds,
+)
+from mestad_d2.evaluation.frame_map import ClassAP, FrameMAP, precision_recall, rank_scores
+from mestad_d2.evaluation.label_map import LabelMap
+from mestad_d2.evaluation.pictures import Frames, picture
+from mestad_d2.evaluation.report_style import STYLE
 
 _PAGE = """<!doctype html>
 <html lang="en">

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .protocols import Protocol
+from mestad_d2.evaluation.protocols import Protocol
 
 
 @dataclass

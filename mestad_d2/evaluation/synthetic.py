@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .detections import write_csv
-from .rows import Rows
+from mestad_d2.evaluation.detections import write_csv
+from mestad_d2.evaluation.rows import Rows
 
 AVA_IDS = tuple(
     i

@@ -9,8 +9,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from .frame_map import FrameMAP
-from .label_map import LabelMap
+from mestad_d2.evaluation.frame_map import FrameMAP
+from mestad_d2.evaluation.label_map import LabelMap
 
 
 def per_class_table(result: FrameMAP, label_map: LabelMap) -> str:
