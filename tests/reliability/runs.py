@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import runpy
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -92,6 +94,17 @@ def _run_tool(command: list[str], log: Path, environment: dict[str, object]) -> 
 def children_of(pid: int) -> list[int]:
     """Processes that a process has started."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def wait_until_heeded(pid: int, number: int, seconds: float = 120) -> None:
+    """Wait until a process has a handler of its own for a signal."""
+    end = time.monotonic() + seconds
+    while True:
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+        if caught and int(caught[1], 16) >> (number - 1) & 1:
+            return
+        assert time.monotonic() < end, f"{pid} does not heed {signal.Signals(number).name}"
+        time.sleep(0.02)
 
 
 def wait_for(path: Path, pattern: str, seconds: float = 120) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from reliability.runs import Run, arguments, children_of, start_fork, wait_for
+from reliability.runs import Run, arguments, children_of, start_fork
 
 from mestad_d2.data.toy import make_toy
 from mestad_d2.engine.signals import EXIT_SAVED
@@ -26,11 +26,17 @@ def _toy(tmp_path_factory: pytest.TempPathFactory) -> None:
         yield
 
 
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
 def two_training(output: Path) -> tuple[Run, list[int]]:
     """Two processes amid training, and their numbers."""
     run = start_fork(arguments(output, 10000, *NEVER, processes=2), output / "out")
-    wait_for(output, "events.*")
-    assert run.wait(1) is None, (output / "out").read_text()[-3000:]
+    end = time.monotonic() + 120
+    while "Starting training" not in _text(output / "log.txt") + _text(output / "log.txt.rank1"):
+        assert time.monotonic() < end and run.wait(0.05) is None, _text(output / "out")[-3000:]
+    assert run.wait(1.5) is None, (output / "out").read_text()[-3000:]
     ranks = children_of(run.process.pid)
     assert len(ranks) == 2
     return run, ranks
