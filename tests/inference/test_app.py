@@ -176,7 +176,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(240):
+    for _ in range(720):
         assert server.poll() is None, log.read_text()[-2000:]
         try:
             urllib.request.urlopen(url, timeout=5).close()
