@@ -41,4 +41,9 @@ def watch(step: Callable[[], object], steps: int, warm_up: int) -> Usage:
     at, kb = np.array(memory).T
     first, last = counts[0], counts[-1]
     slope = float(np.polyfit(at, kb, 1)[0])
-    return Usage(slope, (first[0], last[0]), (first[1], last[1]), (kb[0] / 1024, kb[-1] / 1024))
+    return Usage(
+        round(slope, 3),
+        (first[0], last[0]),
+        (first[1], last[1]),
+        (round(float(kb[0]) / 1024, 1), round(float(kb[-1]) / 1024, 1)),
+    )

@@ -94,7 +94,9 @@ def test_what_a_run_was_is_written_beside_it(first: Path, tmp_path: Path) -> Non
     found = start["versions"]
     assert found["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert found["python"] == platform.python_version() and {"detectron2", "av", "numpy"} <= set(found)
-    assert start["git"].get("commit", "") == git(ROOT, "rev-parse", "HEAD").strip()
+    # Somebody may commit while the tests run.
+    known = git(ROOT, "rev-list", "-n", "50", "HEAD").split()
+    assert start["git"]["commit"] in known if known else start["git"] == {}
     # The config is whole: it starts the same run by itself.
     (tmp_path / "again.yaml").write_text(start["config"])
     cfg = setup_cfg(tmp_path / "again.yaml")

@@ -86,16 +86,16 @@ def test_a_dead_rank_ends_all_and_a_signal_saves(environment: dict[str, str], tm
     command = [sys.executable, "-W", "ignore", str(TOOL), *train]
     process = start(command, environment, tmp_path / "log")
     try:
-        wait_for(tmp_path, "events.*")
+        wait_for(tmp_path, "events.*", 300)
         time.sleep(3)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == EXIT_SAVED, (tmp_path / "log").read_text()[-3000:]
         assert len(list(tmp_path.glob("model_*.pth"))) == 1
         process = start(command, environment, tmp_path / "log")
-        wait_for(tmp_path, "log.txt.rank1")
+        wait_for(tmp_path, "log.txt.rank1", 300)
         for path in tmp_path.glob("events.*"):
             path.unlink()
-        wait_for(tmp_path, "events.*")
+        wait_for(tmp_path, "events.*", 300)
         ranks = ranks_of(process)
         assert len(ranks) == 2
         began = time.monotonic()
