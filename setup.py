@@ -24,7 +24,7 @@ setup(
     version="0.1.0",
     description="End-to-end spatio-temporal action detection (ME-STAD) for Detectron2",
     license="Apache-2.0",
-    python_requires=">=3.9",
+    python_requires=">=3.10",
     cmdclass={"build_py": BuildWithConfigs},
     packages=find_packages(include=["mestad_d2", "mestad_d2.*"]),
     install_requires=[
