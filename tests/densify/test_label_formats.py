@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -86,14 +87,19 @@ def test_the_projects_own_converter_reads_the_json(tmp_path: Path) -> None:
     assert len(labels) == len(some_rows())
 
 
+@pytest.fixture(scope="module")
+def datumaro() -> ModuleType:
+    """Another project's reader."""
+    return pytest.importorskip(
+        "datumaro", reason="datumaro, whose CVAT reader this is checked with, is absent"
+    )
+
+
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label_rows())
 @example(some_rows())
-def test_datumaro_reads_the_cvat_file(tmp_path: Path, rows: list[LabelRow]) -> None:
+def test_datumaro_reads_the_cvat_file(datumaro: ModuleType, tmp_path: Path, rows: list[LabelRow]) -> None:
     """Every row's frame, box and action, in another project's hands."""
-    datumaro = pytest.importorskip(
-        "datumaro", reason="datumaro, whose CVAT reader this is checked with, is absent"
-    )
     write_cvat(tmp_path / "v.xml", VIDEO, rows, NAMES)
     data = datumaro.Dataset.import_from(str(tmp_path / "v.xml"), "cvat")
     size = (VIDEO.width, VIDEO.height) * 2

@@ -183,6 +183,9 @@ def test_corrected_labels_come_back_as_training_data(place: Path, done: Path, tm
     assert 2 <= len(changed) <= 8
     dicts = load_ava(str(place / "toy/videos"), str(tmp_path / "train.csv"), start=0.0)
     assert len(dicts) == len({(r.video_id, r.timestamp) for r in before})
+    with pytest.raises(SystemExit) as stopped:
+        TOOL.main([*map(str, command), "--output", str(tmp_path / "train.csv")])
+    assert stopped.value.code == 2 and read_dense_csv(tmp_path / "train.csv") == after
     # Few rows of an untrained teacher are sure; key frames and corrected frames stay.
     TOOL.main([*map(str, command), "--output", str(tmp_path / "sure.csv"), "--min-confidence", "1"])
     kept = {(r.video_id, r.timestamp) for r in read_dense_csv(tmp_path / "sure.csv")}
