@@ -42,7 +42,7 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "playwright"],
+        "test": ["datumaro", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "playwright"],
         "app": ["gradio>=6.0"],
         "ray": ["ray>=2.9"],
         "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
