@@ -110,7 +110,7 @@ def test_a_dead_rank_ends_all_and_a_signal_saves(environment: dict[str, str], tm
 
 @pytest.mark.slow
 def test_torchrun(environment: dict[str, str], tmp_path: Path) -> None:
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     process = start([*run, str(TOOL), *arguments(tmp_path, 6)], environment, tmp_path / "log")
     assert process.wait(300) == 0, (tmp_path / "log").read_text()[-3000:]
     assert (tmp_path / "model_final_teacher.pth").is_file() and (tmp_path / "log.txt.rank1").is_file()
