@@ -21,7 +21,7 @@ from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import one_line_errors
 
 TOOLS = Path(__file__).resolve().parent
-CONFIG = TOOLS.parent / "configs" / "toy" / "SlowOnly_tiny_TLA.yaml"
+CONFIG = TOOLS.parent / "configs" / "toy" / "demo.yaml"
 
 
 def parse() -> argparse.Namespace:
