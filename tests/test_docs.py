@@ -20,7 +20,7 @@ TRAINING = {
     *("--num-machines", "--machine-rank", "--dist-url"),
 }
 # Those of torchrun and Slurm.
-OTHERS = {"--nproc-per-node", "--nodes", "--gpus-per-node"}
+OTHERS = {"--standalone", "--nproc-per-node", "--nodes", "--gpus-per-node"}
 # Scripts whose parser is elsewhere, by the value of --task where they have that.
 ELSEWHERE = {
     "tools/benchmark.py --task data": "mestad_d2/data/benchmark_data.py",

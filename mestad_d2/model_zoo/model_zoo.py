@@ -45,10 +45,13 @@ def get_config_file(name: str) -> str:
 
 
 def _advice(wanted: str, known: list[str]) -> str:
-    by_lower = {candidate.lower(): candidate for candidate in known}
+    # Without the ending, which all names share.
+    by_lower = {candidate.lower().removesuffix(".yaml"): candidate for candidate in known}
     # Whoever leaves the folder out means the file's own name.
-    by_lower |= {Path(candidate).name.lower(): candidate for candidate in reversed(known)}
-    near = [by_lower[match] for match in get_close_matches(wanted.lower(), by_lower, n=6)]
+    by_lower |= {Path(candidate).stem.lower(): candidate for candidate in reversed(known)}
+    near = [
+        by_lower[match] for match in get_close_matches(wanted.lower().removesuffix(".yaml"), by_lower, n=6)
+    ]
     if near:
         return f"near it are {', '.join(list(dict.fromkeys(near))[:3])}"
     return "mestad_d2.model_zoo.list() names all"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import torch
 from detectron2.engine import default_argument_parser
+from detectron2.utils.logger import setup_logger
 from tiny import ROOT, SMALLER
 
 from mestad_d2.engine import distributed
@@ -85,10 +87,19 @@ def _run_tool(command: list[str], log: Path, environment: dict[str, object]) -> 
     os.dup2(file, 2)
     # pytest's own streams would take what is printed.
     sys.stdout = sys.stderr = open(file, "w", buffering=1)
+    _forget_logging()
     distributed.mp.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
     parser = default_argument_parser()
     parser.set_defaults(dist_url="auto")
     distributed.start(runpy.run_path(str(TOOL))["main"], parser.parse_args(command))
+
+
+def _forget_logging() -> None:
+    """Handlers that earlier tests left would write each line again, some into streams that are closed."""
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            logger.handlers.clear()
+    setup_logger.cache_clear()
 
 
 def children_of(pid: int) -> list[int]:
