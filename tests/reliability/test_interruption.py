@@ -17,18 +17,10 @@ from tiny import ROOT
 
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.checkpoint.write import save_whole
-from mestad_d2.data.toy import make_toy
 from mestad_d2.engine.signals import EXIT_SAVED
 from mestad_d2.errors import UserError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _toy(tmp_path_factory: pytest.TempPathFactory) -> None:
-    root = tmp_path_factory.mktemp("datasets")
-    make_toy(root / "toy", seed=0, videos=1, val_videos=1, seconds=4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DETECTRON2_DATASETS", str(root))
-        yield
+pytestmark = pytest.mark.usefixtures("on_toy")
 
 
 def test_killed_three_times(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-import pytest
 from detectron2.utils.events import EventStorage
 from numbered_video import write_numbered_video
 from reliability.leaks import Usage, watch
@@ -14,7 +13,6 @@ from reliability.runs import BOTH_PHASES
 from tiny import tiny_cfg
 
 from mestad_d2.data import video
-from mestad_d2.data.toy import make_toy
 from mestad_d2.data.video import read_frames
 from mestad_d2.data.video_stream import iterate_frames
 from mestad_d2.engine import build_trainer
@@ -33,9 +31,7 @@ def flat(usage: Usage, kb_a_step: float, what: str) -> None:
     assert usage.files[1] <= usage.files[0] + 2 and usage.shared[1] <= usage.shared[0], usage
 
 
-def test_training_is_flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_toy(tmp_path / "datasets" / "toy", seed=0, videos=1, val_videos=1, seconds=4)
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+def test_training_is_flat(tmp_path: Path, on_toy: None) -> None:
     sizes = ["INPUT.CROP.SIZE", "[32, 48]", "INPUT.MIN_SIZE_TRAIN", "(32,)", "SOLVER.IMS_PER_BATCH", 1]
     opts = [
         *BOTH_PHASES,

@@ -11,19 +11,12 @@ from pathlib import Path
 import pytest
 from reliability.runs import Run, arguments, children_of, start_fork
 
-from mestad_d2.data.toy import make_toy
 from mestad_d2.engine.signals import EXIT_SAVED
 
 NEVER = ["SOLVER.CHECKPOINT_PERIOD", 5000]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _toy(tmp_path_factory: pytest.TempPathFactory) -> None:
-    root = tmp_path_factory.mktemp("datasets")
-    make_toy(root / "toy", seed=0, videos=1, val_videos=1, seconds=4)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DETECTRON2_DATASETS", str(root))
-        yield
+pytestmark = pytest.mark.usefixtures("on_toy")
 
 
 def _text(path: Path) -> str:

@@ -15,17 +15,8 @@ from reliability.kills import state
 from reliability.runs import CONFIG, arguments, start_fork
 from tiny import ROOT, tiny_cfg
 
-from mestad_d2.data.toy import make_toy
 from mestad_d2.engine.run_info import git_state, read_starts, settle_seed, write_run_info
 from mestad_d2.engine.setup import make_deterministic, setup_cfg
-
-
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a tiny toy dataset is."""
-    root = tmp_path_factory.mktemp("datasets")
-    make_toy(root / "toy", seed=0, videos=1, val_videos=1, seconds=4)
-    return root
 
 
 def train(toy: Path, output: Path, *opts: object) -> tuple[dict[str, float], dict[str, torch.Tensor]]:

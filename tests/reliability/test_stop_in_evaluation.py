@@ -20,13 +20,15 @@ EVALUATED = ["DATASETS.TEST", "('toy_val',)", "TEST.EVAL_PERIOD", 3, "TEST.BATCH
              "SOLVER.CHECKPOINT_PERIOD", 5000]  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _toy(tmp_path_factory: pytest.TempPathFactory) -> None:
+pytestmark = pytest.mark.usefixtures("on_toy")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """More key frames than elsewhere, so that an evaluation has batches to be stopped between."""
     root = tmp_path_factory.mktemp("datasets")
     make_toy(root / "toy", seed=0, videos=1, val_videos=1, seconds=9)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DETECTRON2_DATASETS", str(root))
-        yield
+    return root
 
 
 def stop_in_evaluation(output: Path, number: int, marker: Path) -> None:

@@ -14,17 +14,14 @@ import torch
 from reliability.runs import TOOL, arguments, wait_for
 from tiny import ROOT
 
-from mestad_d2.data.toy import make_toy
 from mestad_d2.engine.signals import EXIT_SAVED
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(toy: Path) -> dict[str, str]:
     """Where a tiny toy dataset is."""
-    root = tmp_path_factory.mktemp("datasets")
-    make_toy(root / "toy", seed=0, videos=1, val_videos=1, seconds=4)
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return {**os.environ, "DETECTRON2_DATASETS": str(root), "PYTHONPATH": path}
+    return {**os.environ, "DETECTRON2_DATASETS": str(toy), "PYTHONPATH": path}
 
 
 @pytest.fixture(scope="module")
