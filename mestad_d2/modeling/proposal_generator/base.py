@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
@@ -51,7 +52,8 @@ class ProposalGenerator(nn.Module):
         found, losses = self.candidates(images, features, gt_instances)
         selection = self.train_selection if self.training else self.test_selection
         clips = zip(images.image_sizes, found.boxes, found.scores, found.rank, strict=True)
-        return [select_proposals(*clip, found.levels, selection) for clip in clips], losses
+        with torch.no_grad():
+            return [select_proposals(*clip, found.levels, selection) for clip in clips], losses
 
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
