@@ -29,6 +29,11 @@ def listed_root(folder: str | os.PathLike[str], frame_list: str | os.PathLike[st
     return _MARK.join(map(os.fspath, (folder, frame_list)))
 
 
+def listed_video(root: str | os.PathLike[str], video: str) -> str:
+    """The name of one video of a list; ``root`` as of ``listed_root``."""
+    return _MARK.join((os.fspath(root), video))
+
+
 def split_listed(path: str) -> tuple[str, str, str] | None:
     """Folder, list and video of a name made here, video "" where it names them all; None for other paths."""
     parts = os.fspath(path).split(_MARK, 2)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mestad_d2.data.frame_folder import listed_folders
-from mestad_d2.data.frame_list import split_listed
+from mestad_d2.data.frame_list import listed_video, split_listed
 from mestad_d2.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
@@ -28,7 +28,7 @@ def find_video(root: str | os.PathLike[str], video_id: str) -> str | None:
     """
     listed = split_listed(os.fspath(root))
     if listed is not None:
-        return f"{os.fspath(root)}::{video_id}" if video_id in listed_folders(*listed[:2]) else None
+        return listed_video(root, video_id) if video_id in listed_folders(*listed[:2]) else None
     if video_id in ("", ".", "..") or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
         raise UserError(f"{root}: video id {video_id!r} leaves the folder of videos; rename it")
     for suffix in VIDEO_SUFFIXES:
