@@ -74,14 +74,14 @@ class Demo:
         Raises:
             UserError: nothing there that can be decoded.
         """
-        info = probe(video, folder_fps=self.predictor.folder_fps)
+        fps, seconds = self._length(video)
         found: list[KeyframeDetections] = []
         try:
-            self._detect(video, stem, found, info.fps, seconds_of(video, info))
+            self._detect(video, stem, found, fps, seconds)
         except UserError:
             beside(stem, ".jsonl").unlink(missing_ok=True)
             raise
-        self._write_all(video, stem, found)
+        self._write_all(video, stem, found, fps, seconds)
 
     def camera(self, number: int, stem: Path) -> None:
         """A camera; what it sees is recorded beside the results.
@@ -98,7 +98,12 @@ class Demo:
             print("watching; Ctrl-C ends it", file=sys.stderr)
             with suppress(KeyboardInterrupt):
                 self._detect(passing, stem, found, 30.0, None)
-        self._write_all(str(recording), stem, found)
+        self._write_all(str(recording), stem, found, *self._length(str(recording)))
+
+    def _length(self, video: str) -> tuple[float, float | None]:
+        """Frames per second and seconds of a video; the latter may take a look at all of its packets."""
+        info = probe(video, folder_fps=self.predictor.folder_fps)
+        return info.fps, seconds_of(video, info)
 
     def _detect(
         self,
@@ -123,19 +128,19 @@ class Demo:
                 frames_a_second = keyframe.timestamp * fps / max(bar.format_dict["elapsed"], 1e-6)
                 bar.set_postfix_str(f"{frames_a_second:.0f} fps", refresh=False)
 
-    def _write_all(self, video: str, stem: Path, found: list[KeyframeDetections]) -> None:
+    def _write_all(
+        self, video: str, stem: Path, found: list[KeyframeDetections], fps: float, seconds: float | None
+    ) -> None:
         # Weak scores are kept in the csv, which is for evaluation; people look at the others.
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
         found = [sure_people(keyframe, self.args.person_threshold) for keyframe in found]
         shown = self.names, self.args.score_threshold
-        fps = {"folder_fps": self.predictor.folder_fps}
+        rate = {"folder_fps": self.predictor.folder_fps}
         write_json(beside(stem, ".json"), stem.name, found, *shown)
-        write_strip(beside(stem, ".png"), video, found, *shown, **fps)
-        info = probe(video, **fps)
-        seconds = seconds_of(video, info)
-        total = round(seconds * info.fps) if seconds else None
+        write_strip(beside(stem, ".png"), video, found, *shown, **rate)
+        total = round(seconds * fps) if seconds else None
         with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
-            write_video(beside(stem, ".mp4"), video, found, *shown, **fps, progress=lambda _: bar.update())
+            write_video(beside(stem, ".mp4"), video, found, *shown, **rate, progress=lambda _: bar.update())
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png")
 
 

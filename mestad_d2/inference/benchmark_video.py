@@ -58,9 +58,8 @@ def run(args: argparse.Namespace) -> dict:
     cfg = setup_cfg(args.config_file, args.opts)
     mode = mode_of_arguments(args, cfg.MODEL.DEVICE)
     torch.manual_seed(0)
-    model = prepare_for_inference(build_model(cfg), mode)
-    if args.eager:
-        model = build_model(cfg).eval()
+    model = build_model(cfg)
+    model = model.eval() if args.eager else prepare_for_inference(model, mode)
     model.proposal_generator = FixedPeople(model.proposal_generator, args.people)
     predictor = VideoPredictor(cfg, model, keyframes_per_second=args.keyframes_per_second)
     kept = []
