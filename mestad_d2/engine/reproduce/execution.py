@@ -94,9 +94,12 @@ def copy_checkpoint(source: Path, target: Path) -> None:
     mark = source / "last_checkpoint"
     if not mark.is_file():
         raise UserError(f"{mark}: the trained model is not there; did that run fail?")
-    name = mark.read_text()
-    shutil.copyfile(source / name, target / name)
-    (target / "last_checkpoint").write_text(name)
+    _put_checkpoint(source / mark.read_text(), target)
+
+
+def _put_checkpoint(file: Path, target: Path) -> None:
+    shutil.copyfile(file, target / file.name)
+    (target / "last_checkpoint").write_text(file.name)
 
 
 def clear_other_config(run: Run) -> None:
@@ -117,11 +120,10 @@ def take_over_burn_in(run: Run) -> None:
     if (run.folder / "last_checkpoint").is_file():
         return
     cfg = setup_cfg(run.folder / "row.yaml", run.options())
-    name = f"model_{cfg.SEMISUP.BURN_IN_ITERS - 1:07d}.pth"
-    if not (run.burn_in.folder / name).is_file():
-        raise UserError(f"{run.burn_in.folder / name}: the burn-in is not there; did that run fail?")
-    shutil.copyfile(run.burn_in.folder / name, run.folder / name)
-    (run.folder / "last_checkpoint").write_text(name)
+    file = run.burn_in.folder / f"model_{cfg.SEMISUP.BURN_IN_ITERS - 1:07d}.pth"
+    if not file.is_file():
+        raise UserError(f"{file}: the burn-in is not there; did that run fail?")
+    _put_checkpoint(file, run.folder)
 
 
 def test_seconds(log: Path) -> float | None:

@@ -33,26 +33,30 @@ def gflops(run: Run) -> float | None:
         return None
 
 
-def paired_difference(own: Sequence[Run], other: Sequence[Run]) -> tuple[float, float] | None:
+def paired_difference(own: dict[int, dict], other: dict[int, dict]) -> tuple[float, float] | None:
     """Mean of own minus other frame-mAP over the seeds that both finished, and its standard error.
+
+    Results are given by seed.
 
     Seeds move all rows alike, so this says more than the difference of two means. None without such a seed.
     """
-    figures = [
-        {run.seed: result["frame_map"] for run in runs if (result := run.result())} for runs in (own, other)
-    ]
     differences = [
-        figures[0][seed] - figures[1][seed] for seed in sorted(figures[0].keys() & figures[1].keys())
+        own[seed]["frame_map"] - other[seed]["frame_map"] for seed in sorted(own.keys() & other.keys())
     ]
     return mean_and_error(differences) if differences else None
 
 
 def summarise(table: Table, runs: Sequence[Run]) -> list[dict]:
     """One dict a row: figures over the seeds that are finished, and how many are not."""
+    # Each asked once: to know whether a result is this run's, its config is put together anew.
+    found = [(run, result) for run in runs if (result := run.result()) is not None]
+    by_seed = {
+        row.config: {run.seed: result for run, result in found if run.row == row} for row in table.rows
+    }
     summary = []
     for row in table.rows:
         own = [run for run in runs if run.row == row]
-        results = [result for result in (run.result() for run in own) if result is not None]
+        results = list(by_seed[row.config].values())
         line = {"row": row.name, "config": row.config, "paper_map": row.paper_map, "seeds": len(results)}
         line |= {"missing": len(own) - len(results), "paper_gflops": row.paper_gflops}
         if results:
@@ -61,11 +65,11 @@ def summarise(table: Table, runs: Sequence[Run]) -> list[dict]:
             line["map_error"] = None if math.isnan(error) else error
             for name in ("person_ap50", "train_seconds", "iterations"):
                 line[name] = statistics.mean(result[name] for result in results)
-            seconds = [test_seconds(run.folder / "run.log") for run in own if run.result() is not None]
+            seconds = [test_seconds(run.folder / "run.log") for run, _ in found if run.row == row]
             line["test_seconds"] = None if None in seconds else statistics.mean(seconds)
             line["gflops"] = gflops(own[0])
             against = row.against or table.reference
-            difference = paired_difference(own, [run for run in runs if run.row.config == against])
+            difference = paired_difference(by_seed[row.config], by_seed[against])
             if difference is not None and against != row.config:
                 line["difference"], error = difference
                 line["difference_error"] = None if math.isnan(error) else error
