@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mestad_d2.densify.boxes import BoxNoise
-from mestad_d2.densify.confidence import _iou, fit, signs
+from mestad_d2.densify.confidence import box_iou, fit, signs
 from mestad_d2.densify.frames import nearest_index
 from mestad_d2.densify.label import ActorLabels, label_stretch
 from mestad_d2.densify.records import KeyFrame
@@ -66,14 +66,14 @@ def boxes_help(found: Iterable[LeftOut]) -> bool:
         line, fused = one.labels.interpolated[one.place], one.labels.boxes[one.place]
         same = [p for p in one.truth.people if p.person_id == one.labels.person_id >= 0] or one.truth.people
         if same:
-            box = max((np.array(person.box) for person in same), key=lambda box: _iou(line, box))
-            gains.append(_iou(fused, box) - _iou(line, box))
+            box = max((np.array(person.box) for person in same), key=lambda box: box_iou(line, box))
+            gains.append(box_iou(fused, box) - box_iou(line, box))
     return len(gains) < ENOUGH_BOXES or float(np.mean(gains)) >= LEAST_GAIN
 
 
 def _is_right(box: np.ndarray, action: int, truth: KeyFrame) -> bool:
-    best = max(truth.people, key=lambda person: _iou(box, np.array(person.box)), default=None)
-    return best is not None and _iou(box, np.array(best.box)) >= POSITIVE_IOU and action in best.actions
+    best = max(truth.people, key=lambda person: box_iou(box, np.array(person.box)), default=None)
+    return best is not None and box_iou(box, np.array(best.box)) >= POSITIVE_IOU and action in best.actions
 
 
 def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
@@ -88,8 +88,8 @@ def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
             seen = video.sightings.get(nearest_index(video.times, key.time - video.start))
             for person in key.people if seen is not None and len(seen.scores) else ():
                 box = np.array(person.box)
-                near = max(seen.boxes, key=lambda other, box=box: _iou(other, box))
-                if _iou(near, box) >= POSITIVE_IOU:
+                near = max(seen.boxes, key=lambda other, box=box: box_iou(other, box))
+                if box_iou(near, box) >= POSITIVE_IOU:
                     rest.append((near - box) / np.tile(box[2:] - box[:2], 2))
     if len(rest) < ENOUGH_BOXES:
         return BoxNoise()

@@ -46,11 +46,11 @@ def signs(labels: ActorLabels, frame: int, action: int, distance: float) -> np.n
         float(one_sided),
         float(not seen),
         track.scores[frame] if seen else 0.0,
-        1 - _iou(track.boxes[frame], labels.interpolated[frame]) if seen else 0.0,
+        1 - box_iou(track.boxes[frame], labels.interpolated[frame]) if seen else 0.0,
         np.clip(odds, -4, 4),
         track.costs[frame] if seen else 0.0,
         np.log(max(distance, NEAREST)),
-        1 - _iou(np.array(labels.actor.left.box), np.array(labels.actor.right.box)) if not one_sided else 0.0,
+        1 - box_iou(np.array(labels.actor.left.box), np.array(labels.actor.right.box)) if not one_sided else 0.0,
     ])  # fmt: skip
 
 
@@ -88,7 +88,8 @@ def fit(rows: np.ndarray, right: np.ndarray, prior: np.ndarray = DEFAULT) -> np.
     return weights
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
+def box_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two boxes (4,); 0 where both are empty."""
     inner = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
     return float(inner / max((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inner, 1e-12))
 
