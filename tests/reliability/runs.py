@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import multiprocessing
 import os
 import re
@@ -11,13 +10,15 @@ import runpy
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+import pytest
 import torch
 from detectron2.engine import default_argument_parser
-from detectron2.utils.logger import setup_logger
 from tiny import ROOT, SMALLER
 
 from mestad_d2.engine import distributed
@@ -73,33 +74,49 @@ class Run:
         os.kill(self.process.pid, number)
 
 
-def start_fork(command: list[str], log: Path, **environment: object) -> Run:
-    """tools/train_net.py, forked of this process, which saves the seconds of importing; so are its ranks."""
-    process = multiprocessing.get_context("fork").Process(target=_run_tool, args=(command, log, environment))
+@cache
+def _server() -> ForkServerContext:
+    """Forks of a process that has imported everything and run nothing: after autograd has, forks can't."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["mestad_d2.engine", "detectron2.engine", "torchvision", "reliability.runs"]
+    )
+    # The server itself finds modules by its environment alone.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        context.Process(target=int).start()
+    return context
+
+
+def start_fork(
+    command: list[str], log: Path, before: Callable[[], None] | None = None, **environment: object
+) -> Run:
+    """tools/train_net.py with this process's environment, forked, which saves the seconds of importing.
+
+    ``before``, of a module's top level, is called in that process first.
+    """
+    variables = {**os.environ, **{name: str(value) for name, value in environment.items()}}
+    process = _server().Process(target=_run_tool, args=(command, log, before, variables))
     process.start()
     return Run(process)
 
 
-def _run_tool(command: list[str], log: Path, environment: dict[str, object]) -> None:
-    os.environ.update({name: str(value) for name, value in environment.items()})
+def _run_tool(
+    command: list[str], log: Path, before: Callable[[], None] | None, variables: dict[str, str]
+) -> None:
+    os.environ.update(variables)
     file = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    # pytest's own streams would take what is printed.
     sys.stdout = sys.stderr = open(file, "w", buffering=1)
-    _forget_logging()
+    if before is not None:
+        before()
+    # Loader processes and ranks start as they do without this server, by forking.
+    multiprocessing.set_start_method("fork", force=True)
     distributed.mp.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
     parser = default_argument_parser()
     parser.set_defaults(dist_url="auto")
     distributed.start(runpy.run_path(str(TOOL))["main"], parser.parse_args(command))
-
-
-def _forget_logging() -> None:
-    """Handlers that earlier tests left would write each line again, some into streams that are closed."""
-    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
-        if isinstance(logger, logging.Logger):
-            logger.handlers.clear()
-    setup_logger.cache_clear()
 
 
 def children_of(pid: int) -> list[int]:

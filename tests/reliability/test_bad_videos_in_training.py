@@ -7,13 +7,16 @@ import re
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
-from reliability.runs import arguments, children_of, start_fork, wait_for
+from reliability.runs import Run, arguments, children_of, start_fork, wait_for
 
 from mestad_d2.data.toy import make_toy
 from mestad_d2.engine.trainer import MESTADTrainer
+
+PLAIN = ["SEMISUP.ENABLED", False]
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +32,29 @@ def broken(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The second training video of a copy, which loses its content when training is about to begin."""
     root = shutil.copytree(toy, tmp_path / "datasets")
     video = sorted((root / "toy" / "videos").glob("toy_train*"))[1]
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
+    return video
+
+
+def spoil_when_loaded(video: Path) -> None:
+    """From now on a trainer that has loaded its model cuts the file off."""
     resume_or_load = MESTADTrainer.resume_or_load
 
     def spoil(trainer: MESTADTrainer, resume: bool = True) -> None:
         resume_or_load(trainer, resume)
         os.truncate(video, 100)
 
-    monkeypatch.setattr(MESTADTrainer, "resume_or_load", spoil)
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
-    return video
+    MESTADTrainer.resume_or_load = spoil
 
 
-# Supervised: labelled clips alone are met in a known order.
-PLAIN = ["SEMISUP.ENABLED", False]
+def start(broken: Path, output: Path, *opts: object) -> Run:
+    """A supervised training, whose labelled clips are met in a known order."""
+    return start_fork(arguments(output, 8, *PLAIN, *opts), output / "out", partial(spoil_when_loaded, broken))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_raise_is_one_line(tmp_path: Path, broken: Path, workers: int) -> None:
-    run = start_fork(arguments(tmp_path, 8, *PLAIN, "DATALOADER.NUM_WORKERS", workers), tmp_path / "out")
+    run = start(broken, tmp_path, "DATALOADER.NUM_WORKERS", workers)
     assert run.wait(120) == 2
     text = (tmp_path / "out").read_text()
     errors = [line for line in text.splitlines() if line.startswith("error:")]
@@ -56,8 +64,7 @@ def test_raise_is_one_line(tmp_path: Path, broken: Path, workers: int) -> None:
 
 @pytest.mark.parametrize(("most", "code"), [(0.5, 0), (0.0, 2)])
 def test_skip_reports_and_has_a_limit(tmp_path: Path, broken: Path, most: float, code: int) -> None:
-    policy = ["INPUT.CLIP.ON_ERROR", "skip", "INPUT.CLIP.MAX_SKIPPED", most]
-    run = start_fork(arguments(tmp_path, 8, *PLAIN, *policy), tmp_path / "out")
+    run = start(broken, tmp_path, "INPUT.CLIP.ON_ERROR", "skip", "INPUT.CLIP.MAX_SKIPPED", most)
     assert run.wait(120) == code, (tmp_path / "out").read_text()[-3000:]
     skipped = [line for line in (tmp_path / "log.txt").read_text().splitlines() if "skipped:" in line]
     assert skipped and all(str(broken) in line for line in skipped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def stop_in_evaluation(output: Path, number: int, marker: Path) -> None:
-    """Train with an evaluation of a second a batch, and stop it in the ``number``-th."""
-    process, evaluations = AVAEvaluator.process, output / "evaluations"
-    output.mkdir(exist_ok=True)
+def slow_down(evaluations: Path, number: int, marker: Path) -> None:
+    """From now on each batch of the ``number``-th evaluation takes a second more."""
+    process = AVAEvaluator.process
 
     def slow(self: AVAEvaluator, inputs: list, outputs: list) -> None:
         with evaluations.open("a") as file:
@@ -44,10 +44,15 @@ def stop_in_evaluation(output: Path, number: int, marker: Path) -> None:
             time.sleep(1)
         process(self, inputs, outputs)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AVAEvaluator, "process", slow)
-        run = start_fork(arguments(output, 4, *EVALUATED), output / "out")
-        wait_for(marker.parent, marker.name)
+    AVAEvaluator.process = slow
+
+
+def stop_in_evaluation(output: Path, number: int, marker: Path) -> None:
+    """Train with an evaluation of a second a batch, and stop it in the ``number``-th."""
+    output.mkdir(exist_ok=True)
+    slowly = partial(slow_down, output / "evaluations", number, marker)
+    run = start_fork(arguments(output, 4, *EVALUATED), output / "out", slowly)
+    wait_for(marker.parent, marker.name)
     begun = time.monotonic()
     run.kill(signal.SIGTERM)
     # There are seven batches; this process and the rest of the machine may be slow.
