@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import one_line_errors
+from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.app import PageDefaults, build_page, import_gradio, launch_page
 from mestad_d2.inference.app_session import AppSession, Limits
 from mestad_d2.inference.arguments import (
@@ -64,6 +65,7 @@ def main(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="mestad-app-", ignore_cleanup_errors=True) as folder:
         gr = import_gradio(Path(folder) / "page")
         cfg = setup_cfg(args.config_file, args.opts)
+        keep_freed_memory(cfg.MODEL.DEVICE)
         predictor = VideoPredictor(
             cfg,
             speed=mode_of_arguments(args, cfg.MODEL.DEVICE),

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -171,6 +172,7 @@ def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
     output_folder(args.output)
     cfg = setup_cfg(args.config_file, args.opts)
+    keep_freed_memory(cfg.MODEL.DEVICE)
     names = action_names(cfg, args.labels)
     predictor = VideoPredictor(
         cfg,

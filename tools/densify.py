@@ -34,6 +34,7 @@ from mestad_d2.densify.train_first import keep_or_clear, training_cfg
 from mestad_d2.engine import build_trainer
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.labels import action_names
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
@@ -125,6 +126,7 @@ def label(args: Namespace) -> None:
     if not args.overwrite:
         paths.refuse_existing()
     cfg = setup_cfg(args.config_file, args.opts, freeze=False)
+    keep_freed_memory(cfg.MODEL.DEVICE)
     names = action_names(cfg, args.labels).names
     keys = key_frames(str(args.annotations), args.exclude)
     locate_videos(list(keys), args.videos)

@@ -19,6 +19,7 @@ from mestad_d2.engine import build_trainer
 from mestad_d2.engine.demo_run import burn_in_figures, clear_previous, controls, write_metrics_json
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import one_line_errors
+from mestad_d2.host_memory import keep_freed_memory
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / "configs" / "toy" / "demo.yaml"
@@ -42,6 +43,7 @@ def main(args: argparse.Namespace) -> None:
     make_toy(args.datasets / "toy", seed=0)
     clear_previous(args.output)
     cfg = setup_cfg(args.config_file, ["OUTPUT_DIR", str(args.output / "run"), *args.opts])
+    keep_freed_memory(cfg.MODEL.DEVICE)
     default_setup(cfg, argparse.Namespace(config_file=str(args.config_file), eval_only=False))
     setup_logger(cfg.OUTPUT_DIR, name="mestad_d2")
 

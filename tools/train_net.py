@@ -20,12 +20,14 @@ from mestad_d2.engine.distributed import start
 from mestad_d2.engine.run_info import settle_seed, write_run_info
 from mestad_d2.engine.setup import make_deterministic, setup_cfg
 from mestad_d2.errors import one_line_errors
+from mestad_d2.host_memory import keep_freed_memory
 
 
 @one_line_errors()
 def main(args: Namespace) -> dict:
     """Run one process; returns the evaluation results."""
     cfg = setup_cfg(args.config_file, args.opts)
+    keep_freed_memory(cfg.MODEL.DEVICE)
     settle_seed(cfg, args.resume)
     default_setup(cfg, args)
     make_deterministic(cfg)

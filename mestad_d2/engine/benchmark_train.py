@@ -20,6 +20,7 @@ from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.engine.tla_step import MeanTeacherStep
 from mestad_d2.engine.tla_teacher import TeacherSelection
 from mestad_d2.engine.trainer import step_arguments
+from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.semisup.ema import ModelEMA
 from mestad_d2.semisup.labelers import build_pseudo_labeler
 
@@ -119,6 +120,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("opts", nargs="*", help="config options KEY VALUE ...")
     args = parser.parse_args(argv)
     cfg = setup_cfg(args.config_file, ["SOLVER.ON_NONFINITE", "skip", *args.opts])
+    keep_freed_memory(cfg.MODEL.DEVICE)
     text = json.dumps(benchmark(cfg, args.input_size, args.actors, args.batch, args.steps), indent=1)
     print(text)
     if args.output:

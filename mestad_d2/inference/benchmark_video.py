@@ -16,6 +16,7 @@ from detectron2.modeling import build_model
 
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
+from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference import predictor as predictor_module
 from mestad_d2.inference.alternate import progress, timed
 from mestad_d2.inference.arguments import (
@@ -56,6 +57,7 @@ def network_alone(predictor: VideoPredictor, batches: list, total: int) -> float
 def run(args: argparse.Namespace) -> dict:
     """Frames, key frames, seconds in all and of the network alone, and peak memory (MB)."""
     cfg = setup_cfg(args.config_file, args.opts)
+    keep_freed_memory(cfg.MODEL.DEVICE)
     mode = mode_of_arguments(args, cfg.MODEL.DEVICE)
     torch.manual_seed(0)
     model = build_model(cfg)

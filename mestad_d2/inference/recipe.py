@@ -9,6 +9,7 @@ import cv2
 import torch
 from detectron2.config import CfgNode
 
+from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.labels import ActionNames
 from mestad_d2.inference.output import json_line, sure_people
 from mestad_d2.inference.predictor import VideoPredictor
@@ -57,6 +58,7 @@ class DetectorRecipe:
         if cfg.MODEL.DEVICE == "cuda" and torch.cuda.device_count() > 1:
             cfg.MODEL.DEVICE = f"cuda:{number % torch.cuda.device_count()}"
         cfg.freeze()
+        keep_freed_memory(cfg.MODEL.DEVICE)
         predictor = VideoPredictor(cfg, speed=self.speed, keyframes_per_second=self.keyframes_per_second)
 
         def detect(video: str) -> bytes:

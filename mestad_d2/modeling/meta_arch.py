@@ -169,12 +169,29 @@ class MESTAD(nn.Module):
         ]
 
     def _features(self, batched_inputs: list[dict]) -> tuple[ImageList, dict[str, list[Tensor]]]:
-        clips = [
-            (item["clip"].to(self.device).float() - self.pixel_mean) / self.pixel_std
-            for item in batched_inputs
-        ]
-        images = ImageList.from_tensors(clips, self.size_divisibility)
-        return images, self.backbone(images.tensor.contiguous(memory_format=self.memory_format))
+        images = self.preprocess([item["clip"] for item in batched_inputs])
+        return images, self.backbone(images.tensor)
+
+    def preprocess(self, clips: list[Tensor]) -> ImageList:
+        """Normalised clips in one batch (N, 3, T, H, W), zero where they are padded to a common size.
+
+        Args:
+            clips: (3, T, H_i, W_i) each, values in 0..255.
+        """
+        sizes = [tuple(clip.shape[-2:]) for clip in clips]
+        height, width = (
+            -(-max(side) // self.size_divisibility) * self.size_divisibility
+            for side in zip(*sizes, strict=True)
+        )
+        shape = (len(clips), *clips[0].shape[:2], height, width)
+        batch = torch.empty(shape, device=self.device, memory_format=self.memory_format)
+        if len({(height, width), *sizes}) > 1:
+            batch.zero_()
+        for place, clip, (h, w) in zip(batch, clips, sizes, strict=True):
+            # In place: each float copy of a clip would cost more than the arithmetic.
+            values = clip.to(self.device).to(torch.float32, copy=True)
+            place[..., :h, :w] = values.sub_(self.pixel_mean).div_(self.pixel_std)
+        return ImageList(batch, sizes)
 
     def _proposals(
         self, images: ImageList, features: dict[str, list[Tensor]], gt: list[Instances] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from detectron2.modeling import build_model
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Boxes, ImageList, Instances
 from tiny import fake_input, tiny_cfg
 
 LOSSES = {"loss_fcos_cls", "loss_fcos_loc", "loss_fcos_ctr", "loss_action"}
@@ -46,6 +46,28 @@ def test_clips_of_different_sizes_in_a_batch(model: torch.nn.Module) -> None:
         [fake_input([[5, 5, 30, 50]], size=(64, 80)), fake_input([[5, 5, 30, 40]], size=(48, 101))]
     )
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_preprocessing(
+    model: torch.nn.Module,
+    dtype: torch.dtype,
+    memory_format: torch.memory_format,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model, "memory_format", memory_format)
+    clips = [torch.randint(0, 256, (3, 4, *size)).to(dtype) for size in ((64, 80), (50, 96), (64, 80))]
+    given = [clip.clone() for clip in clips]
+    images = model.preprocess(clips)
+    assert images.image_sizes == [(64, 80), (50, 96), (64, 80)]
+    assert images.tensor.shape[-2] % 16 == 0 and images.tensor.is_contiguous(memory_format=memory_format)
+    want = ImageList.from_tensors(
+        [(clip.float() - 114.75) / 57.375 for clip in clips], model.size_divisibility
+    )
+    assert torch.equal(images.tensor, want.tensor)
+    # The clips belong to the caller.
+    assert all(torch.equal(clip, kept) for clip, kept in zip(clips, given, strict=True))
 
 
 def test_detections_are_in_the_original_frame(model: torch.nn.Module) -> None:

@@ -66,6 +66,9 @@ def test_time_is_pooled_in_each_pathway() -> None:
     pooled = pool_time([slow, fast], "avg")
     torch.testing.assert_close(pooled[:, :3], sum(slow[:, :, t] for t in range(4)) / 4)
     torch.testing.assert_close(pool_time([slow, fast], "max")[:, 3], fast[:, 0].max(dim=1).values)
+    last = [x.contiguous(memory_format=torch.channels_last_3d) for x in (slow, fast)]
+    for mode in ("avg", "max"):
+        torch.testing.assert_close(pool_time(last, mode), pool_time([slow, fast], mode))
 
 
 def test_context_doubles_the_features() -> None:
