@@ -7,7 +7,7 @@ import ctypes
 import torch
 
 # mallopt's parameters, by the C library's malloc.h.
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 _MOST = 2**31 - 1
 _STEP = 64 << 20
 
@@ -28,5 +28,6 @@ def keep_freed_memory(device: str | torch.device = "cpu") -> bool:
     if torch.device(device).type != "cpu":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _MOST), (_TOP_PAD, _STEP))
+    # One arena: what each thread kept in its own would grow with a video's length.
+    wanted = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _MOST), (_TOP_PAD, _STEP))
     return mallopt is not None and all([mallopt(name, value) for name, value in wanted])

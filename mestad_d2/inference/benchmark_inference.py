@@ -17,7 +17,6 @@ from torch import nn
 from mestad_d2.data.benchmark_data import write_film
 from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.alternate import alternate, progress, ratio
 from mestad_d2.inference.benchmark_video import in_own_process, peak_memory_mb
 from mestad_d2.inference.mode_accuracy import accuracy_of_modes
@@ -154,7 +153,6 @@ def main(argv: list[str] | None = None) -> None:
     """Print the figures as JSON on stdout, progress on stderr."""
     args = parse(argv)
     cfg = setup_cfg(args.config_file, args.opts)
-    keep_freed_memory(cfg.MODEL.DEVICE)
     if min(args.runs, args.seconds, args.long_seconds) < 0 or min(args.people, args.batch_size) < 1:
         raise UserError("--runs and seconds are at least 0, --people and --batch-size at least 1")
     if args.output and not args.output.parent.is_dir():
