@@ -35,7 +35,7 @@ test: lint
 	$(BIN)/python -m pytest -n auto
 
 # Kill test, broken videos, fuzzers and leaks in their long forms, and a table; at most half an hour.
-stress: setup
+stress: $(TEST_STAMP)
 	$(BIN)/python tools/stress.py
 
 clean:
