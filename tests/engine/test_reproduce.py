@@ -121,11 +121,15 @@ def test_a_burn_in_is_shared_and_finished_runs_are_kept(tmp_path: Path, trained:
     assert "student_frame_map" in result and len(trained) == 2
 
     changed = [
-        run for run in runs_of(5, tmp_path, *opts, "SEMISUP.LOSS_WEIGHT", "0.1") if run.row.name == "TLA"
-    ][0]
-    assert changed.result() is None and changed.key != tla.key
-    execute(changed)
-    assert len(trained) == 3
+        run
+        for run in runs_of(5, tmp_path, *opts, "SEMISUP.LOSS_WEIGHT", "0.1")
+        if run.row.name in ("None", "TLA")
+    ]
+    assert changed[1].result() is None and changed[1].key != tla.key
+    # The other options' burn-in lies there.
+    with pytest.raises(UserError, match=f"{none.folder}.*'None', seed 1.*--rows"):
+        execute(changed[1])
+    assert len([execute(run) for run in changed]) == 2 and len(trained) == 4
 
 
 def test_a_row_that_only_tests_otherwise_takes_the_others_model(tmp_path: Path, trained: list[str]) -> None:

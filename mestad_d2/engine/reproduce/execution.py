@@ -35,6 +35,7 @@ def execute(run: Run) -> dict:
     if run.burn_in is not None:
         take_over_burn_in(run)
     if run.trained_by is not None:
+        check_same_options(run.trained_by)
         copy_checkpoint(run.trained_by.folder, run.folder)
     log = run.folder / "run.log"
     command = [sys.executable, str(TRAIN_NET), "--config-file", str(run.folder / "row.yaml"), "--resume"]
@@ -111,6 +112,20 @@ def clear_other_config(run: Run) -> None:
     mark.write_text(run.key)
 
 
+def check_same_options(run: Run) -> None:
+    """That what lies in a run's folder was trained with its config and options, by another call or this one.
+
+    Raises:
+        UserError: it was not, or there is nothing.
+    """
+    mark = run.folder / "key"
+    if not mark.is_file() or mark.read_text() != run.key:
+        raise UserError(
+            f"{run.folder / 'last_checkpoint'}: '{run.row.name}', seed {run.seed}, whose training this row shares, "
+            "is not trained with these options; name it in --rows too"
+        )
+
+
 def take_over_burn_in(run: Run) -> None:
     """Put the checkpoint at the end of the shared burn-in into the run's folder, unless it has one.
 
@@ -119,6 +134,7 @@ def take_over_burn_in(run: Run) -> None:
     """
     if (run.folder / "last_checkpoint").is_file():
         return
+    check_same_options(run.burn_in)
     cfg = setup_cfg(run.folder / "row.yaml", run.options())
     file = run.burn_in.folder / f"model_{cfg.SEMISUP.BURN_IN_ITERS - 1:07d}.pth"
     if not file.is_file():
