@@ -132,6 +132,15 @@ def test_a_burn_in_is_shared_and_finished_runs_are_kept(tmp_path: Path, trained:
     assert len([execute(run) for run in changed]) == 2 and len(trained) == 4
 
 
+def test_a_twins_burn_in_is_taken_over_too(tmp_path: Path, trained: list[str]) -> None:
+    opts = ("SOLVER.MAX_ITER", "4", "SEMISUP.BURN_IN_ITERS", "2")
+    execute([run for run in runs_of(2, tmp_path, *opts) if run.row.name == "FCOS"][0])
+    none, tla = [run for run in runs_of(5, tmp_path, *opts) if run.row.name in ("None", "TLA")]
+    execute(none)
+    assert len(trained) == 1
+    assert "student_frame_map" in execute(tla) and len(trained) == 2
+
+
 def test_a_row_that_only_tests_otherwise_takes_the_others_model(tmp_path: Path, trained: list[str]) -> None:
     chosen = [
         run for run in runs_of(3, tmp_path) if run.row.config in ("table3_gt_fcos", "table3_gt_proposal")

@@ -76,9 +76,9 @@ def find_twin(run: Run) -> Path | None:
 
 
 def take_over_result(run: Run, twin: Path) -> dict:
-    """Result and final checkpoint of a run's twin."""
+    """Result, final checkpoint and the one at the end of the burn-in, if any, of a run's twin."""
     copy_checkpoint(twin, run.folder)
-    for name in ("metrics.json", "run.log"):
+    for name in ("metrics.json", "run.log", burn_in_checkpoint(run).name):
         if (twin / name).is_file():
             shutil.copyfile(twin / name, run.folder / name)
     result = json.loads((twin / "result.json").read_text())
@@ -126,6 +126,12 @@ def check_same_options(run: Run) -> None:
         )
 
 
+def burn_in_checkpoint(run: Run) -> Path:
+    """The model at the end of a run's burn-in."""
+    cfg = setup_cfg(run.write_config(), run.options())
+    return run.folder / f"model_{cfg.SEMISUP.BURN_IN_ITERS - 1:07d}.pth"
+
+
 def take_over_burn_in(run: Run) -> None:
     """Put the checkpoint at the end of the shared burn-in into the run's folder, unless it has one.
 
@@ -135,8 +141,7 @@ def take_over_burn_in(run: Run) -> None:
     if (run.folder / "last_checkpoint").is_file():
         return
     check_same_options(run.burn_in)
-    cfg = setup_cfg(run.folder / "row.yaml", run.options())
-    file = run.burn_in.folder / f"model_{cfg.SEMISUP.BURN_IN_ITERS - 1:07d}.pth"
+    file = burn_in_checkpoint(run.burn_in)
     if not file.is_file():
         raise UserError(f"{file}: the burn-in is not there; did that run fail?")
     _put_checkpoint(file, run.folder)
