@@ -50,6 +50,11 @@ def _add_input(cfg: CN) -> None:
     # Decoded training clips that each loader process keeps, in MB; 0: none. Small datasets are decoded
     # once instead of every epoch (ours).
     cfg.INPUT.CLIP.CACHE_MB = 0
+    # In the first COARSE_ITERS iterations labelled clips keep every COARSE_STRIDE-th of their frames, the key
+    # frame among them: a step costs that much less while people and poses are learned (after the long cycle
+    # of multigrid training, arXiv 1912.00998; ours).
+    cfg.INPUT.CLIP.COARSE_ITERS = 0
+    cfg.INPUT.CLIP.COARSE_STRIDE = 2
     # What to do with a video that can't be read: "raise" or "skip" (skip and report).
     cfg.INPUT.CLIP.ON_ERROR = "raise"
     # Share of clips that "skip" may lose before training stops all the same (ours).

@@ -22,10 +22,13 @@ from mestad_d2.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-def _training_loader(items: Items, cfg: CfgNode, batch_size: int, seed: int) -> DataLoader:
+def _training_loader(
+    items: Items, cfg: CfgNode, batch_size: int, seed: int, coarse_iters: int = 0
+) -> DataLoader:
     clip = cfg.INPUT.CLIP
+    coarse_draws, thin = coarse_iters * batch_size, clip.COARSE_STRIDE
     return DataLoader(
-        Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED),
+        Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED, coarse_draws, thin),
         batch_sampler=DrawBatches(batch_size),
         # Its own: starting a loader must not move the random state that dropout draws from.
         generator=torch.Generator(),
@@ -42,6 +45,23 @@ def _as_list(batch: list) -> list:
 def _seed(cfg: CfgNode) -> int:
     """The run's seed; without one (-1), the same number in all processes."""
     return cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+
+
+def _coarse_iters(cfg: CfgNode) -> int:
+    """Iterations with thinned clips; checks that such a clip has its key frame in the middle."""
+    clip = cfg.INPUT.CLIP
+    iterations, stride = clip.COARSE_ITERS, clip.COARSE_STRIDE
+    if iterations and (stride < 1 or clip.NUM_FRAMES % (2 * stride)):
+        raise UserError(
+            f"INPUT.CLIP.COARSE_STRIDE {stride} loses the key frame of {clip.NUM_FRAMES} frames; "
+            "take a stride whose double divides INPUT.CLIP.NUM_FRAMES"
+        )
+    if cfg.SEMISUP.ENABLED and iterations > cfg.SEMISUP.BURN_IN_ITERS:
+        raise UserError(
+            f"INPUT.CLIP.COARSE_ITERS {iterations}: thinned clips can't go with the teacher's whole ones; "
+            f"take at most SEMISUP.BURN_IN_ITERS ({cfg.SEMISUP.BURN_IN_ITERS})"
+        )
+    return iterations
 
 
 def _flip_pairs(name: str) -> list[tuple[int, int]]:
@@ -85,7 +105,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
     if not clips:
         raise UserError(f"DATASETS.TRAIN {tuple(cfg.DATASETS.TRAIN)} has no key frame to train on")
     logger.info("%d labelled clips", clips)
-    return _training_loader(items, cfg, cfg.SOLVER.IMS_PER_BATCH, _seed(cfg))
+    return _training_loader(items, cfg, cfg.SOLVER.IMS_PER_BATCH, _seed(cfg), _coarse_iters(cfg))
 
 
 def build_unlabeled_loader(cfg: CfgNode) -> DataLoader:

@@ -65,16 +65,17 @@ class ClipMapper:
             "flip_pairs": flip_pairs,
         }
 
-    def __call__(self, dataset_dict: dict, rng: np.random.Generator) -> dict:
+    def __call__(self, dataset_dict: dict, rng: np.random.Generator, thin: int = 1) -> dict:
         """Model input of a labelled dict: ``clip``, ``instances`` and what names the sample.
 
-        Where the dict has ``person_boxes``, ``proposals`` with ``proposal_boxes, objectness_logits`` too.
+        Where the dict has ``person_boxes``, ``proposals`` with ``proposal_boxes, objectness_logits`` too. Of
+        the clip's frames every ``thin``-th is kept.
 
         Raises:
             UserError: the video can't be read, or an action id has no column.
         """
         frames, geometry = self._read(dataset_dict, dataset_dict["timestamp"], rng)
-        frames = color_jitter(geometry.clip(frames), self.jitter, rng)
+        frames = color_jitter(geometry.clip(frames[::thin]), self.jitter, rng)
         result = {
             **self._fields(dataset_dict, dataset_dict["timestamp"]),
             "clip": to_tensor(frames),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -20,16 +21,29 @@ from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-Mapper = Callable[[dict, np.random.Generator], dict]
-# Each dataset's mapper with its dicts.
+Mapper = Callable[..., dict]
+# Each dataset's mapper, called with a dict, a generator and, in the coarse phase, ``thin``; with its dicts.
 Items = list[tuple[Mapper, list[dict]]]
 
 
 class Draws(Dataset):
-    """Draw n of an endless, shuffled walk through the dataset: each epoch is a permutation."""
+    """Draw n of an endless, shuffled walk through the dataset: each epoch is a permutation.
 
-    def __init__(self, items: Items, seed: int, on_error: str, max_skipped: float) -> None:
+    Clips of draws before ``coarse_draws`` keep every ``thin``-th of their frames.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        seed: int,
+        on_error: str,
+        max_skipped: float,
+        coarse_draws: int = 0,
+        thin: int = 1,
+    ) -> None:
         self.mappers = [mapper for mapper, _ in items]
+        self.coarse_mappers = [partial(mapper, thin=thin) for mapper in self.mappers]
+        self.coarse_draws = coarse_draws
         pairs = [(number, item) for number, (_, dicts) in enumerate(items) for item in dicts]
         # Kept as bytes, which loader processes share; a list of dicts is copied by each that reads it.
         self.items = DatasetFromList(pairs, copy=False, serialize=True)
@@ -47,11 +61,12 @@ class Draws(Dataset):
 
     def __getitem__(self, draw: int) -> dict:
         index = self._index(draw)
+        mappers = self.coarse_mappers if draw < self.coarse_draws else self.mappers
         for attempt in count():
             number, dataset_dict = self.items[index]
             rng = np.random.default_rng([self.seed, 2, draw, attempt])
             try:
-                return self.mappers[number](dataset_dict, rng)
+                return mappers[number](dataset_dict, rng)
             except UserError as error:
                 if self.on_error != "skip":
                     raise

@@ -131,6 +131,32 @@ def test_an_epoch_is_a_permutation_and_workers_change_nothing(cfg: CfgNode) -> N
     assert torch.equal(next(iter(resumed))[1]["clip"], first[4][1]["clip"])
 
 
+def test_the_first_iterations_see_thinned_clips(cfg: CfgNode) -> None:
+    cfg.INPUT.RANDOM_FLIP = "horizontal"
+    whole = list(islice(build_train_loader(cfg), 4))
+    cfg.INPUT.CLIP.COARSE_ITERS = 2
+    for number, (batch, thinned) in enumerate(zip(whole, build_train_loader(cfg), strict=False)):
+        for x, y in zip(batch, thinned, strict=True):
+            assert torch.equal(y["clip"], x["clip"][:, ::2] if number < 2 else x["clip"])
+            assert torch.equal(y["instances"].gt_boxes.tensor, x["instances"].gt_boxes.tensor)
+            assert torch.equal(y["clip"][:, y["clip"].shape[1] // 2], x["clip"][:, 4])
+    resumed = build_train_loader(cfg)
+    start_at(resumed, 2)
+    assert torch.equal(next(iter(resumed))[1]["clip"], whole[2][1]["clip"])
+
+
+def test_thinned_clips_keep_their_key_frame_and_end_before_the_teacher(cfg: CfgNode) -> None:
+    cfg.INPUT.CLIP.COARSE_ITERS = 5
+    cfg.INPUT.CLIP.COARSE_STRIDE = 8
+    with pytest.raises(UserError, match="COARSE_STRIDE 8 loses the key frame of 8 frames"):
+        build_train_loader(cfg)
+    cfg.INPUT.CLIP.COARSE_STRIDE = 4
+    assert numbers(next(iter(build_train_loader(cfg)))[0])
+    cfg.SEMISUP.ENABLED, cfg.SEMISUP.BURN_IN_ITERS = True, 4
+    with pytest.raises(UserError, match=r"COARSE_ITERS 5: .* at most SEMISUP.BURN_IN_ITERS \(4\)"):
+        build_train_loader(cfg)
+
+
 def test_a_flip_swaps_left_and_right(cfg: CfgNode) -> None:
     cfg.INPUT.RANDOM_FLIP = "horizontal"
     seen = set()
