@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mestad_d2.errors import UserError
 from mestad_d2.inference.compiled import CompiledBackbone
 from mestad_d2.inference.folding import fold_batch_norm
+from mestad_d2.inference.pooling import ease_pooling
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def prepare_for_inference(model: nn.Module, mode: SpeedMode | None = None) -> nn
     if mode.precision != "fp32":
         _lower_precision(fast, DTYPES[mode.precision], device)
     if mode.compile:
+        ease_pooling(fast.backbone)
         fast.backbone = CompiledBackbone(fast.backbone)
     return fast
 
