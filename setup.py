@@ -28,8 +28,8 @@ setup(
     cmdclass={"build_py": BuildWithConfigs},
     packages=find_packages(include=["mestad_d2", "mestad_d2.*"]),
     install_requires=[
-        "torch>=2.0",
-        "torchvision>=0.15",
+        "torch>=2.4",
+        "torchvision>=0.19",
         "numpy>=1.24",
         "scipy>=1.10",
         "av>=14.1",
