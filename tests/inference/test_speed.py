@@ -121,7 +121,7 @@ def test_map_of_modes_is_that_of_eager(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.skip("needs the toy data set and its detector: run `make demo`")
     monkeypatch.chdir(ROOT)
     cfg = setup_cfg(
-        ROOT / "configs" / "toy" / "SlowOnly_tiny.yaml",
+        ROOT / "configs" / "toy" / "demo.yaml",
         ["MODEL.WEIGHTS", str(weights), "MODEL.DEVICE", "cpu"],
     )
     eager, *fast = accuracy_of_modes(
