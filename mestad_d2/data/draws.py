@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import count
 
 import numpy as np
@@ -42,8 +41,7 @@ class Draws(Dataset):
         thin: int = 1,
     ) -> None:
         self.mappers = [mapper for mapper, _ in items]
-        self.coarse_mappers = [partial(mapper, thin=thin) for mapper in self.mappers]
-        self.coarse_draws = coarse_draws
+        self.coarse_draws, self.thin = coarse_draws, thin
         pairs = [(number, item) for number, (_, dicts) in enumerate(items) for item in dicts]
         # Kept as bytes, which loader processes share; a list of dicts is copied by each that reads it.
         self.items = DatasetFromList(pairs, copy=False, serialize=True)
@@ -61,12 +59,12 @@ class Draws(Dataset):
 
     def __getitem__(self, draw: int) -> dict:
         index = self._index(draw)
-        mappers = self.coarse_mappers if draw < self.coarse_draws else self.mappers
+        options = {"thin": self.thin} if draw < self.coarse_draws else {}
         for attempt in count():
             number, dataset_dict = self.items[index]
             rng = np.random.default_rng([self.seed, 2, draw, attempt])
             try:
-                return mappers[number](dataset_dict, rng)
+                return self.mappers[number](dataset_dict, rng, **options)
             except UserError as error:
                 if self.on_error != "skip":
                     raise
