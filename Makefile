@@ -23,7 +23,7 @@ $(TEST_STAMP): $(STAMP) requirements-test.txt
 	@touch $@
 
 demo: setup
-	$(BIN)/python tools/run_demo.py --output output/demo
+	$(BIN)/python scripts/run_demo.py --output output/demo
 
 lint: $(TEST_STAMP)
 	$(BIN)/ruff check .
@@ -36,7 +36,7 @@ test: lint
 
 # Kill test, broken videos, fuzzers and leaks in their long forms, and a table; at most half an hour.
 stress: $(TEST_STAMP)
-	$(BIN)/python tools/stress.py
+	$(BIN)/python scripts/stress.py
 
 clean:
 	rm -rf output datasets/toy build *.egg-info

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.data.convert import Timing, coco_labels, coco_names, write_label_map, write_labels
+from mestad_d2.data.prepare.convert import Timing, coco_labels, coco_names, write_label_map, write_labels
 from mestad_d2.errors import UserError, one_line_errors
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.data.frame_list import read_frame_list  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.video.frame_list import read_frame_list  # noqa: E402
 
 
 @one_line_errors()

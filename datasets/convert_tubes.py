@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.data.convert import Timing, class_names, tube_labels, write_label_map, write_labels
 from mestad_d2.data.person_boxes import load_arrays
+from mestad_d2.data.prepare.convert import Timing, class_names, tube_labels, write_label_map, write_labels
 from mestad_d2.errors import UserError, one_line_errors
 
 

@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm
 
-from mestad_d2.data.extract import NAMINGS, extract_frames
-from mestad_d2.data.locate import VIDEO_SUFFIXES
-from mestad_d2.data.video import probe
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.video.frames import probe
+from mestad_d2.video.output.extract import NAMINGS, extract_frames
+from mestad_d2.video.video_locations import VIDEO_SUFFIXES
 
 
 @one_line_errors()

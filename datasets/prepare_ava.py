@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm
 
-from mestad_d2.data.cut import cut_video
-from mestad_d2.data.download import fetch, in_parallel, read_checksums
-from mestad_d2.data.locate import VIDEO_SUFFIXES, find_video
+from mestad_d2.data.prepare.download import fetch, in_parallel, read_checksums
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.video.output.trim import cut_video
+from mestad_d2.video.video_locations import VIDEO_SUFFIXES, find_video
 
 # The host that AVA's own page names (cvdfoundation/ava-dataset).
 MIRROR = "https://s3.amazonaws.com/ava-dataset"

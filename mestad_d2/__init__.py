@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
+from mestad_d2 import moved
+
 __all__ = ["add_mestad_config"]
+
+moved.install()
 
 
 def add_mestad_config(cfg: CfgNode) -> None:

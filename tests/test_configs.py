@@ -15,9 +15,9 @@ from detectron2.utils.events import EventStorage
 from tiny import ROOT, fake_input
 from torch import nn
 
-from mestad_d2.engine import tla_trainer
-from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.engine.mean_teacher import trainer as tla_trainer
 from mestad_d2.engine.trainer import MESTADTrainer
+from mestad_d2.load_config import setup_cfg
 from mestad_d2.semisup.labelers import PseudoLabeler
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))

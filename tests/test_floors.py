@@ -1,4 +1,4 @@
-"""Imports go downwards only, and detectron2's version is never compared."""
+"""Imports go downwards only, folders stay small, and detectron2's version is never compared."""
 
 from __future__ import annotations
 
@@ -7,10 +7,25 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "mestad_d2"
-GROUND = {"config", "errors"}
-ROOMS = {"data", "modeling", "evaluation", "semisup", "checkpoint"}
-TOP = {"engine", "inference", "model_zoo", "densify"}
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "mestad_d2"
+# From the ground up; rooms of one floor that may see one another stand in TOGETHER.
+FLOORS = (
+    {"errors", "config", "load_config", "boxes", "timing", "host_memory", "moved"},
+    {"formats", "video"},
+    {"modeling", "semisup"},
+    {"data", "evaluation", "checkpoint"},
+    {"engine", "inference", "analysis"},
+    {"densify"},
+    {"benchmarks", "reproduce", "model_zoo"},
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+TOGETHER = (
+    {"formats", "video"},
+    {"engine", "inference", "analysis"},
+    {"benchmarks", "reproduce", "model_zoo"},
+)
+FILES_PER_FOLDER = 12
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -20,15 +35,11 @@ def imported_rooms(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            if node.level:
-                base = path.relative_to(PACKAGE.parent).parent.parts
-                module = ".".join([*base[: len(base) - node.level + 1], *filter(None, [module])])
-            names = [f"{module}.{alias.name}" for alias in node.names]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
         rooms |= {name.split(".")[1] for name in names if name.startswith("mestad_d2.")}
-    return rooms & (GROUND | ROOMS | TOP)
+    return rooms & FLOOR.keys()
 
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
@@ -37,8 +48,22 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_down(path: Path) -> None:
     room = path.relative_to(PACKAGE).parts[0]
-    allowed = GROUND | {room} | (ROOMS | TOP if room in TOP else set())
+    beside = next((rooms for rooms in TOGETHER if room in rooms), {room})
+    allowed = {other for other, floor in FLOOR.items() if floor < FLOOR[room]} | beside
     assert imported_rooms(path) <= allowed
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert rooms - {"__init__"} == FLOOR.keys() - {"boxes"} | (rooms & {"boxes"})
+
+
+@pytest.mark.parametrize("top", ["mestad_d2", "tests", "tools", "scripts", "datasets"])
+def test_folders_are_small(top: str) -> None:
+    folders = {path.parent for path in (ROOT / top).rglob("*.py")}
+    crowded = {str(f.relative_to(ROOT)): len(list(f.glob("*.py"))) for f in folders}
+    limit = {"tools": 16}
+    assert not {name: count for name, count in crowded.items() if count > limit.get(name, FILES_PER_FOLDER)}
 
 
 def test_versions_are_never_compared() -> None:

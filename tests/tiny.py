@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 
-from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.load_config import setup_cfg
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "toy" / "SlowOnly_tiny.yaml"

@@ -12,10 +12,10 @@ from detectron2.modeling import build_model
 from fvcore.nn import parameter_count_table
 from tabulate import tabulate
 
-from mestad_d2.engine.cost import cost_of_config, draw_cost
-from mestad_d2.engine.memory import training_memory
-from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.analysis.cost import cost_of_config, draw_cost
+from mestad_d2.analysis.memory import training_memory
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.load_config import setup_cfg
 
 TASKS = ("flop", "parameter", "structure", "memory")
 

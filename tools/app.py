@@ -9,11 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import one_line_errors
 from mestad_d2.host_memory import keep_freed_memory
-from mestad_d2.inference.app import PageDefaults, build_page, import_gradio, launch_page
-from mestad_d2.inference.app_session import AppSession, Limits
+from mestad_d2.inference.action_names import action_names
+from mestad_d2.inference.app.page import PageDefaults, build_page, import_gradio, launch_page
+from mestad_d2.inference.app.session import AppSession, Limits
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -21,8 +21,8 @@ from mestad_d2.inference.arguments import (
     add_speed_arguments,
     mode_of_arguments,
 )
-from mestad_d2.inference.labels import action_names
 from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.load_config import setup_cfg
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

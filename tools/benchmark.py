@@ -14,10 +14,10 @@ from mestad_d2.errors import one_line_errors
 
 # Task -> module with ``main(argv)``; loaded only when asked for.
 TASKS = {
-    "data": "mestad_d2.data.benchmark_data",
-    "eval": "mestad_d2.evaluation.benchmark_eval",
-    "inference": "mestad_d2.inference.benchmark_inference",
-    "train": "mestad_d2.engine.benchmark_train",
+    "data": "mestad_d2.benchmarks.data",
+    "eval": "mestad_d2.benchmarks.evaluation",
+    "inference": "mestad_d2.benchmarks.inference",
+    "train": "mestad_d2.benchmarks.training",
 }
 
 

@@ -12,13 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from detectron2.data import MetadataCatalog  # noqa: E402
 
-from mestad_d2.data.builtin import register_builtin  # noqa: E402
-from mestad_d2.data.check import check_dataset, write_exclusions  # noqa: E402
-from mestad_d2.data.check_report import KINDS, DatasetReport  # noqa: E402
-from mestad_d2.data.frame_list import listed_root  # noqa: E402
+from mestad_d2.data.catalog import register_builtin  # noqa: E402
+from mestad_d2.data.check.dataset import check_dataset, write_exclusions  # noqa: E402
+from mestad_d2.data.check.report import KINDS, DatasetReport  # noqa: E402
 from mestad_d2.data.per_video import as_setting  # noqa: E402
-from mestad_d2.engine.setup import setup_cfg  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.load_config import setup_cfg  # noqa: E402
+from mestad_d2.video.frame_list import listed_root  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

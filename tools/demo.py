@@ -11,10 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mestad_d2.data.video_stream import StreamFrame, iterate_frames, probe
-from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.host_memory import keep_freed_memory
+from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -22,10 +21,9 @@ from mestad_d2.inference.arguments import (
     add_speed_arguments,
     mode_of_arguments,
 )
-from mestad_d2.inference.encode import VideoWriter, recorded
-from mestad_d2.inference.labels import ActionNames, action_names
-from mestad_d2.inference.length import seconds_of
-from mestad_d2.inference.output import (
+from mestad_d2.inference.output_files import output_folder, said_if_unwritable
+from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.results.outputs import (
     json_line,
     sure_people,
     write_csv,
@@ -33,8 +31,10 @@ from mestad_d2.inference.output import (
     write_strip,
     write_video,
 )
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
-from mestad_d2.inference.writable import output_folder, said_if_unwritable
+from mestad_d2.load_config import setup_cfg
+from mestad_d2.video.duration import seconds_of
+from mestad_d2.video.output.writer import VideoWriter, recorded
+from mestad_d2.video.stream import StreamFrame, iterate_frames, probe
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

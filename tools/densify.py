@@ -19,25 +19,25 @@ from detectron2.engine import default_setup
 from tqdm import tqdm
 
 from mestad_d2.data.ava import first_timestamp, locate_videos
-from mestad_d2.data.frame_folder import FOLDER_FPS
 from mestad_d2.data.per_video import as_setting
-from mestad_d2.data.video import probe
-from mestad_d2.densify.coco import VideoFacts
-from mestad_d2.densify.csv_files import read_dense_csv
-from mestad_d2.densify.frames import frame_times
-from mestad_d2.densify.loop import merge_corrections, training_rows, write_training_csv
-from mestad_d2.densify.outputs import OutputPaths, read_corrected, write_all
-from mestad_d2.densify.records import KeyFrame, key_frames
-from mestad_d2.densify.run import Settings, densify, watch_videos
-from mestad_d2.densify.teacher import teacher_cfg
+from mestad_d2.densify.corrections import merge_corrections, training_rows, write_training_csv
+from mestad_d2.densify.detections.frames import frame_times
+from mestad_d2.densify.detections.teacher import teacher_cfg
+from mestad_d2.densify.formats.coco import VideoFacts
+from mestad_d2.densify.formats.csv_files import read_dense_csv
+from mestad_d2.densify.formats.outputs import OutputPaths, read_corrected, write_all
+from mestad_d2.densify.key_frames import KeyFrame, key_frames
+from mestad_d2.densify.pipeline import Settings, densify, watch_videos
 from mestad_d2.densify.train_first import keep_or_clear, training_cfg
 from mestad_d2.engine import build_trainer
-from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.host_memory import keep_freed_memory
-from mestad_d2.inference.labels import action_names
+from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.load_config import setup_cfg
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.frames import probe
 
 
 def parse(argv: list[str] | None = None) -> Namespace:

@@ -12,9 +12,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.inference import ray_backend
+from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -22,9 +21,8 @@ from mestad_d2.inference.arguments import (
     add_speed_arguments,
     mode_of_arguments,
 )
-from mestad_d2.inference.labels import action_names
-from mestad_d2.inference.local_workers import LocalWorkers
-from mestad_d2.inference.many import (
+from mestad_d2.inference.batch import ray_backend
+from mestad_d2.inference.batch.jobs import (
     FAILURES,
     Finished,
     WorkerPool,
@@ -36,8 +34,10 @@ from mestad_d2.inference.many import (
     write_atomically,
     write_failures,
 )
-from mestad_d2.inference.recipe import DetectorRecipe
-from mestad_d2.inference.writable import output_folder, said_if_unwritable
+from mestad_d2.inference.batch.local_workers import LocalWorkers
+from mestad_d2.inference.batch.worker_setup import DetectorRecipe
+from mestad_d2.inference.output_files import output_folder, said_if_unwritable
+from mestad_d2.load_config import setup_cfg
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

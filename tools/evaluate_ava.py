@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mestad_d2.errors import one_line_errors
 from mestad_d2.evaluation.evaluate_files import evaluate_files
-from mestad_d2.evaluation.protocols import PROTOCOLS
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

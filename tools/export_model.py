@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import add_config_options, add_detector_arguments
-from mestad_d2.inference.export import ExportableDetector
-from mestad_d2.inference.export_check import compare, speed
-from mestad_d2.inference.export_files import FORMATS, clip_metadata, export, load_exported, need
-from mestad_d2.inference.labels import action_names
+from mestad_d2.inference.export.check import compare, speed
+from mestad_d2.inference.export.files import FORMATS, clip_metadata, export, load_exported, need
+from mestad_d2.inference.export.model import ExportableDetector
 from mestad_d2.inference.predictor import VideoPredictor, clip_tensor, load_model
+from mestad_d2.load_config import setup_cfg
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

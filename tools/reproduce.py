@@ -13,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.engine.reproduce.document import document
-from mestad_d2.engine.reproduce.execution import execute
-from mestad_d2.engine.reproduce.report import write
-from mestad_d2.engine.reproduce.runs import Run, plan, simulate_boxes
-from mestad_d2.engine.reproduce.tables import DATASETS, TABLES
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.reproduce.document import document
+from mestad_d2.reproduce.execution import execute
+from mestad_d2.reproduce.report import write
+from mestad_d2.reproduce.runs import Run, plan, simulate_boxes
+from mestad_d2.reproduce.tables import DATASETS, TABLES
 
 
 def parse() -> argparse.Namespace:
@@ -87,11 +87,11 @@ def main() -> None:
     table = TABLES[args.table]
     planned = runs = plan(table, args.dataset, args.seeds, args.output, args.opts)
     if args.rows:
-        names = {run.row.config.split("_", 1)[1] for run in runs}
+        names = {run.row.config.split("/", 1)[1] for run in runs}
         for name in args.rows:
             if name not in names:
                 raise UserError(f"--rows: {name!r} is none of {', '.join(sorted(names))}")
-        runs = [run for run in runs if run.row.config.split("_", 1)[1] in args.rows]
+        runs = [run for run in runs if run.row.config.split("/", 1)[1] in args.rows]
     simulate_boxes(runs)
     failures = run_all(runs, args.jobs)
     words = sys.argv[1:]

@@ -16,11 +16,11 @@ from detectron2.utils.logger import setup_logger
 
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.engine import build_trainer, trainer_class
-from mestad_d2.engine.distributed import start
+from mestad_d2.engine.launch import start
 from mestad_d2.engine.run_info import settle_seed, write_run_info
-from mestad_d2.engine.setup import make_deterministic, setup_cfg
 from mestad_d2.errors import one_line_errors
 from mestad_d2.host_memory import keep_freed_memory
+from mestad_d2.load_config import make_deterministic, setup_cfg
 
 
 @one_line_errors()

@@ -17,11 +17,11 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
-from mestad_d2.data.build import build_train_loader, build_unlabeled_loader
-from mestad_d2.data.dataset_mapper import ClipMapper
-from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.data.loaders import build_train_loader, build_unlabeled_loader
+from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.inference.drawing import Annotator, Person, fit, output_size
+from mestad_d2.inference.results.drawing import Annotator, Person, fit, output_size
+from mestad_d2.load_config import setup_cfg
 
 COLUMNS = 8
 

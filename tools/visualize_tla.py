@@ -14,14 +14,19 @@ from pathlib import Path
 import cv2
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.build import build_unlabeled_loader
-from mestad_d2.data.builtin import action_names
-from mestad_d2.engine.pseudo_quality import add_ratios
-from mestad_d2.engine.setup import setup_cfg
-from mestad_d2.engine.tla_pictures import draw_sample
-from mestad_d2.engine.tla_teacher import find_people
-from mestad_d2.engine.tla_trainer import TLATrainer, dense_judge, fit_to_training_set, teacher_selection
+from mestad_d2.data.catalog import action_names
+from mestad_d2.data.loaders import build_unlabeled_loader
+from mestad_d2.engine.mean_teacher.pictures import draw_sample
+from mestad_d2.engine.mean_teacher.pseudo_quality import add_ratios
+from mestad_d2.engine.mean_teacher.teacher import find_people
+from mestad_d2.engine.mean_teacher.trainer import (
+    TLATrainer,
+    dense_judge,
+    fit_to_training_set,
+    teacher_selection,
+)
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.load_config import setup_cfg
 from mestad_d2.semisup import build_pseudo_labeler
 
 

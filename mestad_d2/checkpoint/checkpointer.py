@@ -15,7 +15,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from mestad_d2.checkpoint.hints import hint
+from mestad_d2.checkpoint.load_advice import hint
 from mestad_d2.checkpoint.match import OWN, backbone_keys, match
 from mestad_d2.checkpoint.read import UnreadableCheckpoint, read_checkpoint
 from mestad_d2.checkpoint.report import LoadReport

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mestad_d2.checkpoint.formats import recognise, vivit
-from mestad_d2.checkpoint.names import BACKBONE, Named, canonical_name
+from mestad_d2.checkpoint.key_translation import BACKBONE, Named, canonical_name
 from mestad_d2.checkpoint.prefix import find_prefixes
 from mestad_d2.checkpoint.report import LoadReport
 

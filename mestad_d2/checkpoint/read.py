@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mestad_d2.checkpoint.safe_pickle import ForbiddenGlobal, load_arrays
 from mestad_d2.errors import UserError
+from mestad_d2.formats.safe_pickle import ForbiddenGlobal, load_arrays
 
 ZIP = b"PK\x03\x04"
 # torch's old format: a pickled magic number comes first.

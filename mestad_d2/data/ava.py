@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from detectron2.structures import BoxMode
 
-from mestad_d2.data.ava_csv import Row, read_exclusions, read_ground_truth
-from mestad_d2.data.frame_folder import FOLDER_FPS, is_folder
-from mestad_d2.data.locate import locate_videos, named_start
 from mestad_d2.data.per_video import Setting, value_of
-from mestad_d2.data.video import VideoInfo, probe
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import Row, read_exclusions, read_ground_truth
+from mestad_d2.video.folder import FOLDER_FPS, is_folder
+from mestad_d2.video.frames import VideoInfo, probe
+from mestad_d2.video.video_locations import locate_videos, named_start
 
 # Cut AVA files hold seconds 900 to 1801 of a film; whole films are longer.
 CUT_SECONDS, CUT_START = 905.0, 900.0

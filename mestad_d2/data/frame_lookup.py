@@ -8,12 +8,12 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from mestad_d2.data.ava import first_timestamp, folder_rate
-from mestad_d2.data.frame_folder import FOLDER_FPS
-from mestad_d2.data.frame_list import split_listed
-from mestad_d2.data.locate import find_video
 from mestad_d2.data.per_video import Setting
-from mestad_d2.data.video import probe, read_frames
 from mestad_d2.errors import UserError
+from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.frame_list import split_listed
+from mestad_d2.video.frames import probe, read_frames
+from mestad_d2.video.video_locations import find_video
 
 logger = logging.getLogger(__name__)
 

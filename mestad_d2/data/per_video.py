@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
-from mestad_d2.data.ava_csv import csv_lines, number
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import csv_lines, number
 
 # None: to be found out from the video itself.
 Setting = float | str | os.PathLike[str] | None

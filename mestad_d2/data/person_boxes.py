@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mestad_d2.data.ava_csv import csv_lines, number
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import csv_lines, number
 
 # What pickles of arrays name; anything else in a file is refused, as it could run code.
 _ARRAY_PARTS = {

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from mestad_d2.densify.records import KeyFrame, Person
-from mestad_d2.densify.teacher import Sighting
+from mestad_d2.densify.detections.teacher import Sighting
+from mestad_d2.densify.key_frames import KeyFrame, Person
 from mestad_d2.inference.tracker import pairwise_giou
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 

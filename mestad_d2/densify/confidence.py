@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
-from mestad_d2.densify.label import ActorLabels
-from mestad_d2.densify.moments import log_odds
+from mestad_d2.densify.change_points import log_odds
+from mestad_d2.densify.stretch import ActorLabels
 
 # What the columns of ``signs`` say, in words for people.
 SIGNS = (

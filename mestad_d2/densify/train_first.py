@@ -10,10 +10,10 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from mestad_d2.data.builtin import register_ava_dataset
+from mestad_d2.data.catalog import register_ava_dataset
 from mestad_d2.data.per_video import Setting
-from mestad_d2.densify.records import KeyFrame
-from mestad_d2.densify.run import file_print
+from mestad_d2.densify.key_frames import KeyFrame
+from mestad_d2.densify.pipeline import file_print
 from mestad_d2.errors import UserError
 
 DATASET = "densify_sparse"

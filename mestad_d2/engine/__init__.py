@@ -8,7 +8,7 @@ from mestad_d2.engine.trainer import MESTADTrainer
 def trainer_class(cfg: CfgNode) -> type[MESTADTrainer]:
     """Supervised trainer, or the mean-teacher one where ``SEMISUP.ENABLED``."""
     if cfg.SEMISUP.ENABLED:
-        from mestad_d2.engine.tla_trainer import TLATrainer
+        from mestad_d2.engine.mean_teacher.trainer import TLATrainer
 
         return TLATrainer
     return MESTADTrainer

@@ -17,13 +17,13 @@ from detectron2.utils import comm
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.build import build_test_loader, build_train_loader
-from mestad_d2.data.draws import start_at
+from mestad_d2.data.loaders import build_test_loader, build_train_loader
+from mestad_d2.data.sampling import start_at
 from mestad_d2.engine.brief_log import tell_user_errors_briefly
 from mestad_d2.engine.optim import build_optimizer
-from mestad_d2.engine.signals import StopOnSignal, StoppableLoader
+from mestad_d2.engine.stop_signal import StopOnSignal, StoppableLoader
 from mestad_d2.engine.train_step import SupervisedStep
-from mestad_d2.evaluation.ava_evaluation import AVAEvaluator
+from mestad_d2.evaluation.evaluator import AVAEvaluator
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from os import PathLike
 
 import numpy as np
 
-from mestad_d2.evaluation.protocols import Protocol
+from mestad_d2.evaluation.frame_map.protocols import Protocol
 from mestad_d2.evaluation.rows import Rows, frame_key
 
 FRAMES_AT_ONCE = 1000

@@ -7,10 +7,10 @@ from pathlib import PurePath
 
 import numpy as np
 
-from mestad_d2.evaluation.frame_map import FrameMAP
-from mestad_d2.evaluation.label_map import LabelMap
-from mestad_d2.evaluation.matching import IOU_THRESHOLD
+from mestad_d2.evaluation.frame_map.matching import IOU_THRESHOLD
+from mestad_d2.evaluation.frame_map.score import FrameMAP
 from mestad_d2.evaluation.rows import Rows
+from mestad_d2.formats.label_map import LabelMap
 
 # Pairs of boxes that are looked at; more would not change the verdict.
 _SAMPLE = 2000

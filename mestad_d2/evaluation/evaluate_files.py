@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation.diagnose import explain_zero
-from mestad_d2.evaluation.frame_map import FrameMAP, frame_map
-from mestad_d2.evaluation.label_map import LabelMap, read_label_map
-from mestad_d2.evaluation.protocols import get_protocol
+from mestad_d2.evaluation.frame_map.protocols import get_protocol
+from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
 from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
-from mestad_d2.evaluation.tables import per_class_table, result_json, write_json
+from mestad_d2.evaluation.report.tables import per_class_table, result_json, write_json
+from mestad_d2.formats.label_map import LabelMap, read_label_map
 
 if TYPE_CHECKING:
-    from mestad_d2.evaluation.pictures import Frames
+    from mestad_d2.evaluation.report.pictures import Frames
 
 
 def evaluate_files(
@@ -54,7 +54,7 @@ def evaluate_files(
         text += f"\nnote: {reason}"
     if report:
         # Only here: a figure alone shall not wait for the libraries that draw.
-        from mestad_d2.evaluation.report import write_report
+        from mestad_d2.evaluation.report.page import write_report
 
         text += f"\nreport: {write_report(report, result, label_map, frames, reason)}"
     return text

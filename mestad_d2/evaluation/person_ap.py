@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mestad_d2.evaluation.frame_map import precision_recall
+from mestad_d2.evaluation.frame_map.score import precision_recall
 from mestad_d2.evaluation.rows import Rows
 
 MAX_ACTORS = 10

@@ -11,7 +11,7 @@ import numpy as np
 
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation.fast_csv import Chunk, NotPlain, chunks
-from mestad_d2.evaluation.protocols import Protocol, get_protocol
+from mestad_d2.evaluation.frame_map.protocols import Protocol, get_protocol
 from mestad_d2.evaluation.rows import Rows
 
 Path = str | PathLike[str]

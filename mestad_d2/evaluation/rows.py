@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mestad_d2.evaluation.protocols import Protocol
+from mestad_d2.evaluation.frame_map.protocols import Protocol
 
 
 @dataclass

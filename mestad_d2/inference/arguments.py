@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from mestad_d2.inference.speed import DTYPES, SpeedMode, default_mode
+from mestad_d2.inference.speed.modes import DTYPES, SpeedMode, default_mode
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:

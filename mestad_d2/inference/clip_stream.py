@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mestad_d2.data.video_stream import StreamFrame
+from mestad_d2.video.stream import StreamFrame
 
 T = TypeVar("T")
 # Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.

@@ -13,8 +13,6 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.transforms import GeometrySampler
-from mestad_d2.data.video_stream import StreamFrame, iterate_frames
 from mestad_d2.errors import UserError
 from mestad_d2.inference.clip_stream import (
     KeyframeClip,
@@ -24,8 +22,10 @@ from mestad_d2.inference.clip_stream import (
     key_times,
     stream_clips,
 )
-from mestad_d2.inference.speed import SpeedMode, prepare_for_inference
+from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
+from mestad_d2.video.stream import StreamFrame, iterate_frames
+from mestad_d2.video.transforms import GeometrySampler
 
 
 @dataclass(frozen=True)

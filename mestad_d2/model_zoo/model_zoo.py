@@ -9,8 +9,8 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import nn
 
-from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
+from mestad_d2.load_config import setup_cfg
 
 # An installed package carries the configs inside (setup.py); a checkout has them beside the package.
 _INSTALLED = Path(__file__).parent / "configs"

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mestad_d2.checkpoint import UnreadableCheckpoint, read_checkpoint
-from mestad_d2.checkpoint.safe_pickle import load_arrays
 from mestad_d2.errors import UserError
+from mestad_d2.formats.safe_pickle import load_arrays
 
 
 class Evil:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numbered_video import write_numbered_video
 
 from mestad_d2.data.ava import load_ava, load_unlabeled
-from mestad_d2.data.ava_csv import read_exclusions, read_ground_truth, read_label_map
-from mestad_d2.data.check import check_dataset
+from mestad_d2.data.check.dataset import check_dataset
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.label_map import read_label_map as evaluated_labels
+from mestad_d2.formats.ava_csv import read_exclusions, read_ground_truth, read_label_map
+from mestad_d2.formats.label_map import read_label_map as evaluated_labels
 
 ROWS = """a,0001,0.1,0.25,0.5,0.75,3,0
 a,0001,0.1,0.25,0.5,0.75,1,0

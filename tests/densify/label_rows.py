@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from mestad_d2.densify.coco import VideoFacts
-from mestad_d2.densify.records import LabelRow
+from mestad_d2.densify.formats.coco import VideoFacts
+from mestad_d2.densify.key_frames import LabelRow
 
 NAMES = {1: "stand", 2: 'wave <b>&"x"</b>', 3: "wave <b>", 4: "müde\x07 sein"}
 TIMES = np.arange(0, 100) / 25

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mestad_d2.densify.assign import assign, pair_people
 from mestad_d2.densify.boxes import BoxNoise, fuse
-from mestad_d2.densify.records import KeyFrame, Person
-from mestad_d2.densify.teacher import Sighting
+from mestad_d2.densify.detections.teacher import Sighting
+from mestad_d2.densify.key_frames import KeyFrame, Person
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 LEFT, RIGHT = np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.3, 0.2, 0.5, 0.6])

@@ -9,7 +9,7 @@ import pytest
 from label_rows import some_rows
 from tiny import tiny_cfg
 
-from mestad_d2.densify.loop import merge_corrections, training_rows
+from mestad_d2.densify.corrections import merge_corrections, training_rows
 from mestad_d2.densify.train_first import LABELS, keep_or_clear
 from mestad_d2.errors import UserError
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from label_rows import NAMES, VIDEO, label_rows, some_rows
 
-from mestad_d2.densify.cvat import label_spec, write_cvat
-from mestad_d2.densify.records import LabelRow
+from mestad_d2.densify.formats.cvat import label_spec, write_cvat
+from mestad_d2.densify.key_frames import LabelRow
 
 INTEGER, NUMBER, FLAG = r"\d+", r"-?\d+(\.\d+)?", "[01]"
 # docs.cvat.ai, "XML annotation format", version 1.1, interpolation: what must be there, and its form.

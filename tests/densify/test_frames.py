@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numbered_video import write_numbered_video
 
-from mestad_d2.densify.frames import dense_indices, frame_times, nearest_index, wanted_indices
-from mestad_d2.densify.records import KeyFrame, stretches
+from mestad_d2.densify.detections.frames import dense_indices, frame_times, nearest_index, wanted_indices
+from mestad_d2.densify.key_frames import KeyFrame, stretches
 
 
 @pytest.mark.parametrize("times", [None, [0.0, 0.1, 0.15, 0.4, 0.42, 0.9], [1.5, 1.54, 1.6, 1.64, 1.7, 1.72]])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from label_rows import NAMES, VIDEO, label_rows, some_rows
 
-from mestad_d2.densify.coco import read_coco, write_coco
-from mestad_d2.densify.csv_files import as_line, read_dense_csv, write_dense_csv
-from mestad_d2.densify.cvat import read_cvat, write_cvat
-from mestad_d2.densify.records import LabelRow
+from mestad_d2.densify.formats.coco import read_coco, write_coco
+from mestad_d2.densify.formats.csv_files import as_line, read_dense_csv, write_dense_csv
+from mestad_d2.densify.formats.cvat import read_cvat, write_cvat
+from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.errors import UserError
 
 
@@ -80,7 +80,7 @@ def test_pycocotools_reads_the_json(tmp_path: Path) -> None:
 
 
 def test_the_projects_own_converter_reads_the_json(tmp_path: Path) -> None:
-    from mestad_d2.data.convert import Timing, coco_labels
+    from mestad_d2.data.prepare.convert import Timing, coco_labels
 
     write_coco(tmp_path / "dense.json", [VIDEO], some_rows(), NAMES)
     labels = list(coco_labels(json.loads((tmp_path / "dense.json").read_text()), Timing(25.0, 1)))

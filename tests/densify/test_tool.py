@@ -20,9 +20,9 @@ from detectron2.modeling import build_model
 from tiny import CONFIG, ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.data.ava import load_ava
-from mestad_d2.data.toy import make_toy
-from mestad_d2.densify import run as densify_run
-from mestad_d2.densify.csv_files import as_line, read_dense_csv
+from mestad_d2.data.toy.dataset import make_toy
+from mestad_d2.densify import pipeline as densify_run
+from mestad_d2.densify.formats.csv_files import as_line, read_dense_csv
 
 EVIL = '<img src=x onerror="document.title=1"> & "wave"'
 
@@ -107,7 +107,8 @@ def test_nothing_is_overwritten_unasked(place: Path, done: Path, capsys: pytest.
 KILLED = """
 import os, signal, sys
 sys.path[:0] = {tests!r}
-from mestad_d2.densify import outputs, run
+from mestad_d2.densify.formats import outputs
+from mestad_d2.densify import pipeline as run
 from densify.test_tool import TOOL
 calls, real = [], {module}.{name}
 def killed(*args, **kwargs):

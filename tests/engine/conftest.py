@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mestad_d2.data.toy import make_toy
+from mestad_d2.data.toy.dataset import make_toy
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.ava_evaluation import AVAEvaluator
-from mestad_d2.evaluation.frame_map import frame_map
-from mestad_d2.evaluation.label_map import read_label_map
+from mestad_d2.evaluation.evaluator import AVAEvaluator
+from mestad_d2.evaluation.frame_map.score import frame_map
 from mestad_d2.evaluation.read_rows import read_rows
+from mestad_d2.formats.label_map import read_label_map
 
 LABELS = """item {
   name: "stand"

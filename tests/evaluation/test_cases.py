@@ -9,9 +9,9 @@ import pytest
 from shared_data import ROOT, shared_data
 
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.frame_map import frame_map
-from mestad_d2.evaluation.label_map import read_label_map
+from mestad_d2.evaluation.frame_map.score import frame_map
 from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
+from mestad_d2.formats.label_map import read_label_map
 
 CASES = sorted(p.name for p in (ROOT / "ava_eval_cases").glob("[0-9]*")) or ["01_basic"]
 VARIANT = {"activitynet": "anet_head", "slowfast": "slowfast"}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mestad_d2.evaluation.diagnose import explain_zero
-from mestad_d2.evaluation.frame_map import frame_map
-from mestad_d2.evaluation.label_map import LabelMap
+from mestad_d2.evaluation.frame_map.score import frame_map
 from mestad_d2.evaluation.rows import make_rows
+from mestad_d2.formats.label_map import LabelMap
 
 LABELS = LabelMap({i: f"class {i}" for i in range(1, 25)})
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from brute_force import brute_force
 
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation.evaluate_files import evaluate_files
-from mestad_d2.evaluation.protocols import PROTOCOLS
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 
 IDS = {1: "bend", 3: "crouch, kneel", 12: 'stand "up"', 80: "watch"}
 PBTXT = "".join(f'item {{\n  name: "{n.split(chr(34))[0]}"\n  id: {i}\n}}\n' for i, n in IDS.items())

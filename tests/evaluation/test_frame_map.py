@@ -7,10 +7,10 @@ import pytest
 from brute_force import brute_force
 
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.frame_map import average_precision, frame_map, precision_recall
-from mestad_d2.evaluation.label_map import LabelMap
-from mestad_d2.evaluation.protocols import PROTOCOLS
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
+from mestad_d2.evaluation.frame_map.score import average_precision, frame_map, precision_recall
 from mestad_d2.evaluation.rows import Rows, make_rows
+from mestad_d2.formats.label_map import LabelMap
 
 LABELS = LabelMap({1: "a", 2: "b", 3: "c", 5: "d"})
 

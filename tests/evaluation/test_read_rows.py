@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation import fast_csv
-from mestad_d2.evaluation.label_map import read_label_map
-from mestad_d2.evaluation.protocols import PROTOCOLS, get_protocol
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS, get_protocol
 from mestad_d2.evaluation.read_rows import _Reader, read_exclusions, read_rows
+from mestad_d2.formats.label_map import read_label_map
 
 fuzz = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = ["0", "1", "-0", "0.5", ".5", "5.", "-.25", "1e-05", "0.30000001192092896", "123456789.123456789"]

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.examples import best_false_positives, best_misses, false_positive_kinds
-from mestad_d2.evaluation.frame_map import FrameMAP, frame_map
-from mestad_d2.evaluation.label_map import LabelMap
-from mestad_d2.evaluation.pictures import draw
-from mestad_d2.evaluation.report import write_report
+from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
+from mestad_d2.evaluation.report.examples import best_false_positives, best_misses, false_positive_kinds
+from mestad_d2.evaluation.report.page import write_report
+from mestad_d2.evaluation.report.pictures import draw
 from mestad_d2.evaluation.rows import make_rows
+from mestad_d2.formats.label_map import LabelMap
 
 NASTY = '<script>alert("x")</script>'
 LABELS = LabelMap({1: NASTY, 2: "walk & talk", 3: "nothing"}, {1: "pose", 2: "person"})

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mestad_d2.evaluation.frame_map import frame_map
-from mestad_d2.evaluation.label_map import LabelMap
-from mestad_d2.evaluation.report import write_report
+from mestad_d2.evaluation.frame_map.score import frame_map
+from mestad_d2.evaluation.report.page import write_report
 from mestad_d2.evaluation.rows import make_rows
+from mestad_d2.formats.label_map import LabelMap
 
 playwright = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser with")
 

@@ -11,10 +11,17 @@ import numpy as np
 import pytest
 from numbered_video import write_numbered_video
 
-from mestad_d2.inference.drawing import Annotator, Person, short_name
-from mestad_d2.inference.labels import ActionNames
-from mestad_d2.inference.output import between, sure_people, write_csv, write_json, write_strip, write_video
+from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
+from mestad_d2.inference.results.drawing import Annotator, Person, short_name
+from mestad_d2.inference.results.outputs import (
+    between,
+    sure_people,
+    write_csv,
+    write_json,
+    write_strip,
+    write_video,
+)
 
 NAMES = ActionNames({1: "stand", 2: "walk"})
 

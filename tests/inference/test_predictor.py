@@ -12,13 +12,13 @@ import torch
 from numbered_video import read_number, write_numbered_video
 from tiny import tiny_cfg
 
-from mestad_d2.data.clip_reader import clip_times
-from mestad_d2.data.dataset_mapper import ClipMapper
-from mestad_d2.data.frame_pictures import PictureMaker
-from mestad_d2.data.video import read_frames
+from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.errors import UserError
 from mestad_d2.inference import predictor as predictor_module
 from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.video.clips import clip_times
+from mestad_d2.video.frames import read_frames
+from mestad_d2.video.pictures import PictureMaker
 
 
 class Nobody(torch.nn.Module):

@@ -21,7 +21,7 @@ import torch
 from detectron2.engine import default_argument_parser
 from tiny import ROOT, SMALLER
 
-from mestad_d2.engine import distributed
+from mestad_d2.engine import launch as distributed
 
 CONFIG = ROOT / "configs" / "toy" / "SlowOnly_tiny_TLA.yaml"
 TOOL = ROOT / "tools" / "train_net.py"

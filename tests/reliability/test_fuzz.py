@@ -16,20 +16,20 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mestad_d2.data import ava_csv
-from mestad_d2.data.clip_reader import clip_times
-from mestad_d2.data.draws import DrawBatches, Draws
 from mestad_d2.data.person_boxes import read_person_boxes
-from mestad_d2.data.video_reader import nearest_indices
+from mestad_d2.data.sampling import DrawBatches, Draws
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.frame_map import frame_map
-from mestad_d2.evaluation.label_map import LabelMap, read_label_map
-from mestad_d2.evaluation.protocols import PROTOCOLS
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
+from mestad_d2.evaluation.frame_map.score import frame_map
 from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
 from mestad_d2.evaluation.rows import make_rows
+from mestad_d2.formats import ava_csv
+from mestad_d2.formats.label_map import LabelMap, read_label_map
 from mestad_d2.modeling.proposal_generator.fcos.targets import FCOSTargets
 from mestad_d2.modeling.proposal_generator.locations import boxes_to_distances
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.video.clips import clip_times
+from mestad_d2.video.reader import nearest_indices
 
 INPUTS = int(os.environ.get("MESTAD_FUZZ", "25"))
 fuzz = settings(deadline=None, max_examples=INPUTS, database=None, suppress_health_check=list(HealthCheck))

@@ -17,7 +17,7 @@ from tiny import ROOT
 
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.checkpoint.write import save_whole
-from mestad_d2.engine.signals import EXIT_SAVED
+from mestad_d2.engine.stop_signal import EXIT_SAVED
 from mestad_d2.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("on_toy")

@@ -12,10 +12,10 @@ from reliability.leaks import Usage, watch
 from reliability.runs import BOTH_PHASES
 from tiny import tiny_cfg
 
-from mestad_d2.data import video
-from mestad_d2.data.video import read_frames
-from mestad_d2.data.video_stream import iterate_frames
 from mestad_d2.engine import build_trainer
+from mestad_d2.video import frames as video
+from mestad_d2.video.frames import read_frames
+from mestad_d2.video.stream import iterate_frames
 
 # Share of the long forms, which train 2,000 steps and read 30 minutes; `make stress` gives 1.
 SHARE = float(os.environ.get("MESTAD_LONG", "0"))

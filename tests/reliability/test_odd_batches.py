@@ -9,8 +9,8 @@ from detectron2.utils.events import EventStorage
 from tiny import fake_input, tiny_cfg
 from torch import nn
 
-from mestad_d2.engine.tla_step import MeanTeacherStep
-from mestad_d2.engine.tla_teacher import TeacherSelection
+from mestad_d2.engine.mean_teacher.step import MeanTeacherStep
+from mestad_d2.engine.mean_teacher.teacher import TeacherSelection
 from mestad_d2.engine.train_step import SupervisedStep
 from mestad_d2.engine.trainer import MESTADTrainer
 from mestad_d2.semisup import ModelEMA, build_pseudo_labeler

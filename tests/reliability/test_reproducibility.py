@@ -16,7 +16,7 @@ from reliability.runs import CONFIG, arguments, start_fork
 from tiny import ROOT, tiny_cfg
 
 from mestad_d2.engine.run_info import git_state, read_starts, settle_seed, write_run_info
-from mestad_d2.engine.setup import make_deterministic, setup_cfg
+from mestad_d2.load_config import make_deterministic, setup_cfg
 
 
 def train(toy: Path, output: Path, *opts: object) -> tuple[dict[str, float], dict[str, torch.Tensor]]:

@@ -12,9 +12,9 @@ import torch
 from reliability.kills import state
 from reliability.runs import arguments, start_fork, wait_for
 
-from mestad_d2.data.toy import make_toy
-from mestad_d2.engine.signals import EXIT_SAVED
-from mestad_d2.evaluation.ava_evaluation import AVAEvaluator
+from mestad_d2.data.toy.dataset import make_toy
+from mestad_d2.engine.stop_signal import EXIT_SAVED
+from mestad_d2.evaluation.evaluator import AVAEvaluator
 
 # Evaluated after iteration 2, the first of the second phase, and at the end.
 EVALUATED = ["DATASETS.TEST", "('toy_val',)", "TEST.EVAL_PERIOD", 3, "TEST.BATCH_SIZE", 1,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tiny import CONFIG, ROOT, SMALLER
 
-from mestad_d2.data.toy import make_toy
+from mestad_d2.data.toy.dataset import make_toy
 
 
 @pytest.fixture(scope="module")

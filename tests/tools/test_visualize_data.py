@@ -15,7 +15,7 @@ from loading import load_script
 from numbered_video import write_numbered_video
 from tiny import ROOT
 
-from mestad_d2.inference.drawing import track_color
+from mestad_d2.inference.results.drawing import track_color
 
 
 @pytest.fixture(scope="module")

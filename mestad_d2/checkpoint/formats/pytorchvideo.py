@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mestad_d2.checkpoint.names import Named, rename
+from mestad_d2.checkpoint.key_translation import Named, rename
 
 NAME = "pytorchvideo"
 # Mean and deviation of the pixels that its models were trained on, RGB in 0..255.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mestad_d2 import modeling  # noqa: F401  (registers the backbones)
 from mestad_d2.checkpoint import LoadReport, MESTADCheckpointer
-from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.load_config import setup_cfg
 
 SMALL = ("MODEL.VIDEO_BACKBONE.WIDTH", 24, "MODEL.VIDEO_BACKBONE.STAGE_BLOCKS", "[1,1,1,1]")
 

@@ -7,8 +7,8 @@ import torch
 from detectron2.modeling import build_backbone
 from tiny import ROOT
 
-from mestad_d2.engine.setup import setup_cfg
 from mestad_d2.errors import UserError
+from mestad_d2.load_config import setup_cfg
 from mestad_d2.modeling.backbone.norm import FrozenBatchNorm3d
 
 SMALL = [

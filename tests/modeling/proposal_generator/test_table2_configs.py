@@ -10,9 +10,9 @@ from detectron2.modeling import build_proposal_generator
 from detectron2.utils.events import EventStorage
 from modeling.proposal_generator.helpers import features, images, people, shapes
 
-from mestad_d2.engine.setup import setup_cfg
+from mestad_d2.load_config import setup_cfg
 
-CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "ablations").glob("table2_*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[3] / "configs" / "ablations" / "table2").glob("*.yaml"))
 
 
 def test_all_six_rows_are_there():

@@ -1,0 +1,1 @@
+"""Benchmarks behind ``tools/benchmark.py``: each compares two things side by side in one run."""

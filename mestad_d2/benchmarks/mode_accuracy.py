@@ -1,0 +1,78 @@
+"""What a speed mode changes in the results: differences to eager float32, and mAP."""
+
+from __future__ import annotations
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Boxes, Instances, pairwise_iou
+from torch import nn
+
+from mestad_d2.data.loaders import build_test_loader
+from mestad_d2.evaluation.evaluator import AVAEvaluator
+from mestad_d2.inference.predictor import load_model
+from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
+from mestad_d2.timing import progress
+
+
+def differences(wanted: Instances, found: Instances, sure: float) -> list[tuple[float, float, float]]:
+    """1 - IoU, and differences of person and of action scores, of each person with a score above ``sure``.
+
+    A person that is missing counts as (1, 1, 1).
+    """
+    wanted = wanted[wanted.scores > sure]
+    rows = []
+    iou = pairwise_iou(Boxes(wanted.pred_boxes.tensor), Boxes(found.pred_boxes.tensor))
+    for index in range(len(wanted)):
+        if len(found) == 0 or float(iou[index].max()) < 0.5:
+            rows.append((1.0, 1.0, 1.0))
+            continue
+        other = int(iou[index].argmax())
+        person = abs(float(wanted.scores[index] - found.scores[other]))
+        action = float((wanted.pred_actions[index] - found.pred_actions[other]).abs().max())
+        rows.append((1 - float(iou[index, other]), person, action))
+    return rows
+
+
+@torch.no_grad()
+def detect_all(cfg: CfgNode, model: nn.Module) -> tuple[list[Instances], dict[str, float]]:
+    """Detections of the first test set's key frames, on the CPU, and its metrics."""
+    name = cfg.DATASETS.TEST[0]
+    evaluator = AVAEvaluator(name, cfg)
+    evaluator.reset()
+    found = []
+    for inputs in build_test_loader(cfg, name):
+        outputs = model(inputs)
+        evaluator.process(inputs, outputs)
+        found += [output["instances"].to("cpu") for output in outputs]
+    return found, evaluator.evaluate()
+
+
+def accuracy_of_modes(cfg: CfgNode, modes: list[SpeedMode]) -> dict[str, dict[str, float]]:
+    """mAP of eager float32 and of every mode, with 99th percentiles and maxima of what they change.
+
+    Only people who are surer than the threshold by 0.1 are compared: nearer to it rounding decides.
+    """
+    model = load_model(cfg)
+    wanted, metrics = detect_all(cfg, model)
+    figures = {"eager fp32": _points(metrics)}
+    progress(f"  eager fp32: {figures['eager fp32']}")
+    sure = cfg.MODEL.FCOS.SCORE_THRESH_TEST + 0.1
+    for mode in modes:
+        found, metrics = detect_all(cfg, prepare_for_inference(model, mode))
+        rows = [r for w, f in zip(wanted, found, strict=True) for r in differences(w, f, sure)]
+        entry = _points(metrics) | {"people": len(rows)}
+        if rows:
+            table = torch.tensor(rows)
+            for column, name in enumerate(("box_1_minus_iou", "person_score", "action_score")):
+                entry[f"{name}_p99"] = round(float(table[:, column].quantile(0.99)), 4)
+                entry[f"{name}_max"] = round(float(table[:, column].max()), 4)
+        figures[str(mode)] = entry
+        progress(f"  {mode}: {entry}")
+    return figures
+
+
+def _points(metrics: dict) -> dict[str, float]:
+    return {
+        "frame_map_percent": round(metrics["frame_map"]["mAP"], 2),
+        "person_ap50_percent": round(metrics["person"]["AP50"], 2),
+    }

@@ -1,0 +1,43 @@
+"""What to change when a weights file does not fill the backbone."""
+
+from __future__ import annotations
+
+import re
+
+from mestad_d2.checkpoint.key_translation import BACKBONE
+from mestad_d2.checkpoint.report import LoadReport
+
+ALLOW = "set MODEL.WEIGHTS_ALLOW_MISSING True to go on regardless"
+SHAPES = re.compile(r"shape \((?P<have>[\d, ]*)\) in the file, \((?P<want>[\d, ]*)\) in the model")
+
+
+def hint(report: LoadReport) -> str:
+    """The likeliest reason, with the key to set, in one clause."""
+    missing = [key.removeprefix(BACKBONE) for key in report.missing]
+    loaded = [key.removeprefix(BACKBONE) for key in report.loaded]
+    pathways = {key.split(".")[0] for key in loaded}
+    if any(key.startswith("fast.") for key in missing) and "fast" not in pathways:
+        return f"the file is of a slow-only model: set MODEL.WEIGHTS_SLOW_INTO_SLOWFAST True, or {ALLOW}"
+    for key, why in report.dropped.items():
+        found = SHAPES.search(why)
+        if found and len(have := _ints(found["have"])) == 5 and len(want := _ints(found["want"])) == 5:
+            if have[2] != want[2]:
+                kernels = f"temporal kernel {have[2]}, the model {want[2]}"
+                return f"{key} has {kernels}: {_kernel_key(key)}, or {ALLOW}"
+    if any("non_local" in key for key in missing) and not any("non_local" in key for key in loaded):
+        return f"the file has no non-local blocks: empty MODEL.NONLOCAL.LOCATIONS, or {ALLOW}"
+    if missing and all(re.match(r"laterals\.\w+\.norm\.", key) for key in missing):
+        return f"its lateral connections have no norm: set MODEL.SLOWFAST.FUSION_NORM False, or {ALLOW}"
+    if missing and all(re.search(r"\.res_blocks\.", key) for key in missing):
+        return f"the file has other blocks: check MODEL.VIDEO_RESNET.DEPTH, or {ALLOW}"
+    return ALLOW
+
+
+def _ints(text: str) -> list[int]:
+    return [int(part) for part in text.replace(" ", "").split(",") if part]
+
+
+def _kernel_key(key: str) -> str:
+    if re.search(r"fus|lateral|subsample", key):
+        return "set MODEL.SLOWFAST.FUSION_KERNEL"
+    return "set MODEL.VIDEO_RESNET.TEMPORAL_KERNELS or TEMPORAL_BLOCKS"

@@ -1,0 +1,170 @@
+"""Names of datasets, for ``DATASETS.TRAIN`` and ``DATASETS.TEST``; files below DETECTRON2_DATASETS."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from mestad_d2.data.ava import load_ava, load_unlabeled
+from mestad_d2.data.per_video import Setting, as_setting
+from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
+from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import read_label_map
+from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.frame_list import listed_root
+
+AVA_LABEL_MAPS = {
+    "2.1": "ava_action_list_v2.1_for_activitynet_2018.pbtxt",
+    "2.2": "ava_action_list_v2.2_for_activitynet_2019.pbtxt",
+}
+
+
+def datasets_root() -> Path:
+    """Folder of all datasets: the environment variable DETECTRON2_DATASETS, or ``datasets``."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+
+
+def register_ava_dataset(
+    name: str,
+    *,
+    video_root: str | os.PathLike[str],
+    annotations: str | os.PathLike[str],
+    label_map: str | os.PathLike[str],
+    exclude: str | os.PathLike[str] | None = None,
+    start: Setting = 0.0,
+    fps: Setting = FOLDER_FPS,
+    dense: str | os.PathLike[str] | None = None,
+    flip_pairs: Sequence[tuple[int, int]] = (),
+    frame_list: str | os.PathLike[str] | None = None,
+) -> None:
+    """Register a dataset in AVA's form; files are read when the dataset is used.
+
+    Args:
+        name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``; registering it again replaces it.
+        video_root: folder of video files or frame folders, named by video id.
+        annotations, label_map, exclude: ground-truth csv, label map, excluded timestamps.
+        start: timestamp of a file's first frame; None: 900 for AVA's cut files, 0 for films; or a csv
+            ``video,timestamp`` where they differ.
+        fps: frames per second of folders of frames, or a csv ``video,fps``; video files know their own.
+        dense: csv of every frame, where there is one, to judge pseudo labels.
+        flip_pairs: action ids that a horizontal flip swaps (left and right).
+        frame_list: PySlowFast's or mmaction2's list of pictures (``read_frame_list``), whose paths start from
+            ``video_root``: its videos are those of the dataset.
+
+    Raises:
+        UserError: the path of the frame list or its frames has ``::`` in it.
+    """
+    video_root = listed_root(video_root, frame_list) if frame_list else video_root
+    if name in DatasetCatalog.list():
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    exclude = str(exclude) if exclude else None
+    DatasetCatalog.register(name, partial(load_ava, str(video_root), str(annotations), exclude, start, fps))
+    MetadataCatalog.get(name).set(
+        evaluator_type="ava",
+        thing_classes=["person"],
+        ground_truth=str(annotations),
+        label_map=str(label_map),
+        exclude=exclude,
+        dense=str(dense) if dense else None,
+        video_root=str(video_root),
+        start=start,
+        fps=fps,
+        flip_pairs=[tuple(pair) for pair in flip_pairs],
+    )
+    # A dataset that is not there, or is malformed, is no error before it is used.
+    with suppress(UserError):
+        MetadataCatalog.get(name).action_names = read_label_map(str(label_map))[0]
+
+
+def action_names(dataset_name: str) -> dict[int, str]:
+    """Names of the action ids of a registered dataset, from its label map."""
+    return read_label_map(MetadataCatalog.get(dataset_name).label_map)[0]
+
+
+def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
+    """The unlabelled clips of a registered dataset; see ``load_unlabeled``."""
+    meta = MetadataCatalog.get(dataset_name)
+    return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap, meta.fps)
+
+
+def _ava_videos(root: Path) -> Path:
+    """Videos, or else the frames that people extracted of them."""
+    return (
+        root / "frames" if (root / "frames").is_dir() and not (root / "videos").is_dir() else root / "videos"
+    )
+
+
+def register_builtin() -> None:
+    """Register toy, ucf24_mini and AVA 2.1 and 2.2 below ``datasets_root()``."""
+    root = datasets_root()
+    for split in ("train", "val"):
+        toy = root / "toy" / "annotations"
+        register_ava_dataset(
+            f"toy_{split}",
+            video_root=root / "toy" / "videos",
+            annotations=toy / f"{split}.csv",
+            label_map=toy / "label_map.pbtxt",
+            exclude=toy / f"{split}_excluded.csv",
+            dense=toy / "dense.csv",
+            flip_pairs=TOY_FLIP_PAIRS,
+        )
+        ucf = root / "ucf24_mini" / "annotations"
+        register_ava_dataset(
+            f"ucf24_mini_{split}",
+            video_root=root / "ucf24_mini" / "videos",
+            annotations=ucf / f"{split}.csv",
+            label_map=ucf / "labelmap.pbtxt",
+            dense=ucf / "dense.csv",
+        )
+        for version, label_map in AVA_LABEL_MAPS.items():
+            ava = root / "ava" / "annotations"
+            register_ava_dataset(
+                f"ava_v{version}_{split}",
+                video_root=_ava_videos(root / "ava"),
+                annotations=ava / f"ava_{split}_v{version}.csv",
+                label_map=ava / label_map,
+                exclude=ava / f"ava_{split}_excluded_timestamps_v{version}.csv",
+                start=None,
+            )
+
+
+def register_custom(cfg: CfgNode) -> None:
+    """Register the built-in datasets (the folder may have changed) and those of ``DATASETS.CUSTOM``.
+
+    Raises:
+        UserError: an entry lacks a key or has an unknown one.
+    """
+    register_builtin()
+    needed, optional = (
+        {"NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP"},
+        {"EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS", "FRAME_LIST"},
+    )
+    for entry in cfg.DATASETS.CUSTOM:
+        keys = set(entry) if isinstance(entry, dict) else set()
+        if needed - keys or keys - needed - optional:
+            raise UserError(
+                f"DATASETS.CUSTOM: an entry has the keys {', '.join(sorted(keys)) or 'none'}; "
+                f"give {', '.join(sorted(needed))} and, if wanted, {', '.join(sorted(optional))}"
+            )
+        name = f"DATASETS.CUSTOM: {entry['NAME']}"
+        start = as_setting(entry.get("START", 0.0), f"{name}: START")
+        fps = as_setting(entry.get("FPS", FOLDER_FPS), f"{name}: FPS")
+        register_ava_dataset(
+            entry["NAME"],
+            video_root=entry["VIDEOS"],
+            annotations=entry["ANNOTATIONS"],
+            label_map=entry["LABEL_MAP"],
+            exclude=entry.get("EXCLUDE"),
+            start=start,
+            fps=fps,
+            dense=entry.get("DENSE"),
+            flip_pairs=entry.get("FLIP_PAIRS", ()),
+            frame_list=entry.get("FRAME_LIST"),
+        )

@@ -1,0 +1,1 @@
+"""Check a dataset before a training run does."""

@@ -1,0 +1,88 @@
+"""Finds what is wrong with a dataset before a training run does.
+
+Each fault has a kind (``KINDS``). Unlike the loaders, which stop at the first one, this reads everything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mestad_d2.data.check.report import EXCLUDABLE, DatasetReport
+from mestad_d2.data.check.rows import KeyFrames, check_rows
+from mestad_d2.data.check.videos import check_video
+from mestad_d2.data.per_video import Setting
+from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import csv_lines, read_exclusions, read_label_map
+from mestad_d2.video.folder import FOLDER_FPS, listed_folders
+from mestad_d2.video.frame_list import split_listed
+
+
+def check_dataset(
+    *,
+    video_root: str | Path,
+    annotations: str | Path,
+    label_map: str | Path,
+    exclude: str | Path | None = None,
+    start: Setting = 0.0,
+    fps: Setting = FOLDER_FPS,
+    num_classes: int | None = None,
+) -> DatasetReport:
+    """Check a dataset's files; see ``register_ava_dataset`` for the arguments.
+
+    Args:
+        num_classes: columns of the model that will be trained, where it is known.
+
+    Raises:
+        UserError: the annotations are no text file at all, or a frame list is malformed.
+    """
+    report = DatasetReport()
+    listed = split_listed(str(video_root))
+    if listed is not None:
+        listed_folders(*listed[:2])
+    try:
+        report.names = read_label_map(str(label_map))[0]
+    except UserError as error:
+        report.add("label_map", str(label_map), str(error).removeprefix(f"{label_map}: "))
+    key_frames = check_rows(str(annotations), report)
+    largest = max(report.classes, default=0)
+    if num_classes is not None and largest > num_classes:
+        text = f"action id {largest}, but the model has {num_classes} classes"
+        report.add("num_classes", str(annotations), text)
+    excluded = _check_exclusions(exclude, key_frames, report)
+    for video_id, times in key_frames.items():
+        wanted = {time: text for time, text in times.items() if (video_id, round(time, 3)) not in excluded}
+        if not wanted:
+            continue
+        for kind, text, bad_times in check_video(str(video_root), video_id, sorted(wanted), start, fps):
+            report.add(kind, video_id, text)
+            if kind in EXCLUDABLE:
+                report.excludable.update({(video_id, wanted[time]): None for time in bad_times})
+    return report
+
+
+def write_exclusions(report: DatasetReport, path: str | Path, previous: str | Path | None = None) -> int:
+    """Write the exclusion list that leaves out faulty key frames, after those of ``previous``.
+
+    Returns:
+        number of key frames added.
+    """
+    lines = [",".join(fields) for _, fields in csv_lines(str(previous))] if previous else []
+    lines += [f"{video},{time}" for video, time in report.excludable]
+    Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return len(report.excludable)
+
+
+def _check_exclusions(
+    path: str | Path | None, key_frames: KeyFrames, report: DatasetReport
+) -> set[tuple[str, float]]:
+    if path is None:
+        return set()
+    try:
+        excluded = read_exclusions(str(path))
+    except UserError as error:
+        report.add("exclusions", str(path), str(error).removeprefix(f"{path}: "))
+        return set()
+    known = {(video, round(time, 3)) for video, times in key_frames.items() for time in times}
+    if excluded and not excluded & known:
+        report.add("exclusions", str(path), "none of them is a key frame")
+    return excluded

@@ -1,0 +1,1 @@
+"""Download AVA and convert the annotations of other datasets."""

@@ -1,0 +1,1 @@
+"""The toy dataset: rendered videos with AVA labels, for the demo and the tests (docs/toy.md)."""

@@ -1,0 +1,63 @@
+"""Corrected labels as training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mestad_d2.densify.formats.csv_files import as_line
+from mestad_d2.densify.key_frames import LabelRow
+from mestad_d2.densify.measure.dense_truth import milliseconds
+
+# Half a pixel of a 500 pixel frame: formats round, people do not move a box by less.
+SAME = 1e-3
+
+
+def merge_corrections(before: Sequence[LabelRow], corrected: Iterable[LabelRow]) -> list[LabelRow]:
+    """The corrected rows; what a person changed or added has no confidence any more, as an annotator's.
+
+    Nor have the other rows of a frame from which a person took one away: what is left there was looked at.
+
+    Args:
+        before: rows of the dense csv as it was written.
+    """
+    corrected = list(corrected)
+    known = {_key(row): row for row in before}
+    fewer = {key[:2] for key in known.keys() - {_key(row) for row in corrected}}
+    result = []
+    for row in corrected:
+        old = known.get(_key(row))
+        same = old is not None and all(abs(a - b) < SAME for a, b in zip(old.box, row.box, strict=True))
+        # An untouched row comes back exactly as it was, rounding of the other format undone.
+        row = old if same else replace(row, confidence=None)
+        result.append(replace(row, confidence=None) if _key(row)[:2] in fewer else row)
+    return result
+
+
+def _key(row: LabelRow) -> tuple:
+    return row.video_id, milliseconds(row.timestamp), row.person_id, row.action_id
+
+
+def training_rows(rows: Iterable[LabelRow], min_confidence: float) -> list[LabelRow]:
+    """Rows to train on: of frames that people touched, and of frames on which every row is sure enough.
+
+    Frames stay whole: one from which an unsure person is left out would teach that nobody is there. Whoever
+    corrected a row of a frame has looked at the others.
+    """
+    rows = list(rows)
+    touched = {(row.video_id, row.timestamp) for row in rows if row.confidence is None}
+    doubtful = {
+        (row.video_id, row.timestamp)
+        for row in rows if row.confidence is not None and row.confidence < min_confidence
+    } - touched  # fmt: skip
+    return [row for row in rows if (row.video_id, row.timestamp) not in doubtful]
+
+
+def write_training_csv(path: Path, rows: Iterable[LabelRow]) -> int:
+    """Write AVA's 8 columns, without confidence; returns the number of rows."""
+    lines = [as_line(replace(row, confidence=None)) for row in rows]
+    part = path.with_name(path.name + ".part")
+    part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    part.replace(path)
+    return len(lines)

@@ -1,0 +1,1 @@
+"""The teacher's detections on the frames between key frames, cached on disk."""

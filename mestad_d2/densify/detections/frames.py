@@ -1,0 +1,82 @@
+"""When the frames of a video are shown, and which of them get labels."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+import av
+import numpy as np
+
+from mestad_d2.densify.key_frames import KeyFrame
+from mestad_d2.errors import UserError
+from mestad_d2.video.stream import iterate_frames, list_frames, open_video
+
+
+def frame_times(path: str | os.PathLike[str], folder_fps: float) -> np.ndarray:
+    """Times (F,) of all frames in s since the first one, ascending; nothing is decoded if it can be helped.
+
+    Args:
+        path: video file or folder of frames.
+        folder_fps: frames per second of a folder.
+
+    Raises:
+        UserError: nothing there that can be read.
+    """
+    if os.path.isdir(path):
+        return np.arange(len(list_frames(path))) / folder_fps
+    with open_video(path) as container:
+        stream = container.streams.video[0]
+        try:
+            stamps = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
+        except av.FFmpegError as error:
+            raise UserError(f"{path}: no video that can be read ({error}); encode it anew") from error
+        unit = stream.time_base
+        made_up = container.format.name == "avi" or None in stamps
+    if made_up or not stamps:
+        # Such files have no time stamps of their own: only decoding tells.
+        return np.array([frame.time for frame in iterate_frames(path)])
+    stamps = sorted(set(stamps))
+    return np.array([float((stamp - stamps[0]) * unit) for stamp in stamps])
+
+
+def dense_indices(times: np.ndarray, left: float, right: float, rate: float | None) -> list[int]:
+    """Frames strictly between two key frames that get labels.
+
+    Args:
+        times: (F,) of all frames, in s.
+        left: time of a key frame, in the same seconds; right: of the next one.
+        rate: labels a second, counted from ``left``; None: every frame.
+    """
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    # The key frames' own frames are the nearest ones.
+    low, high = bisect_right(times, left + step / 2), bisect_left(times, right - step / 2)
+    inside = list(range(low, high))
+    if rate is None or not inside:
+        return inside
+    count = round((right - left) * rate)
+    wanted = [left + number / rate for number in range(1, count + 1) if left + number / rate < right]
+    nearest = (min(inside, key=lambda index: abs(times[index] - want)) for want in wanted)
+    return [i for i in dict.fromkeys(nearest) if left + step / 2 < times[i] < right - step / 2]
+
+
+def nearest_index(times: np.ndarray, time: float) -> int:
+    """The frame that is shown nearest to ``time``."""
+    place = bisect_left(times, time)
+    near = range(max(place - 1, 0), min(place + 1, len(times)))
+    return min(near, key=lambda index: abs(times[index] - time))
+
+
+def wanted_indices(
+    times: np.ndarray,
+    frames: Sequence[KeyFrame],
+    pairs: Sequence[tuple[KeyFrame, KeyFrame]],
+    start: float,
+    rate: float | None,
+) -> list[int]:
+    """Frames on which the teacher runs: those that get labels, and the key frames, to compare with."""
+    wanted = {nearest_index(times, frame.time - start) for frame in frames}
+    for left, right in pairs:
+        wanted.update(dense_indices(times, left.time - start, right.time - start, rate))
+    return sorted(wanted)

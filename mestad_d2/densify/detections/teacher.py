@@ -1,0 +1,101 @@
+"""What the teacher sees: its people on the wanted frames of a video, in one pass over the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from detectron2.config import CfgNode
+
+from mestad_d2.inference.clip_stream import batched, in_background, stream_clips
+from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor, clip_tensor
+from mestad_d2.video.stream import iterate_frames
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """The teacher's people on a frame: ``boxes`` (N, 4) in [0, 1], ``scores`` (N,), ``actions`` (N, A)."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    actions: np.ndarray
+
+
+def teacher_cfg(cfg: CfgNode) -> CfgNode:
+    """The config under which a detector labels: ``SEMISUP.TEACHER_*`` choose its people, as in training.
+
+    Scores of actions are not multiplied with the person's: Eq. 6 compares them with labels.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.FCOS.SCORE_THRESH_TEST = cfg.SEMISUP.TEACHER_SCORE_THRESH
+    cfg.MODEL.FCOS.NMS_THRESH_TEST = cfg.SEMISUP.TEACHER_NMS_THRESH
+    cfg.MODEL.FCOS.POST_NMS_TOPK_TEST = cfg.SEMISUP.TEACHER_MAX_BOXES
+    cfg.MODEL.ROI_ACTION_HEAD.SCORE_WITH_PERSON = False
+    cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
+    cfg.freeze()
+    return cfg
+
+
+def watch(
+    predictor: VideoPredictor, path: str | os.PathLike[str], times: Sequence[float]
+) -> Iterator[tuple[float, Sighting]]:
+    """The teacher's people at ``times`` (ascending, s since the first frame); each frame is decoded once.
+
+    Raises:
+        UserError: nothing there that can be decoded.
+    """
+
+    def clips() -> Iterator[list]:
+        frames = iterate_frames(path, folder_fps=predictor.folder_fps)
+        stream = stream_clips(frames, times, predictor.offsets, predictor.resize)
+        yield from batched(((clip, clip_tensor(clip.frames)) for clip in stream), predictor.batch_size)
+
+    for batch in in_background(clips(), ahead=2):
+        for found in predictor.predict_batch(batch):
+            yield found.timestamp, _sighting(found)
+
+
+def _sighting(found: KeyframeDetections) -> Sighting:
+    size = np.array([found.width, found.height] * 2, dtype=np.float64)
+    boxes = np.clip(found.boxes.reshape(-1, 4) / size, 0.0, 1.0)
+    keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Sighting(boxes[keep], found.scores[keep], found.actions[keep])
+
+
+def save_sightings(path: Path, found: dict[int, Sighting], columns: int, fingerprint: str) -> None:
+    """Write the people of a video's frames, by frame number, so that an interrupted run goes on behind it."""
+    counts = [len(sighting.scores) for sighting in found.values()]
+    parts = list(found.values())
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(part, "wb") as file:
+        np.savez_compressed(
+            file,
+            fingerprint=np.array(fingerprint),
+            frames=np.array(list(found), dtype=np.int64),
+            counts=np.array(counts, dtype=np.int64),
+            boxes=np.concatenate([p.boxes for p in parts] or [np.zeros((0, 4))]),
+            scores=np.concatenate([p.scores for p in parts] or [np.zeros(0)]),
+            actions=np.concatenate([p.actions for p in parts] or [np.zeros((0, columns))]),
+        )
+    part.replace(path)
+
+
+def load_sightings(path: Path, fingerprint: str) -> dict[int, Sighting] | None:
+    """What ``save_sightings`` wrote; None where there is nothing, or of another run's settings."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            if str(data["fingerprint"]) != fingerprint:
+                return None
+            arrays = {name: data[name] for name in ("frames", "counts", "boxes", "scores", "actions")}
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    ends = np.cumsum(arrays["counts"])
+    return {
+        int(frame): Sighting(*(arrays[name][end - count : end] for name in ("boxes", "scores", "actions")))
+        for frame, count, end in zip(arrays["frames"], arrays["counts"], ends, strict=True)
+    }

@@ -1,0 +1,35 @@
+"""A video with its key frames and what the teacher saw of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mestad_d2.densify.detections.frames import nearest_index
+from mestad_d2.densify.detections.teacher import Sighting
+from mestad_d2.densify.key_frames import KeyFrame
+
+
+@dataclass(frozen=True)
+class WatchedVideo:
+    """Attributes:
+
+    path: file or folder; start: timestamp of its first frame, in s; height, width: in pixels as shown.
+    times: (F,) of all frames in s since the first; keys: key frames in order of time.
+    sightings: the teacher's people by frame number, on those frames that get labels and on key frames.
+    """
+
+    video_id: str
+    path: str
+    start: float
+    height: int
+    width: int
+    times: np.ndarray
+    keys: list[KeyFrame]
+    sightings: dict[int, Sighting]
+
+    def between(self, left: KeyFrame, right: KeyFrame, ends: bool = False) -> list[int]:
+        """Watched frames strictly between two moments; with ``ends``, also the key frames' own."""
+        low, high = (nearest_index(self.times, key.time - self.start) for key in (left, right))
+        return [f for f in sorted(self.sightings) if low < f < high or (ends and f in (low, high))]

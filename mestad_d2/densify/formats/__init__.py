@@ -1,0 +1,1 @@
+"""Dense labels in the formats of annotation tools."""

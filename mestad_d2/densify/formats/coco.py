@@ -1,0 +1,123 @@
+"""COCO-style json of videos: one annotation a row, its category an action, its ``track_id`` a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mestad_d2.densify.detections.frames import nearest_index
+from mestad_d2.densify.key_frames import LabelRow
+from mestad_d2.errors import UserError
+
+# Places of a normalised coordinate that survive the way over pixels.
+PLACES = 6
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What formats with frame numbers need of a video: ``times`` (F,) in s since the first frame, ``start``
+    timestamp of that one in s, size in pixels as shown."""
+
+    video_id: str
+    file_name: str
+    height: int
+    width: int
+    start: float
+    times: np.ndarray
+
+    @property
+    def fps(self) -> float:
+        """Frames per second on average."""
+        return (len(self.times) - 1) / float(self.times[-1]) if len(self.times) > 1 else 1.0
+
+    def frame(self, timestamp: str) -> int:
+        """Number of the frame nearest to a timestamp, from 0."""
+        return nearest_index(self.times, float(timestamp) - self.start)
+
+
+def write_coco(
+    path: Path, videos: Sequence[VideoFacts], rows: Iterable[LabelRow], names: dict[int, str]
+) -> None:
+    """Write ``rows`` of the csv, the annotators' and the new ones; pycocotools reads it.
+
+    ``frame_id`` counts a video's frames from 0; ``timestamp`` is the csv's text; ``confidence`` is null where
+    an annotator wrote the row. Boxes are x, y, width, height in pixels.
+    """
+    numbers = {video.video_id: number for number, video in enumerate(videos, 1)}
+    images: dict[tuple[int, str], dict] = {}
+    annotations, used = [], set(names)
+    for row in rows:
+        number = numbers[row.video_id]
+        video = videos[number - 1]
+        key, frame = (number, row.timestamp), video.frame(row.timestamp)
+        image = images.setdefault(key, {
+            "id": len(images) + 1, "video_id": number, "frame_id": frame, "timestamp": row.timestamp,
+            "file_name": f"{video.video_id}/{frame:06d}", "width": video.width, "height": video.height,
+        })  # fmt: skip
+        x1, y1, x2, y2 = (v * size for v, size in zip(row.box, (video.width, video.height) * 2, strict=True))
+        used.add(row.action_id)
+        annotations.append({
+            "id": len(annotations) + 1, "image_id": image["id"], "video_id": number,
+            "category_id": row.action_id, "bbox": [round(v, 6) for v in (x1, y1, x2 - x1, y2 - y1)],
+            "area": round((x2 - x1) * (y2 - y1), 4), "iscrowd": 0, "track_id": row.person_id,
+            "confidence": row.confidence,
+        })  # fmt: skip
+    content = {
+        "info": {"description": "AVA-style labels", "version": "1.0"},
+        "licenses": [],
+        "videos": [
+            {"id": numbers[v.video_id], "name": v.video_id, "file_name": v.file_name, "width": v.width,
+             "height": v.height, "length": len(v.times), "fps": v.fps, "start": v.start} for v in videos
+        ],
+        "images": list(images.values()),
+        "annotations": annotations,
+        "categories": [
+            {"id": i, "name": names.get(i, f"action {i}"), "supercategory": "action"} for i in sorted(used)
+        ],
+    }  # fmt: skip
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+    part.replace(path)
+
+
+def read_coco(path: Path) -> list[LabelRow]:
+    """Rows of a file that ``write_coco`` wrote and people corrected.
+
+    Raises:
+        UserError: no json of this layout; names the annotation.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        videos = {video["id"]: video for video in content["videos"]}
+        images = {image["id"]: image for image in content["images"]}
+        annotations = content["annotations"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no COCO-style json with videos and images ({error})") from error
+    rows = []
+    for annotation in annotations:
+        try:
+            image = images[annotation["image_id"]]
+            video = videos[image["video_id"]]
+            x, y, w, h = annotation["bbox"]
+            size = (image["width"], image["height"]) * 2
+            box = tuple(round(v / s, PLACES) for v, s in zip((x, y, x + w, y + h), size, strict=True))
+            time = image.get("timestamp") or f"{video.get('start', 0) + image['frame_id'] / video['fps']:.6f}"
+            rows.append(
+                LabelRow(
+                    video["name"],
+                    str(time),
+                    box,
+                    int(annotation["category_id"]),
+                    int(annotation.get("track_id", -1)),
+                    annotation.get("confidence"),
+                )  # fmt: skip
+            )
+        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            raise UserError(
+                f"{path}: annotation {annotation.get('id')}: lacks {error}; write it as it was"
+            ) from error
+    return rows

@@ -1,0 +1,121 @@
+"""All files of a run: the csv, and beside it the formats of the tools in which labels are corrected."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.formats.coco import VideoFacts, read_coco, write_coco
+from mestad_d2.densify.formats.csv_files import read_dense_csv, write_dense_csv
+from mestad_d2.densify.formats.cvat import label_spec, read_cvat, write_cvat
+from mestad_d2.densify.key_frames import LabelRow
+from mestad_d2.densify.pipeline import Dense
+from mestad_d2.densify.review.page import write_page
+from mestad_d2.densify.review.stretches import cards, film_strip
+from mestad_d2.errors import UserError
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """``dense.csv``, ``dense.json`` (COCO-style), ``dense.cvat/`` (an xml a video), and the review if wanted."""
+
+    csv: Path
+    review: Path | None = None
+
+    @property
+    def coco(self) -> Path:
+        """COCO-style json."""
+        return self.csv.with_suffix(".json")
+
+    @property
+    def cvat(self) -> Path:
+        """Folder of CVAT files."""
+        return self.csv.with_suffix(".cvat")
+
+    @property
+    def parts(self) -> Path:
+        """What the teacher saw, a file a video, while a run is unfinished."""
+        return self.csv.with_name(self.csv.name + ".parts")
+
+    @property
+    def unfinished(self) -> Path:
+        """There while the other files are being written: those that are there may be replaced."""
+        return self.parts / "writing"
+
+    def refuse_existing(self) -> None:
+        """Raise UserError if a file would be replaced, other than by the run that wrote it going on."""
+        if self.unfinished.exists():
+            return
+        for path in (self.csv, self.coco, self.cvat, self.review):
+            if path is not None and path.exists():
+                raise UserError(f"{path}: is there already; add --overwrite or name another output")
+
+
+def facts_of(video: WatchedVideo) -> VideoFacts:
+    """What formats with frame numbers need."""
+    return VideoFacts(video.video_id, video.path, video.height, video.width, video.start, video.times)
+
+
+def write_all(
+    paths: OutputPaths,
+    annotations: Path,
+    videos: Sequence[WatchedVideo],
+    dense: Dense,
+    names: dict[int, str],
+    review_cards: int,
+) -> None:
+    """Write every file; each appears whole or not at all. A run that is stopped here can be repeated."""
+    paths.parts.mkdir(parents=True, exist_ok=True)
+    paths.unfinished.touch()
+    write_dense_csv(paths.csv, annotations, (found.row for found in dense.rows))
+    rows = read_dense_csv(paths.csv)
+    facts = {video.video_id: facts_of(video) for video in videos}
+    rows = [row for row in rows if row.video_id in facts]
+    write_coco(paths.coco, list(facts.values()), rows, names)
+    for video_id, video in facts.items():
+        write_cvat(cvat_file(paths.cvat, video_id), video, [r for r in rows if r.video_id == video_id], names)
+    paths.cvat.mkdir(exist_ok=True)
+    used = {**{row.action_id: f"action {row.action_id}" for row in rows}, **names}
+    (paths.cvat / "labels.json").write_text(json.dumps(label_spec(used), indent=1))
+    if paths.review is not None:
+        by_id = {video.video_id: video for video in videos}
+        found = cards(dense)
+        shown = [(card, film_strip(card, by_id[card.stretch.video_id])) for card in found[:review_cards]]
+        write_page(paths.review, shown, len(found), names)
+    shutil.rmtree(paths.parts, ignore_errors=True)
+
+
+def cvat_file(folder: Path, video_id: str) -> Path:
+    """The xml of a video; ids with slashes become folders."""
+    return folder / f"{video_id}.xml"
+
+
+def read_corrected(path: Path, facts: dict[str, VideoFacts], before: Sequence[LabelRow]) -> list[LabelRow]:
+    """Rows of a csv, json, CVAT xml or folder of these, after correction.
+
+    Args:
+        facts: of the videos, by id; before: rows of the csv that was corrected.
+
+    Raises:
+        UserError: a file that can't be read, or of a video that is not known.
+    """
+    if path.suffix == ".json":
+        return read_coco(path)
+    if path.suffix != ".xml" and not path.is_dir():
+        return read_dense_csv(path)
+    files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
+    rows = []
+    for file in files:
+        video_id = file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem
+        if video_id not in facts:
+            raise UserError(
+                f"{file}: no video {video_id!r} among the annotations; name the file as the video"
+            )
+        video = facts[video_id]
+        texts = {video.frame(row.timestamp): row.timestamp for row in before if row.video_id == video_id}
+        rows += read_cvat(file, video, texts)
+    return rows

@@ -1,0 +1,82 @@
+"""What annotators wrote, and what is written between: key frames, people, rows.
+
+Boxes are x1, y1, x2, y2 in [0, 1]; times are the csv's timestamps in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mestad_d2.formats.ava_csv import Row, read_exclusions, read_ground_truth
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody on a key frame: ``box``, ``actions`` (label-map ids), ``person_id`` (-1: not given)."""
+
+    box: Box
+    actions: frozenset[int]
+    person_id: int
+
+
+@dataclass(frozen=True)
+class KeyFrame:
+    """An annotated moment: ``time`` in s and its people, possibly none."""
+
+    time: float
+    people: tuple[Person, ...]
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of a label csv; ``confidence`` in [0, 1], None where an annotator wrote it.
+
+    ``timestamp`` is text, so that it comes out of every format as it went in.
+    """
+
+    video_id: str
+    timestamp: str
+    box: Box
+    action_id: int
+    person_id: int
+    confidence: float | None = None
+
+
+def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[KeyFrame]]:
+    """Key frames of every video in order of time, without the excluded ones.
+
+    Args:
+        annotations: csv ``video,timestamp,x1,y1,x2,y2,action_id[,person_id]``.
+        exclude: csv ``video,timestamp`` of key frames that are no use.
+
+    Raises:
+        UserError: names file and row; a row with a confidence is one, as it is no annotator's.
+    """
+    excluded = read_exclusions(exclude) if exclude else set()
+    rows: dict[str, dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in read_ground_truth(annotations, confidence=False):
+        if (row.video_id, round(row.timestamp, 3)) not in excluded:
+            rows[row.video_id][row.timestamp].append(row)
+    return {
+        video: [KeyFrame(time, _people(found)) for time, found in sorted(times.items())]
+        for video, times in sorted(rows.items())
+    }
+
+
+def _people(rows: Sequence[Row]) -> tuple[Person, ...]:
+    """Rows of the same person and box are one person with several actions."""
+    people: dict[tuple[int, Box], set[int]] = defaultdict(set)
+    for row in rows:
+        if row.box is not None:
+            people[(row.person_id, row.box)].add(row.action_id)
+    return tuple(Person(box, frozenset(actions), person) for (person, box), actions in people.items())
+
+
+def stretches(frames: Sequence[KeyFrame], max_gap: float) -> list[tuple[KeyFrame, KeyFrame]]:
+    """Neighbouring key frames that are at most ``max_gap`` seconds apart."""
+    pairs = zip(frames, frames[1:], strict=False)
+    return [(left, right) for left, right in pairs if right.time - left.time <= max_gap + 1e-6]

@@ -1,0 +1,52 @@
+"""What people would do without the teacher: interpolate with all labels of both sides, or copy the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mestad_d2.densify.assign import pair_people
+from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.key_frames import KeyFrame, LabelRow, stretches
+
+
+def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[LabelRow]:
+    """Boxes on the straight line between both key frames, with the union of their labels.
+
+    Who is on one key frame only stays to the middle.
+    """
+    rows = []
+    for actor in pair_people(left, right):
+        both = actor.left is not None and actor.right is not None
+        actions = frozenset().union(*(p.actions for p in (actor.left, actor.right) if p is not None))
+        for time in times:
+            weight = (time - left.time) / (right.time - left.time)
+            if both or (weight < 0.5) == (actor.left is not None):
+                box = tuple(float(v) for v in actor.box_at(weight))
+                rows += [LabelRow(video_id, f"{time:.6f}", box, a, actor.person_id) for a in sorted(actions)]
+    return rows
+
+
+def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[LabelRow]:
+    """Boxes and labels of the key frame that is nearer."""
+    rows = []
+    for time in times:
+        key = left if time - left.time <= right.time - time else right
+        for person in key.people:
+            rows += [
+                LabelRow(video_id, f"{time:.6f}", person.box, a, person.person_id)
+                for a in sorted(person.actions)
+            ]
+    return rows
+
+
+def baseline_rows(
+    videos: list[WatchedVideo], max_gap: float, method: Callable[..., list[LabelRow]]
+) -> list[LabelRow]:
+    """Rows of ``interpolate`` or ``nearest`` on the frames on which the teacher labels too."""
+    rows = []
+    for video in videos:
+        for left, right in stretches(video.keys, max_gap):
+            rows += method(video.video_id, left, right, video.times[video.between(left, right)] + video.start)
+    return rows

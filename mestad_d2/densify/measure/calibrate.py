@@ -1,0 +1,112 @@
+"""What the annotators' own key frames tell: each is left out and labelled from its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mestad_d2.densify.boxes import BoxNoise
+from mestad_d2.densify.confidence import box_iou, fit, signs
+from mestad_d2.densify.detections.frames import nearest_index
+from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.key_frames import KeyFrame
+from mestad_d2.densify.stretch import ActorLabels, label_stretch
+from mestad_d2.semisup.assigner import TemporalLabelAssigner
+
+POSITIVE_IOU = 0.5
+# Fewer boxes tell less than the default does.
+ENOUGH_BOXES = 20
+# A left-out key frame is twice as far from its neighbours, so people stray from the line up to four times as
+# much there as on frames between; a teacher that gains less than this there would only disturb the line.
+LEAST_GAIN = 0.01
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An actor whom ``label_stretch`` put on the left-out key frame ``truth``, its frame number ``place``;
+    ``distance`` in s to the nearer of the key frames that were used."""
+
+    labels: ActorLabels
+    place: int
+    truth: KeyFrame
+    distance: float
+
+
+def left_out(
+    videos: Iterable[WatchedVideo],
+    assigner: TemporalLabelAssigner,
+    exclusive: frozenset[frozenset[int]],
+    max_gap: float,
+    noise: BoxNoise,
+) -> Iterator[LeftOut]:
+    """Everybody on the key frames as their neighbours alone would have it.
+
+    A key frame is twice as far from its neighbours as other frames are, so this errs on the careful side.
+    """
+    for video in videos:
+        for before, middle, after in zip(video.keys, video.keys[1:], video.keys[2:], strict=False):
+            if max(middle.time - before.time, after.time - middle.time) > max_gap + 1e-6:
+                continue
+            frames = video.between(before, after, ends=True)
+            times = video.times[frames] + video.start
+            place = int(np.argmin(np.abs(times - middle.time)))
+            distance = min(middle.time - before.time, after.time - middle.time)
+            sightings = [video.sightings[frame] for frame in frames]
+            for labels in label_stretch(before, after, times, sightings, assigner, exclusive, noise):
+                if labels.there[place] >= 0.5:
+                    yield LeftOut(labels, place, middle, distance)
+
+
+def boxes_help(found: Iterable[LeftOut]) -> bool:
+    """Whether the teacher's boxes are worth more than the straight line by ``LEAST_GAIN`` in mean IoU."""
+    gains = []
+    for one in found:
+        line, fused = one.labels.interpolated[one.place], one.labels.boxes[one.place]
+        same = [p for p in one.truth.people if p.person_id == one.labels.person_id >= 0] or one.truth.people
+        if same:
+            box = max((np.array(person.box) for person in same), key=lambda box: box_iou(line, box))
+            gains.append(box_iou(fused, box) - box_iou(line, box))
+    return len(gains) < ENOUGH_BOXES or float(np.mean(gains)) >= LEAST_GAIN
+
+
+def _is_right(box: np.ndarray, action: int, truth: KeyFrame) -> bool:
+    best = max(truth.people, key=lambda person: box_iou(box, np.array(person.box)), default=None)
+    return best is not None and box_iou(box, np.array(best.box)) >= POSITIVE_IOU and action in best.actions
+
+
+def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
+    """How far the teacher's boxes are from the annotators' on the key frames, in mean box sides.
+
+    The slow part is taken twice as large as measured: on frames between, where nobody taught the teacher, it
+    is larger than on key frames.
+    """
+    rest = []
+    for video in videos:
+        for key in video.keys:
+            seen = video.sightings.get(nearest_index(video.times, key.time - video.start))
+            for person in key.people if seen is not None and len(seen.scores) else ():
+                box = np.array(person.box)
+                near = max(seen.boxes, key=lambda other, box=box: box_iou(other, box))
+                if box_iou(near, box) >= POSITIVE_IOU:
+                    rest.append((near - box) / np.tile(box[2:] - box[:2], 2))
+    if len(rest) < ENOUGH_BOXES:
+        return BoxNoise()
+    spread = float(np.clip(np.sqrt(np.mean(np.square(rest))), 0.02, 0.3))
+    return BoxNoise(constant=spread, slow=2 * spread, noise=spread / 2)
+
+
+def fit_confidence(found: Iterable[LeftOut], trusted: bool) -> tuple[np.ndarray, int]:
+    """Weights of the confidence, and the number of left-out rows that they come from.
+
+    Args:
+        trusted: as in ``BoxNoise``.
+    """
+    rows, right = [], []
+    for one in found:
+        boxes = one.labels.boxes if trusted else one.labels.interpolated
+        for action in one.labels.chosen(one.place):
+            rows.append(signs(one.labels, one.place, action, one.distance))
+            right.append(_is_right(boxes[one.place], action, one.truth))
+    return fit(np.array(rows), np.array(right, dtype=float)), len(rows)

@@ -1,0 +1,1 @@
+"""The review: which stretches a person should look at first."""

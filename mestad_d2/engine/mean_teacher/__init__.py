@@ -1,0 +1,1 @@
+"""Mean-teacher training with pseudo labels (paper, section 3.4)."""

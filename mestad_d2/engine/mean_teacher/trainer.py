@@ -1,0 +1,164 @@
+"""The trainer of both phases: burn-in, then teacher and student (paper, section 3.4)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.engine.hooks import EvalHook
+from detectron2.engine.train_loop import HookBase
+from detectron2.utils import comm
+from torch import nn
+
+from mestad_d2.checkpoint.write import save_whole
+from mestad_d2.data.loaders import build_unlabeled_loader
+from mestad_d2.data.sampling import start_at
+from mestad_d2.engine.mean_teacher.pseudo_quality import DenseJudge
+from mestad_d2.engine.mean_teacher.step import MeanTeacherStep
+from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
+from mestad_d2.engine.trainer import MESTADTrainer, step_arguments
+from mestad_d2.errors import UserError
+from mestad_d2.semisup.ema import ModelEMA
+from mestad_d2.semisup.labelers import PseudoLabeler, build_pseudo_labeler
+
+logger = logging.getLogger(__name__)
+
+
+def teacher_selection(cfg: CfgNode) -> TeacherSelection:
+    """SEMISUP.TEACHER_*."""
+    semisup = cfg.SEMISUP
+    return TeacherSelection(
+        semisup.TEACHER_SCORE_THRESH, semisup.TEACHER_NMS_THRESH, semisup.TEACHER_MAX_BOXES
+    )
+
+
+def dense_judge(cfg: CfgNode) -> DenseJudge | None:
+    """A judge where training datasets have dense truth that is there, else None."""
+    metas = [MetadataCatalog.get(name) for name in cfg.DATASETS.TRAIN]
+    dense = [(meta.dense, meta.get("flip_pairs", [])) for meta in metas if meta.get("dense")]
+    dense = [(path, pairs) for path, pairs in dense if Path(path).is_file()]
+    return DenseJudge(dense) if dense else None
+
+
+def fit_to_training_set(cfg: CfgNode, teacher: nn.Module, labeler: PseudoLabeler) -> None:
+    """Show the labeler the teacher's scores on all labelled key frames, and how often classes are labelled."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    # The teacher finds people itself, so files of boxes are not wanted.
+    cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
+    columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
+    scores, counts = [torch.zeros(0, columns)], torch.zeros(columns)
+    for name in cfg.DATASETS.TRAIN:
+        for batch in MESTADTrainer.build_test_loader(cfg, name):
+            for item, found in zip(batch, find_people(teacher, batch, teacher_selection(cfg)), strict=True):
+                scores.append(found.pred_actions.cpu())
+                counts += item["instances"].gt_actions.sum(dim=0)
+    gathered = comm.all_gather((torch.cat(scores), counts))
+    labeler.fit(torch.cat([part[0] for part in gathered]), sum(part[1] for part in gathered).long())
+
+
+class _WriteTeacher(HookBase):
+    def after_train(self) -> None:
+        if self.trainer.iter + 1 >= self.trainer.max_iter:
+            self.trainer.write_teacher()
+
+
+class TLATrainer(MESTADTrainer):
+    """Mean-teacher training on the frames between key frames; resumable in both phases.
+
+    The teacher is saved in every checkpoint and, at the end, as ``model_final_teacher.pth``; both networks
+    are evaluated, the student's figures below ``student/``.
+    """
+
+    @classmethod
+    def build_step(cls, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> MeanTeacherStep:
+        """The inner loop of both phases.
+
+        Raises:
+            UserError: the model finds no people itself, or is trained on boxes that unlabelled clips lack.
+        """
+        if cfg.MODEL.PROPOSAL_GENERATOR.NAME == "PrecomputedProposals":
+            raise UserError(
+                "SEMISUP.ENABLED: the teacher must find people; set MODEL.PROPOSAL_GENERATOR.NAME"
+            )
+        if cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES == "external":
+            raise UserError(
+                "SEMISUP.ENABLED: unlabelled clips have no external boxes; "
+                "set MODEL.ROI_ACTION_HEAD.TRAIN_BOXES to proposals"
+            )
+        bare = model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+        labeler = build_pseudo_labeler(cfg)
+        return MeanTeacherStep(
+            model,
+            cls.build_train_loader(cfg),
+            optimizer,
+            unlabeled_loader=build_unlabeled_loader(cfg) if labeler.uses_unlabeled else None,
+            ema=ModelEMA(bare, cfg.SEMISUP.EMA_DECAY, cfg.SEMISUP.EMA_RAMP),
+            labeler=labeler,
+            burn_in_iters=cfg.SEMISUP.BURN_IN_ITERS,
+            loc_loss_weight=cfg.SEMISUP.LOC_LOSS_WEIGHT,
+            loss_weight=cfg.SEMISUP.LOSS_WEIGHT,
+            selection=teacher_selection(cfg),
+            fit_labeler=lambda teacher: fit_to_training_set(cfg, teacher, labeler),
+            judge=dense_judge(cfg),
+            **step_arguments(cfg),
+        )
+
+    @property
+    def teacher(self) -> nn.Module | None:
+        """The teacher; None during burn-in."""
+        return self._trainer.ema.model if self._trainer.started else None
+
+    def build_hooks(self) -> list:
+        """The usual ones, with both networks evaluated and the teacher written at the end."""
+        hooks = [
+            EvalHook(self.cfg.TEST.EVAL_PERIOD, self.evaluate) if isinstance(hook, EvalHook) else hook
+            for hook in super().build_hooks()
+        ]
+        return [*hooks, _WriteTeacher()] if comm.is_main_process() else hooks
+
+    def evaluate(self) -> OrderedDict:
+        """Figures of the teacher under their own names and of the student below ``student/``.
+
+        During burn-in there is one network, evaluated under the plain names. The student's tables and csv
+        files go to ``OUTPUT_DIR/student``.
+        """
+        if self.teacher is None:
+            self._last_eval_results = self.test(self.cfg, self.model)
+            return self._last_eval_results
+        apart = self.cfg.clone()
+        apart.defrost()
+        apart.OUTPUT_DIR = str(Path(self.cfg.OUTPUT_DIR) / "student")
+        student = self.test(apart, self.model)
+        results = OrderedDict(self.test(self.cfg, self.teacher))
+        results.update((f"student/{name}", figures) for name, figures in student.items())
+        self._last_eval_results = results
+        return results
+
+    def write_teacher(self) -> None:
+        """Write the teacher's weights alone, for evaluation, export and the demo."""
+        if self.teacher is not None:
+            path = Path(self.cfg.OUTPUT_DIR) / "model_final_teacher.pth"
+            save_whole({"model": self.teacher.state_dict()}, path)
+            logger.info("the teacher is in %s", path)
+
+    def demo_model(self) -> nn.Module:
+        """The teacher; during burn-in the one network there is."""
+        return self.bare_model if self.teacher is None else self.teacher
+
+    def demo_weights(self) -> Path:
+        """The checkpoint of ``demo_model`` after training."""
+        if self.teacher is None:
+            return super().demo_weights()
+        return Path(self.cfg.OUTPUT_DIR) / "model_final_teacher.pth"
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """As the supervised trainer; unlabelled clips go on where they stopped, too."""
+        super().resume_or_load(resume=resume)
+        loader = self._trainer.unlabeled_loader
+        if loader is not None and self.start_iter:
+            start_at(loader, max(self.start_iter - self.cfg.SEMISUP.BURN_IN_ITERS, 0))

@@ -1,0 +1,203 @@
+"""detectron2 evaluator: frame-mAP under both published protocols, and how well persons are found."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation.detections import FrameDetections, distinct_frames, persons, to_rows, write_csv
+from mestad_d2.evaluation.diagnose import explain_zero
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS, Protocol, get_protocol
+from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
+from mestad_d2.evaluation.person_ap import distinct_persons, person_ap
+from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
+from mestad_d2.evaluation.report.tables import none_if_nan, per_class_table, result_json, write_json
+from mestad_d2.evaluation.rows import Rows
+from mestad_d2.formats.label_map import LabelMap, read_label_map
+
+logger = logging.getLogger(__name__)
+
+
+class AVAEvaluator(DatasetEvaluator):
+    """Collects detections on key frames and judges them as AVA does.
+
+    Reads ``ground_truth`` (csv), ``label_map`` or ``action_names``, and ``exclude`` from the dataset's
+    metadata. ``evaluate`` returns, in percent as detectron2 does::
+
+        frame_map: mAP (first protocol), mAP_<protocol> (others), mAP_pose, mAP_object, mAP_person
+                   (where the label map has these groups), num_classes, AP/<name>
+        person:    AP50, AP50:95, AR@10
+
+    A whole-second protocol is left out, with a message, where the ground truth has fractional timestamps.
+
+    Args:
+        dataset_name: a registered dataset.
+        protocols: names, the main one first, or a config (``TEST.PROTOCOLS`` and the action head's
+            ``SCORE_THRESH_TEST`` are used).
+        output_dir: ``detections.csv`` and ``ava_metrics.json`` go there; None: nowhere.
+        distributed: gather the detections of all processes.
+        score_thresh: action scores below it are no detections; None: from the config, or 0.
+        prefix: put before the two keys of the results.
+    Raises:
+        UserError: the metadata or the files it names can't be used.
+    """
+
+    def __init__(
+        self,
+        dataset_name: str,
+        protocols: CfgNode | Sequence[str] = ("activitynet", "slowfast"),
+        output_dir: str | None = None,
+        distributed: bool = True,
+        score_thresh: float | None = None,
+        prefix: str = "",
+    ) -> None:
+        if isinstance(protocols, CfgNode):
+            cfg = protocols
+            protocols = cfg.TEST.PROTOCOLS
+            if score_thresh is None:
+                score_thresh = cfg.MODEL.ROI_ACTION_HEAD.SCORE_THRESH_TEST
+        self._protocols = [get_protocol(name) for name in protocols]
+        if not self._protocols:
+            raise UserError("TEST.PROTOCOLS is empty: give one of " + ", ".join(PROTOCOLS))
+        self._score_thresh = score_thresh or 0.0
+        self._metadata = MetadataCatalog.get(dataset_name)
+        self._dataset_name = dataset_name
+        self._output_dir = Path(output_dir) if output_dir else None
+        self._distributed = distributed
+        self._prefix = prefix
+        self._label_map = self._read_label_map()
+        self._frames: list[FrameDetections] = []
+
+    def reset(self) -> None:
+        """Forget all detections."""
+        self._frames = []
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Take the detections of a batch.
+
+        Args:
+            inputs: dicts with ``video_id`` and ``timestamp``.
+            outputs: dicts with ``instances``: pred_boxes in pixels of ``image_size``, scores (n,) and
+                pred_actions (n, A).
+        """
+        for given, output in zip(inputs, outputs, strict=True):
+            found = output["instances"].to("cpu")
+            height, width = found.image_size
+            boxes = found.pred_boxes.tensor.double().numpy() / [width, height, width, height]
+            actions = found.pred_actions.float().numpy()
+            person = found.scores.float().numpy()
+            good = np.isfinite(boxes).all(1) & np.isfinite(actions).all(1) & np.isfinite(person)
+            if not good.all():
+                logger.warning("%s: %d detections are not finite; dropped", given["video_id"], (~good).sum())
+            # Rounded as in the csv, so that judging the file again gives the same figure.
+            boxes = np.round(boxes[good], 6)
+            time = float(given["timestamp"])
+            self._frames.append(FrameDetections(given["video_id"], time, boxes, person[good], actions[good]))
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
+        """Results in percent on the main process, None on the others."""
+        frames = self._frames
+        if self._distributed and comm.get_world_size() > 1:
+            comm.synchronize()
+            gathered = comm.gather(frames, dst=0)
+            if not comm.is_main_process():
+                return None
+            frames = [f for part in gathered for f in part]
+        frames = distinct_frames(frames)
+        if self._output_dir:
+            self._output_dir.mkdir(parents=True, exist_ok=True)
+            fractional = PROTOCOLS["activitynet"]
+            rows = to_rows(frames, sorted(self._label_map.names), self._score_thresh, fractional)
+            write_csv(self._output_dir / "detections.csv", rows)
+        # As persons are counted: any timestamp, no scores of ground truth, exclusions.
+        rules = replace(PROTOCOLS["activitynet"], gt_scores=False, exclusions=True)
+        persons_gt = read_rows(self._ground_truth(), "gt", rules, None)
+        judged = self._frame_maps(frames, self._usable_protocols(persons_gt.keys))
+        results: OrderedDict[str, dict[str, float]] = OrderedDict()
+        results[self._prefix + "frame_map"] = self._frame_map_results(judged)
+        results[self._prefix + "person"] = self._person_results(frames, persons_gt, rules)
+        if self._output_dir:
+            content = {group: {k: none_if_nan(v) for k, v in r.items()} for group, r in results.items()}
+            content["protocols"] = {r.protocol: result_json(r) for r in judged}
+            write_json(self._output_dir / "ava_metrics.json", content)
+        return results
+
+    def _read_label_map(self) -> LabelMap:
+        path = self._metadata.get("label_map")
+        if path:
+            return read_label_map(path)
+        names = self._metadata.get("action_names")
+        if not names:
+            raise UserError(
+                f"dataset {self._dataset_name}: its metadata has neither label_map nor action_names"
+            )
+        return LabelMap(dict(names))
+
+    def _ground_truth(self) -> str:
+        path = self._metadata.get("ground_truth")
+        if not path:
+            raise UserError(
+                f"dataset {self._dataset_name}: its metadata has no ground_truth csv to judge with"
+            )
+        return path
+
+    def _frame_maps(self, frames: list[FrameDetections], protocols: list[Protocol]) -> list[FrameMAP]:
+        ids = set(self._label_map.names)
+        results = []
+        for protocol in protocols:
+            gt = read_rows(self._ground_truth(), "gt", protocol, ids)
+            det = to_rows(frames, sorted(ids), self._score_thresh, protocol)
+            excluded = read_exclusions(self._metadata.get("exclude"), protocol)
+            result = frame_map(gt, det, self._label_map, protocol, excluded)
+            if not results:
+                logger.info(
+                    "frame-mAP by class (%s):\n%s", protocol.name, per_class_table(result, self._label_map)
+                )
+                reason = explain_zero(result, gt, det, self._label_map)
+                if reason:
+                    logger.warning(
+                        "%s: frame-mAP is %.1f %%, because %s", self._dataset_name, 100 * result.mAP, reason
+                    )
+            results.append(result)
+        return results
+
+    def _usable_protocols(self, keys: list[str]) -> list[Protocol]:
+        """Without those of whole seconds if a frame of ``keys`` lies between seconds."""
+        if all(p.fractional for p in self._protocols) or all(key.endswith(".000000") for key in keys):
+            return self._protocols
+        left_out = [p.name for p in self._protocols if not p.fractional]
+        kept = [p for p in self._protocols if p.fractional] or [PROTOCOLS["activitynet"]]
+        logger.info(
+            "%s has timestamps between whole seconds: without protocol %s",
+            self._dataset_name,
+            ", ".join(left_out),
+        )
+        return kept
+
+    def _frame_map_results(self, judged: list[FrameMAP]) -> dict[str, float]:
+        main = judged[0]
+        results = {"mAP": 100 * main.mAP}
+        results.update({f"mAP_{r.protocol}": 100 * r.mAP for r in judged[1:]})
+        results.update({f"mAP_{g}": 100 * v for g, v in main.groups(self._label_map).items()})
+        results["num_classes"] = main.num_classes
+        for c in main.per_class.values():
+            if not math.isnan(c.ap):
+                results[f"AP/{c.name}"] = 100 * c.ap
+        return results
+
+    def _person_results(self, frames: list[FrameDetections], gt: Rows, rules: Protocol) -> dict[str, float]:
+        excluded = read_exclusions(self._metadata.get("exclude"), rules)
+        figures = person_ap(distinct_persons(gt, excluded), persons(frames, rules))
+        return {name: 100 * value for name, value in figures.items()}

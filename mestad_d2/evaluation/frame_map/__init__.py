@@ -1,0 +1,1 @@
+"""Frame-mAP of AVA under the published protocols."""

@@ -1,0 +1,84 @@
+"""Which row of a frame comes first, under the rules of either protocol."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mestad_d2.evaluation.frame_map.protocols import Protocol
+from mestad_d2.evaluation.frame_map.tie_order import heap_order
+from mestad_d2.evaluation.rows import Rows
+
+
+def _appearance(frame: np.ndarray, num_frames: int) -> np.ndarray:
+    """Row of each frame's first appearance, the rank by which frames are ordered."""
+    first = np.full(num_frames, len(frame), dtype=np.int64)
+    first[frame[::-1]] = np.arange(len(frame) - 1, -1, -1)
+    return first
+
+
+def detection_order(det: Rows, protocol: Protocol) -> np.ndarray:
+    """Rows of detections that count, frame after frame by first appearance, inside a frame as the protocol says."""
+    rank = _appearance(det.frame, len(det.keys))[det.frame]
+    if not protocol.best_first:
+        return np.argsort(rank, kind="stable")
+    order = np.lexsort((-det.scores, rank))
+    if not len(order):
+        return order
+    starts = np.flatnonzero(np.diff(rank[order], prepend=-1))
+    counts = np.diff(starts, append=len(order))
+    place = np.arange(len(order)) - np.repeat(starts, counts)
+    tied = _tied_frames(det, order)
+    if protocol.cap:
+        full = starts[counts > protocol.cap]
+        s = det.scores[order]
+        at_edge = s[full + protocol.cap - 1] == s[full + protocol.cap]
+        tied = np.union1d(tied, det.frame[order[full[at_edge]]])
+        kept = place < protocol.cap
+    else:
+        kept = np.ones(len(order), dtype=bool)
+    if not len(tied):
+        return order[kept]
+    return _with_heaps(det, order, starts, counts, tied, kept, protocol.cap)
+
+
+def _tied_frames(rows: Rows, order: np.ndarray) -> np.ndarray:
+    """Frames in which two rows of one class have one score."""
+    f, c, s = rows.frame[order], rows.actions[order], rows.scores[order]
+    # Only rows whose score repeats inside their frame can tie, so the second sort is small.
+    same = (f[1:] == f[:-1]) & (s[1:] == s[:-1])
+    rep = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False)) if len(f) else same
+    f, c, s = f[rep], c[rep], s[rep]
+    by = np.lexsort((c, s, f))
+    f, c, s = f[by], c[by], s[by]
+    same = (f[1:] == f[:-1]) & (s[1:] == s[:-1]) & (c[1:] == c[:-1])
+    return np.unique(f[1:][same])
+
+
+def _with_heaps(
+    rows: Rows,
+    order: np.ndarray,
+    starts: np.ndarray,
+    counts: np.ndarray,
+    tied: np.ndarray,
+    kept: np.ndarray,
+    cap: int,
+) -> np.ndarray:
+    order, kept = order.copy(), kept.copy()
+    chosen = np.isin(rows.frame[order[starts]], tied)
+    for start, count in zip(starts[chosen].tolist(), counts[chosen].tolist(), strict=True):
+        here = heap_order(rows, np.sort(order[start : start + count]), cap)
+        order[start : start + len(here)] = here
+        kept[start : start + count] = np.arange(count) < len(here)
+    return order[kept]
+
+
+def truth_order(gt: Rows, protocol: Protocol, tied: np.ndarray) -> np.ndarray:
+    """Rows of ground truth in the order in which they are compared; ``tied``: frames that need heaps."""
+    if not protocol.gt_scores:
+        return np.arange(len(gt))
+    order = np.lexsort((-gt.scores, gt.frame))
+    if not len(tied):
+        return order
+    starts = np.flatnonzero(np.diff(gt.frame[order], prepend=-1))
+    counts = np.diff(starts, append=len(order))
+    return _with_heaps(gt, order, starts, counts, tied, np.ones(len(order), dtype=bool), 0)

@@ -1,0 +1,146 @@
+"""Which detection of a frame claims which ground-truth box: vectorised over all frames and classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation.frame_map.frame_order import detection_order, truth_order
+from mestad_d2.evaluation.frame_map.protocols import Protocol
+from mestad_d2.evaluation.rows import Rows
+
+IOU_THRESHOLD = 0.5
+
+
+@dataclass
+class Matches:
+    """Judged detections in the order in which the protocol lists them.
+
+    Attributes:
+        gt, det: the rows that count (exclusions and unknown classes removed).
+        order: (m,) rows of ``det`` that are judged.
+        tp: (m,) bool, whether it is the first that claims its box.
+        iou: (m,) IoU with the best box of its class, 0 without any.
+        best: (m,) row of ``gt`` of that box, -1 without any.
+    """
+
+    gt: Rows
+    det: Rows
+    order: np.ndarray
+    tp: np.ndarray
+    iou: np.ndarray
+    best: np.ndarray
+
+
+def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded: set[str]) -> Matches:
+    """Judge detections against the ground truth at IoU 0.5.
+
+    Each detection is tried against the one box of its class with the highest IoU (the first on a tie); if
+    that box is taken, it is a false positive. Boxes of detections without area are left out.
+
+    Raises:
+        UserError: a ground-truth box is inverted and a detection has to be compared with it.
+    """
+    ids = np.array(sorted(class_ids), dtype=np.int64)
+    if not protocol.exclusions:
+        excluded = set()
+    named = set(gt.keys)
+    gt = _filter(gt, ids, excluded, None)
+    # The cap counts before anything but the class is filtered; frames are dropped whole, so order is free.
+    det = _filter(det, ids, excluded, named if protocol.drop_unknown_frames else None)
+    gt_index = {key: i for i, key in enumerate(gt.keys)}
+    to_gt = np.array([gt_index.get(key, -1) for key in det.keys], dtype=np.int64).reshape(-1)
+
+    order = detection_order(det, protocol)
+    b = det.boxes[order]
+    order = order[(b[:, 0] < b[:, 2]) & (b[:, 1] < b[:, 3])]
+    gt_order = truth_order(gt, protocol, np.empty(0, dtype=np.int64))
+    tp, iou, best, unclear = _claim(gt, det, gt_order, order, to_gt)
+    if protocol.gt_scores and len(unclear):
+        gt_order = truth_order(gt, protocol, unclear)
+        tp, iou, best, _ = _claim(gt, det, gt_order, order, to_gt)
+    return Matches(gt, det, order, tp, iou, best)
+
+
+def best_of_any_class(matches: Matches, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """IoU and row of the best ground-truth box, whatever its class, for some of the judged detections.
+
+    Args:
+        which: index into ``matches.order``.
+    Returns:
+        (k,) IoU, 0 without any box, and (k,) row of ``matches.gt``, -1 without any.
+    """
+    gt = replace(matches.gt, actions=np.zeros_like(matches.gt.actions))
+    det = replace(matches.det, actions=np.zeros_like(matches.det.actions))
+    index = {key: i for i, key in enumerate(gt.keys)}
+    to_gt = np.array([index.get(key, -1) for key in det.keys], dtype=np.int64)
+    _, iou, best, _ = _claim(gt, det, np.arange(len(gt)), matches.order[which], to_gt)
+    return iou, best
+
+
+def _filter(rows: Rows, ids: np.ndarray, excluded: set[str], named: set[str] | None) -> Rows:
+    keep = np.isin(rows.actions, ids)
+    if excluded or named is not None:
+        good = [key not in excluded and (named is None or key in named) for key in rows.keys]
+        keep &= np.array(good, dtype=bool)[rows.frame]
+    return rows if keep.all() else rows.select(keep)
+
+
+def _claim(
+    gt: Rows, det: Rows, gt_order: np.ndarray, order: np.ndarray, to_gt: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """TP flag, IoU and box of each row of ``order``, and gt frames where two boxes tie at the best IoU."""
+    m = len(order)
+    tp, iou, best = np.zeros(m, dtype=bool), np.zeros(m), np.full(m, -1, dtype=np.int64)
+    nothing = np.empty(0, dtype=np.int64)
+    if not m or not len(gt):
+        return tp, iou, best, nothing
+    span = int(max(gt.actions.max(), det.actions.max())) + 1
+    gt_group = gt.frame[gt_order] * span + gt.actions[gt_order]
+    by = np.argsort(gt_group, kind="stable")
+    gt_group, gt_row = gt_group[by], gt_order[by]
+    frame = to_gt[det.frame[order]]
+    group = np.where(frame >= 0, frame * span + det.actions[order], -1)
+    low = np.searchsorted(gt_group, group, "left")
+    n = np.searchsorted(gt_group, group, "right") - low
+    has = np.flatnonzero(n)
+    if not len(has):
+        return tp, iou, best, nothing
+    n, low = n[has], low[has]
+    starts = np.cumsum(n) - n
+    pair_det = np.repeat(has, n)
+    pair_gt = gt_row[np.arange(n.sum()) - np.repeat(starts - low, n)]
+    values = _pair_iou(det.boxes[order[pair_det]], gt.boxes[pair_gt], gt, pair_gt)
+    top = np.maximum.reduceat(values, starts)
+    at_top = np.flatnonzero(values == np.repeat(top, n))
+    first = at_top[np.searchsorted(at_top, starts)]
+    iou[has], best[has] = top, pair_gt[first]
+
+    good = has[top >= IOU_THRESHOLD]
+    _, claim = np.unique(best[good], return_index=True)
+    tp[good[claim]] = True
+
+    more = at_top[~np.isin(at_top, first)]
+    more = more[values[more] >= IOU_THRESHOLD]
+    return tp, iou, best, np.unique(gt.frame[pair_gt[more]])
+
+
+def _pair_iou(a: np.ndarray, b: np.ndarray, gt: Rows, gt_rows: np.ndarray) -> np.ndarray:
+    """IoU of pairs of boxes (n, 4), in float64 and in the published order of operations."""
+    bad = (b[:, 0] > b[:, 2]) | (b[:, 1] > b[:, 3])
+    if bad.any():
+        row = int(gt_rows[bad][0])
+        raise UserError(
+            f"{gt.source}, row {int(gt.lines[row])}: box {gt.boxes[row].tolist()} is inverted; "
+            "write x1,y1,x2,y2 with x1 <= x2 and y1 <= y2"
+        )
+    w = np.maximum(0.0, np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]))
+    h = np.maximum(0.0, np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]))
+    inter = h * w
+    area_a = (a[:, 3] - a[:, 1]) * (a[:, 2] - a[:, 0])
+    area_b = (b[:, 3] - b[:, 1]) * (b[:, 2] - b[:, 0])
+    # A sliver whose area underflows to zero gives 0 / 0: no overlap.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(inter / (area_a + area_b - inter), nan=0.0)

@@ -1,0 +1,111 @@
+"""Frame-mAP of AVA at IoU 0.5, equal to the published evaluators to the last digit, vectorised."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mestad_d2.evaluation.frame_map.matching import Matches, match
+from mestad_d2.evaluation.frame_map.protocols import Protocol, get_protocol
+from mestad_d2.evaluation.rows import Rows
+from mestad_d2.formats.label_map import GROUPS, LabelMap
+
+
+@dataclass(frozen=True)
+class ClassAP:
+    """AP (NaN without ground truth) and counts of one class."""
+
+    id: int
+    name: str
+    ap: float
+    num_gt: int
+    num_det: int
+    num_tp: int
+
+
+@dataclass
+class FrameMAP:
+    """Mean AP over the classes that occur in the ground truth (NaN without any), and its parts."""
+
+    mAP: float
+    per_class: dict[int, ClassAP]
+    protocol: str
+    matches: Matches = field(repr=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that the mean is taken over."""
+        return sum(not math.isnan(c.ap) for c in self.per_class.values())
+
+    def groups(self, label_map: LabelMap) -> dict[str, float]:
+        """Mean AP of AVA's groups (pose, object, person) that occur in the ground truth."""
+        found: dict[str, list[float]] = {}
+        for c in self.per_class.values():
+            group = label_map.group_of(c.id)
+            if group and not math.isnan(c.ap):
+                found.setdefault(group, []).append(c.ap)
+        return {g: float(np.mean(found[g])) for g in GROUPS if g in found}
+
+
+def frame_map(
+    gt: Rows,
+    det: Rows,
+    label_map: LabelMap,
+    protocol: str | Protocol = "activitynet",
+    excluded: set[str] | None = None,
+) -> FrameMAP:
+    """Frame-mAP at IoU 0.5.
+
+    Args:
+        gt, det: rows with frame names of this protocol (``rows.frame_key``).
+        label_map: only its classes count.
+        protocol: "activitynet" or "slowfast".
+        excluded: frame names left out, where the protocol has exclusions.
+    Returns:
+        AP is the area under the monotone precision envelope; tied scores are sorted stably.
+    Raises:
+        UserError: an inverted ground-truth box has to be compared with a detection.
+    """
+    matches = match(gt, det, set(label_map.names), get_protocol(protocol), excluded or set())
+    gt_actions = np.sort(matches.gt.actions)
+    det_actions = matches.det.actions[matches.order]
+    scores = matches.det.scores[matches.order]
+    by = np.argsort(det_actions, kind="stable")
+    ids = np.array(sorted(label_map.names))
+    low = np.searchsorted(det_actions[by], ids, "left")
+    high = np.searchsorted(det_actions[by], ids, "right")
+    num_gt = np.searchsorted(gt_actions, ids, "right") - np.searchsorted(gt_actions, ids, "left")
+    per_class = {}
+    for action_id, a, b, count in zip(
+        ids.tolist(), low.tolist(), high.tolist(), num_gt.tolist(), strict=True
+    ):
+        mine = by[a:b]
+        ranked = rank_scores(scores[mine])
+        hits = matches.tp[mine][ranked]
+        ap = average_precision(*precision_recall(hits, count)) if count else math.nan
+        name = label_map.names[action_id]
+        per_class[action_id] = ClassAP(action_id, name, ap, count, b - a, int(hits.sum()))
+    aps = [c.ap for c in per_class.values() if not math.isnan(c.ap)]
+    mean = float(np.mean(aps)) if aps else math.nan
+    return FrameMAP(mean, per_class, get_protocol(protocol).name, matches)
+
+
+def rank_scores(scores: np.ndarray) -> np.ndarray:
+    """Indices by falling score; of equal scores the later row comes first, as published."""
+    return np.argsort(scores, kind="stable")[::-1]
+
+
+def precision_recall(hits: np.ndarray, num_gt: int) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall (n,) after each of the ranked detections; ``num_gt`` is above 0."""
+    tp = np.cumsum(hits)
+    return tp / np.arange(1, len(hits) + 1), tp / num_gt
+
+
+def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
+    """Area under the precision envelope over recall (VOC, all points)."""
+    if not len(precision):
+        return 0.0
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * envelope))

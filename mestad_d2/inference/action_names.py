@@ -1,0 +1,43 @@
+"""Names of the actions that a model's columns stand for."""
+
+from __future__ import annotations
+
+import os
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+
+from mestad_d2.formats.label_map import read_label_map
+
+
+class ActionNames:
+    """Name by action id; ids without a name are called ``action 7``.
+
+    Args:
+        names: id -> name. If it has any, only its ids are shown: AVA's map leaves out 20 of 80.
+    """
+
+    def __init__(self, names: dict[int, str] | None = None) -> None:
+        self.names = dict(names or {})
+
+    def __getitem__(self, action_id: int) -> str:
+        return self.names.get(action_id, f"action {action_id}")
+
+    def shown(self, action_id: int) -> bool:
+        """Whether the id is a class of the label map; all are where there is no map."""
+        return not self.names or action_id in self.names
+
+
+def action_names(cfg: CfgNode, label_map: str | os.PathLike[str] | None = None) -> ActionNames:
+    """Names from a label map file, else from the catalog entry of the first test dataset.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    if label_map is not None:
+        return ActionNames(read_label_map(label_map).names)
+    if not cfg.DATASETS.TEST:
+        return ActionNames()
+    label_map = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("label_map", None)
+    # The model runs without its dataset at hand; then actions have numbers only.
+    return ActionNames(read_label_map(label_map).names if label_map and os.path.isfile(label_map) else None)

@@ -1,0 +1,1 @@
+"""The browser app (gradio, an optional extra)."""

@@ -1,0 +1,171 @@
+"""What the app does with a video: detect once, draw as often as thresholds change, leave nothing behind."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mestad_d2.errors import UserError
+from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.results.drawing import track_color
+from mestad_d2.inference.results.outputs import sure_people, write_csv, write_video
+from mestad_d2.inference.results.timeline import MAX_ACTIONS, Actor, actors_of, write_timeline
+from mestad_d2.video.stream import open_video, probe
+
+MAX_PIXELS = 4096 * 2304
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``seconds``: longest video; ``wait``: longest time a detection may take, in s."""
+
+    seconds: float = 120.0
+    wait: float = 600.0
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A detected video in a folder of its own; ``end`` in s."""
+
+    folder: Path
+    video: Path
+    name: str
+    end: float
+    detections: tuple[KeyframeDetections, ...]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What people see: files and a summary as html."""
+
+    video: Path
+    timeline: Path
+    csv: Path
+    summary: str
+
+
+class AppSession:
+    """Detects and draws; all its files are below ``folder``.
+
+    Args:
+        predictor: runs the model.
+        names: of the actions.
+        limits: what a video may cost.
+        folder: where a folder for each video is made.
+    """
+
+    def __init__(self, predictor: VideoPredictor, names: ActionNames, limits: Limits, folder: Path) -> None:
+        self.predictor, self.names, self.limits, self.folder = predictor, names, limits, folder
+
+    def analyse(self, video: str, progress: Callable[[float], None] = lambda share: None) -> Analysis:
+        """Run the model over an uploaded file, which may be removed afterwards.
+
+        Raises:
+            UserError: no video, or beyond the limits; the message names the file without its folder.
+        """
+        path = Path(video)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            # A name of our own: what people call their files is not for our file system.
+            copy = (
+                folder
+                / f"input{path.suffix.lower() if re.fullmatch(r'[.][A-Za-z0-9]{1,5}', path.suffix) else ''}"
+            )
+            _link(path, copy)
+            detections = self._detect(copy, progress)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, UserError):
+                raise UserError(str(error).replace(str(folder / "input"), "input")) from error
+            raise
+        # Containers of recordings often do not know how long they are.
+        end = max(probe(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
+        return Analysis(folder, copy, safe_stem(path), end, tuple(detections))
+
+    def draw(self, analysis: Analysis, score_threshold: float, person_threshold: float) -> Drawn:
+        """Draw without running the model; replaces what was drawn before.
+
+        Raises:
+            UserError: the analysis was cleaned up meanwhile.
+        """
+        if not analysis.video.exists():
+            raise UserError("this video was removed after a while; upload it again")
+        found = [sure_people(keyframe, person_threshold) for keyframe in analysis.detections]
+        actors = actors_of(found, self.names, score_threshold, analysis.end)
+        drawn = Drawn(
+            video=analysis.folder / f"{analysis.name}.mp4",
+            timeline=analysis.folder / "timeline.png",
+            csv=analysis.folder / f"{analysis.name}.csv",
+            summary=summary_html(actors),
+        )
+        write_video(drawn.video, str(analysis.video), found, self.names, score_threshold)
+        write_timeline(drawn.timeline, actors, analysis.end)
+        write_csv(drawn.csv, analysis.name, found, score_threshold)
+        return drawn
+
+    @staticmethod
+    def forget(analysis: Analysis | None) -> None:
+        """Remove all files of a video."""
+        if analysis is not None:
+            shutil.rmtree(analysis.folder, ignore_errors=True)
+
+    def _detect(self, video: Path, progress: Callable[[float], None]) -> list[KeyframeDetections]:
+        with open_video(video) as container:
+            picture = container.streams.video[0]
+            if picture.width * picture.height > MAX_PIXELS:
+                raise UserError(
+                    f"{picture.width}x{picture.height} pixels are too many; give at most 4096x2304"
+                )
+        longest = self.limits.seconds
+        duration = probe(video).duration
+        too_long = f"longer than {longest:g} s; cut the video"
+        if duration is not None and duration > longest + 0.5:
+            raise UserError(f"{duration:.0f} s are {too_long}")
+        start, detections = time.monotonic(), []
+        for found in self.predictor.predict(video):
+            # What the container says need not be true.
+            if found.timestamp > longest + 0.5:
+                raise UserError(too_long)
+            if time.monotonic() - start > self.limits.wait:
+                raise UserError(f"not done after {self.limits.wait:g} s; give a shorter or smaller video")
+            detections.append(found)
+            progress(min(found.timestamp / (duration or longest), 1.0))
+        return detections
+
+
+def summary_html(actors: Sequence[Actor]) -> str:
+    """One line an actor: number, seconds and actions. Names are escaped."""
+    if not actors:
+        return "<p class='nobody'>Nobody above the thresholds.</p>"
+    lines = []
+    for actor in actors:
+        red, green, blue = track_color(actor.track_id)
+        parts = [
+            f"<span>{html.escape(name)} <b>{sum(b - a for a, b, _ in spans):.1f} s</b></span>"
+            for name, spans in list(actor.actions.items())[:MAX_ACTIONS]
+        ]
+        lines.append(
+            f"<li><i style='background:rgb({red},{green},{blue})'>#{actor.track_id}</i>"
+            f"<em>{actor.seen[0][0]:.1f} - {actor.seen[-1][1]:.1f} s</em>{''.join(parts)}</li>"
+        )
+    return f"<ul class='actors'>{''.join(lines)}</ul>"
+
+
+def safe_stem(path: Path) -> str:
+    """A video's name for files and csv rows: no path, formula or control character survives."""
+    return re.sub(r"[^\w.-]+", "_", path.stem).strip("._-")[:80] or "video"
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,1 @@
+"""Detect many videos with workers that may die."""

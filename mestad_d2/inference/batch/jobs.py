@@ -1,0 +1,166 @@
+"""A list of videos, one result file each, by workers that may die: what is done stays done."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mestad_d2.errors import UserError
+from mestad_d2.video.stream import camera_number
+
+# A video whose worker died is given to another one, once: the video may be what killed it.
+ATTEMPTS = 2
+# So many workers lost without one result between: it is not the videos.
+MAX_LOSSES_IN_A_ROW = 20
+FAILURES, SETTINGS = "failures.csv", "settings.json"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of one video's run: its result, or why there is none.
+
+    Attributes:
+        video: as in the list.
+        content: the result file, None without one.
+        error: one line, None where all went well.
+        lost: the worker died.
+    """
+
+    video: str
+    content: bytes | None = None
+    error: str | None = None
+    lost: bool = False
+
+
+class WorkerPool(Protocol):
+    """Workers, each of which takes one video at a time."""
+
+    def free(self) -> int:
+        """How many workers wait for a video."""
+
+    def submit(self, video: str) -> None:
+        """Give a video to a free worker."""
+
+    def wait(self) -> list[Finished]:
+        """Wait until something happens; what ended, perhaps nothing."""
+
+    def close(self) -> None:
+        """End all workers."""
+
+
+def run_jobs(videos: Sequence[str], pool: WorkerPool) -> Iterator[Finished]:
+    """Run all videos; yields each exactly once, in the order they end.
+
+    Raises:
+        UserError: the workers can't be started, or die one after the other.
+    """
+    waiting, tries, running, losses = deque(videos), Counter(), 0, 0
+    while waiting or running:
+        while waiting and pool.free():
+            video = waiting.popleft()
+            tries[video] += 1
+            pool.submit(video)
+            running += 1
+        for done in pool.wait():
+            running -= 1
+            losses = losses + 1 if done.lost else 0
+            if losses > MAX_LOSSES_IN_A_ROW:
+                raise UserError(
+                    f"{losses} workers died one after the other; use fewer workers if memory is short"
+                )
+            if done.lost and tries[done.video] < ATTEMPTS:
+                waiting.append(done.video)
+            else:
+                yield done
+
+
+def read_list(path: str | os.PathLike[str]) -> list[str]:
+    """Videos of a list: one path a line, each once; empty lines and those that begin with # are left out.
+
+    Raises:
+        UserError: no such file, no text, nothing in it, or a camera, which has no end.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: the list can't be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: no list of paths (not UTF-8); give a text file, one video a line"
+        ) from error
+    for row, line in enumerate(lines, 1):
+        if camera_number(line.strip()) is not None:
+            raise UserError(
+                f"{path}: row {row}: {line.strip()}: a camera has no end; use tools/demo.py --webcam"
+            )
+    videos = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    if not videos:
+        raise UserError(f"{path}: no video in this list; write one path a line")
+    # Two spellings of one path are one video; the first is kept.
+    once: dict[str, str] = {}
+    for video in videos:
+        once.setdefault(os.path.abspath(video), video)
+    return list(once.values())
+
+
+def result_name(video: str) -> str:
+    """File name of a video's result: its stem for people, a digest of its whole path against collisions."""
+    digest = hashlib.sha256(os.fsencode(os.path.abspath(video))).hexdigest()[:10]
+    # Stems may be longer than a file system allows once the rest is added.
+    stem = os.fsencode(Path(video).stem)[:180].decode(errors="ignore")
+    return f"{stem}.{digest}.jsonl"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is either whole or absent, whenever the machine stops."""
+    partial = path.with_name(f".{path.name}.part")
+    with open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def check_settings(output: Path, settings: dict) -> None:
+    """Remember how the results of a folder are made; refuse to mix them with others.
+
+    Raises:
+        UserError: the folder has results of other settings.
+    """
+    path = output / SETTINGS
+    settings = json.loads(json.dumps(settings))
+    if path.exists():
+        try:
+            before = json.loads(path.read_text())
+        except ValueError as error:
+            raise UserError(f"{path}: damaged; remove it, or use another --output") from error
+        different = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
+        if different:
+            raise UserError(
+                f"{path}: the results there were made with another {', '.join(different)}; use another --output"
+            )
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, (json.dumps(settings, indent=1) + "\n").encode())
+
+
+def unfinished(videos: Sequence[str], output: Path) -> list[str]:
+    """The videos that have no result yet."""
+    return [video for video in videos if not (output / result_name(video)).exists()]
+
+
+def write_failures(output: Path, failures: Sequence[Finished]) -> None:
+    """``failures.csv`` (video, error) of this run; none where nothing failed."""
+    path = output / FAILURES
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows([("video", "error"), *((done.video, done.error) for done in failures)])

@@ -1,0 +1,170 @@
+"""Worker processes on this machine; each has a pipe of its own, so that a killed one blocks nobody."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from mestad_d2.errors import UserError
+from mestad_d2.inference.batch.jobs import Finished
+
+# makes, from the worker's number, the function video -> result; must be picklable.
+Recipe = Callable[[int], Callable[[str], bytes]]
+# So many workers in a row that died before they could take a video: trying on is no use.
+MAX_FALSE_STARTS = 8
+WONT_START = "workers die while they load the model; use fewer of them if memory is short"
+
+
+@dataclass
+class _Worker:
+    number: int
+    process: BaseProcess
+    pipe: Connection
+    up: bool = False
+    video: str | None = None
+    since: float = 0.0
+
+
+class LocalWorkers:
+    """A ``WorkerPool`` of processes that are started anew when they die.
+
+    Args:
+        recipe: see ``Recipe``; it runs once in each process.
+        count: number of processes.
+        time_limit: seconds after which a video's worker is ended, None for no limit.
+        start_method: of ``multiprocessing``. A forked process would inherit threads that are gone, and
+            could not use a GPU.
+    """
+
+    def __init__(
+        self, recipe: Recipe, count: int, time_limit: float | None = None, start_method: str = "spawn"
+    ) -> None:
+        self._context = multiprocessing.get_context(start_method)
+        self._recipe, self._time_limit, self._false_starts = recipe, time_limit, 0
+        self._workers = [self._start(number) for number in range(count)]
+
+    def free(self) -> int:
+        """How many workers wait for a video."""
+        return sum(worker.up and worker.video is None for worker in self._workers)
+
+    def submit(self, video: str) -> None:
+        """Give a video to a free worker."""
+        worker = next(w for w in self._workers if w.up and w.video is None)
+        worker.video, worker.since = video, time.monotonic()
+        # One that died while it had nothing to do is found by ``wait``.
+        with contextlib.suppress(OSError):
+            worker.pipe.send(video)
+
+    def wait(self) -> list[Finished]:
+        """Wait until a worker is up, a video ends, a worker dies or its time is over; what ended.
+
+        Raises:
+            UserError: the workers can't be set up.
+        """
+        active = [w for w in self._workers if w.video is not None or not w.up]
+        ready = set(wait([x for w in active for x in (w.pipe, w.process.sentinel)], self._patience()))
+        heard = [self._hear(w) for w in active if w.pipe in ready or w.process.sentinel in ready]
+        late = [] if ready else [self._end_late(w) for w in active if self._left(w) <= 0]
+        return [done for done in heard + late if done is not None]
+
+    def pids(self) -> dict[int, str | None]:
+        """Process ids of the workers and the video each is at."""
+        return {worker.process.pid: worker.video for worker in self._workers}
+
+    def close(self) -> None:
+        """End all workers, whatever they are doing."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.pipe.close()
+
+    def _start(self, number: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(self._recipe, number, theirs), daemon=True)
+        process.start()
+        # The end of a dead worker's pipe is seen only if nobody else holds its other side.
+        theirs.close()
+        return _Worker(number, process, ours)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        self._workers[self._workers.index(worker)] = self._start(worker.number)
+
+    def _left(self, worker: _Worker) -> float:
+        if self._time_limit is None or worker.video is None:
+            return float("inf")
+        return worker.since + self._time_limit - time.monotonic()
+
+    def _patience(self) -> float | None:
+        left = min(map(self._left, self._workers))
+        return None if left == float("inf") else max(0.0, left)
+
+    def _hear(self, worker: _Worker) -> Finished | None:
+        video = worker.video
+        try:
+            # A process that has ended may still have left its answer.
+            if not worker.pipe.poll():
+                raise EOFError
+            kind, answer = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join(5)
+            code = worker.process.exitcode
+            self._replace(worker)
+            if video is None:
+                self._false_starts += 1
+                if self._false_starts > MAX_FALSE_STARTS:
+                    raise UserError(f"{WONT_START} (exit code {code})") from None
+                return None
+            return Finished(video, error=f"its worker died (exit code {code})", lost=True)
+        if kind == "broken":
+            raise UserError(answer)
+        if kind == "up":
+            worker.up, self._false_starts = True, 0
+            return None
+        worker.video = None
+        return Finished(video, content=answer) if kind == "done" else Finished(video, error=answer)
+
+    def _end_late(self, worker: _Worker) -> Finished:
+        video = worker.video
+        self._replace(worker)
+        return Finished(video, error=f"not done after {self._time_limit:g} s")
+
+
+def attempt(detect: Callable[[str], bytes], video: str) -> tuple[str, bytes | str]:
+    """("done", result) or ("failed", reason in one line)."""
+    try:
+        return "done", detect(video)
+    except Exception as error:  # one bad video must not end the others
+        return "failed", one_line(error)
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong; the kind of error too where it is not the user's."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+def _serve(recipe: Recipe, number: int, pipe: Connection) -> None:
+    # Ctrl-C reaches the whole group; the main process decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        detect = recipe(number)
+    except Exception as error:  # told to the main process
+        pipe.send(("broken", one_line(error)))
+        return
+    pipe.send(("up", None))
+    while True:
+        try:
+            pipe.send(attempt(detect, pipe.recv()))
+        except (EOFError, OSError):
+            # The main process is gone.
+            return

@@ -1,0 +1,130 @@
+"""Writing an exportable detector as ONNX or TorchScript, with what its user must know inside the file (ours)."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from torch import Tensor
+
+from mestad_d2.errors import UserError
+from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.export.model import ExportableDetector
+from mestad_d2.inference.output_files import said_if_unwritable
+
+FORMATS = ("onnx", "torchscript")
+# RoiAlign with the half-pixel shift of ROIAlignV2 came with opset 16.
+OPSET = 17
+OUTPUTS = ("boxes", "scores", "actions")
+METADATA = "mestad"
+DYNAMIC = {"clip": {2: "height", 3: "width"}, **{name: {0: "people"} for name in OUTPUTS}}
+
+
+def clip_metadata(cfg: CfgNode, names: ActionNames) -> dict:
+    """How clips are made for the file's detector, and what its action columns mean.
+
+    Returns:
+        ``offsets``: seconds of the T frames from the key frame; ``short_side`` and ``max_size`` of frames in
+        pixels; ``actions``: id -> name (column = id - 1; ids without a name are no classes).
+    """
+    clip, count = cfg.INPUT.CLIP, cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
+    rate = 0 if clip.STILL else clip.SAMPLING_RATE
+    return {
+        "offsets": [(i - clip.NUM_FRAMES // 2) * rate / clip.FPS for i in range(clip.NUM_FRAMES)],
+        "short_side": cfg.INPUT.MIN_SIZE_TEST,
+        "max_size": cfg.INPUT.MAX_SIZE_TEST,
+        "actions": {i: names[i] for i in range(1, count + 1) if names.shown(i)},
+    }
+
+
+def export(
+    detector: ExportableDetector, clip: Tensor, path: str | os.PathLike[str], format: str, metadata: dict
+) -> None:
+    """Write the detector to a file.
+
+    Args:
+        detector: on the CPU.
+        clip: (3, T, H, W) uint8 that the detector is traced with; T stays fixed, H and W do not.
+        path: of the file; its folder must exist.
+        format: "onnx" or "torchscript".
+        metadata: written into the file as JSON under the name ``mestad``.
+
+    Raises:
+        UserError: an unknown format, no such folder, or the optional packages are not installed.
+    """
+    if format not in FORMATS:
+        raise UserError(f"format {format!r} is unknown; use one of {', '.join(FORMATS)}")
+    if not Path(path).absolute().parent.is_dir():
+        raise UserError(f"{path}: there is no such folder; make it first")
+    # Tried before the work; an old file stays as it is until the new one is complete.
+    with said_if_unwritable(path), open(path, "ab"):
+        pass
+    write = {"onnx": _write_onnx, "torchscript": _write_torchscript}[format]
+    with warnings.catch_warnings(), torch.no_grad():
+        # Tracers warn of asserts and of constants, and that they are deprecated; the parity check says more.
+        warnings.simplefilter("ignore")
+        write(detector, clip, str(path), json.dumps(metadata))
+
+
+def _write_onnx(detector: ExportableDetector, clip: Tensor, path: str, metadata: str) -> None:
+    need("onnx")
+    import onnx
+
+    # The exporter that traces: torch.export's, default since 2.9, stops at this module.
+    old = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    layout, detector.memory_format = detector.memory_format, torch.contiguous_format
+    try:
+        torch.onnx.export(
+            detector,
+            (clip,),
+            path,
+            input_names=["clip"],
+            output_names=list(OUTPUTS),
+            dynamic_axes=DYNAMIC,
+            opset_version=OPSET,
+            **old,
+        )
+    finally:
+        detector.memory_format = layout
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {METADATA: metadata})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _write_torchscript(detector: ExportableDetector, clip: Tensor, path: str, metadata: str) -> None:
+    script = torch.jit.trace(detector, (clip,), check_trace=False)
+    torch.jit.save(script, path, _extra_files={METADATA: metadata})
+
+
+def load_exported(path: str | os.PathLike[str], format: str, threads: int = 0) -> Callable[[Tensor], list]:
+    """The function clip -> [boxes, scores, actions] (arrays) of an exported file, run on the CPU.
+
+    Args:
+        path: as given to ``export``; ``format`` as well.
+        threads: that onnxruntime computes with; 0: its default.
+    """
+    if format == "torchscript":
+        script = torch.jit.load(str(path), map_location="cpu")
+        return lambda clip: [out.numpy() for out in script(clip)]
+    need("onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return lambda clip: session.run(None, {"clip": np.ascontiguousarray(clip.numpy())})
+
+
+def need(package: str) -> None:
+    """Raise a ``UserError`` unless the optional package is installed."""
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"{package} is not installed; pip install {package}")

@@ -1,0 +1,1 @@
+"""What becomes of detections: pictures, videos, csv and json."""

@@ -1,0 +1,201 @@
+"""What a detected video becomes: annotated mp4, AVA csv, JSON and a strip of pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.clip_stream import in_background
+from mestad_d2.inference.output_files import said_if_unwritable
+from mestad_d2.inference.predictor import KeyframeDetections
+from mestad_d2.inference.results.drawing import Annotator, Person, fit, font, output_size
+from mestad_d2.video.output.writer import VideoWriter
+from mestad_d2.video.stream import StreamFrame, iterate_frames, probe
+
+STRIP_PICTURES = 6
+
+
+def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -> list[Person]:
+    """The people of a key frame with their actions of at least ``threshold``, best first."""
+    people = []
+    for box, score, actions, track in zip(
+        found.boxes, found.scores, found.actions, found.track_ids, strict=True
+    ):
+        order = [int(c) for c in np.argsort(-actions) if actions[c] >= threshold and names.shown(int(c) + 1)]
+        shown = [(names[c + 1], float(actions[c])) for c in order]
+        people.append(Person(box, float(score), int(track), shown))
+    return people
+
+
+def sure_people(found: KeyframeDetections, threshold: float) -> KeyframeDetections:
+    """The people of a key frame whose person score is at least ``threshold``."""
+    keep = found.scores >= threshold
+    fields = {name: getattr(found, name)[keep] for name in ("boxes", "scores", "actions", "track_ids")}
+    return replace(found, **fields)
+
+
+def between(before: KeyframeDetections, after: KeyframeDetections | None, time: float) -> np.ndarray:
+    """Boxes (N, 4) of ``before``'s people at ``time``, moved towards their places in ``after``."""
+    boxes = before.boxes.astype(np.float64).copy()
+    if after is None or after.timestamp <= before.timestamp:
+        return boxes
+    weight = float(np.clip((time - before.timestamp) / (after.timestamp - before.timestamp), 0, 1))
+    later = {int(track): box for track, box in zip(after.track_ids, after.boxes, strict=True)}
+    for row, track in enumerate(before.track_ids):
+        if int(track) in later:
+            boxes[row] = (1 - weight) * boxes[row] + weight * later[int(track)]
+    return boxes
+
+
+def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections], threshold: float) -> None:
+    """AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        for found in detections:
+            size = np.array([found.width, found.height] * 2)
+            for box, actions in zip(found.boxes, found.actions, strict=True):
+                corners = [f"{v:.4f}" for v in box / size]
+                for column in np.flatnonzero(actions >= threshold):
+                    score = f"{actions[column]:.4f}"
+                    writer.writerow([video_id, f"{found.timestamp:.3f}", *corners, column + 1, score])
+
+
+def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> dict:
+    """One key frame as plain values; boxes in pixels of the frame as shown."""
+    people = [
+        {
+            "track_id": person.track_id,
+            "box": [round(float(v), 1) for v in person.box],
+            "score": round(person.score, 4),
+            "actions": [{"name": name, "score": round(score, 4)} for name, score in person.actions],
+        }
+        for person in people_of(found, names, threshold)
+    ]
+    return {"timestamp": round(found.timestamp, 3), "people": people}
+
+
+def json_line(video_id: str, found: KeyframeDetections, names: ActionNames, threshold: float) -> str:
+    """One key frame as a line of JSON that says all by itself: video, size, time and people."""
+    line = {
+        "video": video_id,
+        "height": found.height,
+        "width": found.width,
+        **as_json(found, names, threshold),
+    }
+    return json.dumps(line) + "\n"
+
+
+def write_json(
+    path: Path, video_id: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+) -> None:
+    """All key frames of a video in one JSON file."""
+    size = {"height": detections[0].height, "width": detections[0].width} if detections else {}
+    frames = [as_json(found, names, threshold) for found in detections]
+    path.write_text(json.dumps({"video": video_id, **size, "key_frames": frames}, indent=1) + "\n")
+
+
+class Overlay:
+    """Draws detections on the frames of their video: labels hold until the next key frame, boxes move on."""
+
+    def __init__(
+        self, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+    ) -> None:
+        self._detections, self._names, self._threshold = detections, names, threshold
+        self._annotator, self._index = Annotator(), 0
+
+    def draw(self, frame: StreamFrame) -> np.ndarray:
+        """An annotated copy of a frame, enlarged where it is small; frames come in order of time."""
+        detections = self._detections
+        while (
+            self._index + 1 < len(detections) and detections[self._index + 1].timestamp <= frame.time + 1e-6
+        ):
+            self._index += 1
+        size = output_size(*frame.image.shape[:2])
+        image = fit(frame.image, *size)
+        if not detections:
+            return image
+        found = detections[self._index]
+        after = detections[self._index + 1] if self._index + 1 < len(detections) else None
+        scale = np.array([size[1] / found.width, size[0] / found.height] * 2)
+        boxes = between(found, after, frame.time) * scale
+        people = people_of(found, self._names, self._threshold)
+        return self._annotator.draw(image, [replace(p, box=b) for p, b in zip(people, boxes, strict=True)])
+
+
+def write_video(
+    path: Path,
+    video: str,
+    detections: Sequence[KeyframeDetections],
+    names: ActionNames,
+    threshold: float,
+    *,
+    folder_fps: float = 30.0,
+    progress: Callable[[float], None] = lambda time: None,
+) -> None:
+    """An annotated mp4 with the frames' own times and, where the source has sound, its sound.
+
+    ``progress`` is called with the time of every frame, in s.
+
+    Raises:
+        UserError: ``path`` can't be written.
+    """
+    info = probe(video, folder_fps=folder_fps)
+    overlay = Overlay(detections, names, threshold)
+    sound_of = video if info.has_audio else None
+    with said_if_unwritable(path), VideoWriter(path, info.fps, sound_of) as writer:
+        frames = iterate_frames(video, folder_fps=folder_fps)
+        drawn = ((frame.time, overlay.draw(frame)) for frame in frames)
+        # Drawn while the frame before is encoded, which takes longer.
+        for time, image in in_background(drawn, ahead=4):
+            writer.write(time, image)
+            progress(time)
+
+
+def write_strip(
+    path: Path,
+    video: str,
+    detections: Sequence[KeyframeDetections],
+    names: ActionNames,
+    threshold: float,
+    *,
+    folder_fps: float = 30.0,
+) -> None:
+    """One picture of up to ``STRIP_PICTURES`` annotated key frames, evenly spread over the video."""
+    if not detections:
+        return
+    chosen = np.unique(np.linspace(0, len(detections) - 1, STRIP_PICTURES + 2).round().astype(int)[1:-1])
+    wanted = [detections[i].timestamp for i in chosen]
+    pictures: list[np.ndarray] = []
+    overlay = Overlay(detections, names, threshold)
+    for frame in iterate_frames(video, folder_fps=folder_fps):
+        if frame.time >= wanted[len(pictures)] - 1e-6:
+            picture = overlay.draw(frame)
+            pictures.append(fit(picture, *(pictures or [picture])[0].shape[:2]))
+        if len(pictures) == len(wanted):
+            break
+    film_strip(pictures, wanted[: len(pictures)]).save(path)
+
+
+def film_strip(pictures: Sequence[np.ndarray], times: Sequence[float]) -> Image.Image:
+    """Pictures (H, W, 3) uint8 of one size in rows of three, with their times (s) below them."""
+    height, width = pictures[0].shape[:2]
+    gap, caption = max(4, width // 80), max(20, height // 14)
+    columns = min(3, len(pictures))
+    rows = -(-len(pictures) // columns)
+    size = (columns * (width + gap) + gap, rows * (height + caption) + gap)
+    strip = Image.new("RGB", size, (24, 24, 28))
+    pen = ImageDraw.Draw(strip)
+    for index, (picture, time) in enumerate(zip(pictures, times, strict=True)):
+        x = gap + index % columns * (width + gap)
+        y = gap + index // columns * (height + caption)
+        strip.paste(Image.fromarray(picture), (x, y))
+        middle = (x + width / 2, y + height + (caption - gap) / 2)
+        pen.text(middle, f"{time:.1f} s", font=font(round(0.6 * caption)), fill=(225, 225, 230), anchor="mm")
+    return strip

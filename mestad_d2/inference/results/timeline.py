@@ -1,0 +1,106 @@
+"""Who does what when: spans of every actor's actions, and a picture of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.predictor import KeyframeDetections
+from mestad_d2.inference.results.drawing import short_name, track_color
+from mestad_d2.inference.results.outputs import people_of
+
+# More people or actions than this make a picture that nobody reads.
+MAX_ACTORS, MAX_ACTIONS = 12, 6
+INK, QUIET = "#1f2430", "#8a90a0"
+
+
+@dataclass
+class Actor:
+    """One track: ``seen`` as (start, end) in s, and for each action (start, end, score), surest first."""
+
+    track_id: int
+    seen: list[tuple[float, float]] = field(default_factory=list)
+    actions: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
+
+    def seconds(self) -> float:
+        """How long the actor is seen."""
+        return sum(end - start for start, end in self.seen)
+
+
+def actors_of(
+    detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float, end: float
+) -> list[Actor]:
+    """The actors of a video in the order they appear; a key frame stands for the time until the next.
+
+    Args:
+        detections: in order of time.
+        names: of the actions.
+        threshold: least score of an action that counts.
+        end: of the video, in s.
+    """
+    actors: dict[int, Actor] = {}
+    untils = [found.timestamp for found in detections[1:]]
+    untils += [max(end, found.timestamp) for found in detections[-1:]]
+    for found, until in zip(detections, untils, strict=True):
+        for person in people_of(found, names, threshold):
+            actor = actors.setdefault(person.track_id, Actor(person.track_id))
+            actor.seen.append((found.timestamp, until))
+            for name, score in person.actions:
+                actor.actions.setdefault(name, []).append((found.timestamp, until, score))
+    for actor in actors.values():
+        # What fills more of the time with surer scores stands higher.
+        weight = {name: sum((b - a) * s for a, b, s in spans) for name, spans in actor.actions.items()}
+        actor.actions = {name: actor.actions[name] for name in sorted(weight, key=weight.get, reverse=True)}
+    return sorted(actors.values(), key=lambda actor: (actor.seen[0][0], actor.track_id))
+
+
+def write_timeline(path: Path, actors: Sequence[Actor], end: float) -> None:
+    """A png: a block of rows for each actor in its colour, one row an action, darker where the score is higher."""
+    shown = sorted(sorted(actors, key=Actor.seconds, reverse=True)[:MAX_ACTORS], key=actors.index)
+    rows = sum(1 + min(len(actor.actions), MAX_ACTIONS) for actor in shown) or 1
+    figure = Figure(figsize=(11, 0.8 + 0.27 * rows), dpi=120, facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    row, ticks = 0, []
+    for actor in shown:
+        color = [c / 255 for c in track_color(actor.track_id)]
+        axes.broken_barh(_widths(actor.seen), (row + 0.34, 0.32), facecolors=color, linewidth=0)
+        ticks.append((row + 0.5, f"#{actor.track_id} person", "bold"))
+        row += 1
+        for name, spans in list(actor.actions.items())[:MAX_ACTIONS]:
+            shades = [(*color, 0.2 + 0.7 * min(score, 1.0)) for _, _, score in spans]
+            axes.broken_barh(
+                _widths([span[:2] for span in spans]), (row + 0.1, 0.8), facecolors=shades, linewidth=0
+            )
+            ticks.append((row + 0.5, short_name(name), "normal"))
+            row += 1
+        axes.axhline(row, color="#e3e6ec", linewidth=1, zorder=0)
+    _dress(axes, ticks, max(end, 1e-3), rows, len(actors) - len(shown))
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+
+
+def _dress(axes, ticks: list[tuple[float, str, str]], end: float, rows: int, left_out: int) -> None:
+    axes.set_xlim(0, end)
+    axes.set_ylim(rows, 0)
+    axes.tick_params(length=0, colors=QUIET)
+    # Names come from users: a $ in one is no formula.
+    axes.set_yticks([y for y, _, _ in ticks], [text for _, text, _ in ticks], parse_math=False, fontsize=10)
+    for label, (_, _, weight) in zip(axes.get_yticklabels(), ticks, strict=True):
+        label.set(fontweight=weight, color=INK)
+    axes.grid(axis="x", color="#eef0f4")
+    axes.set_axisbelow(True)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    more = f"   (+{left_out} more people)" if left_out else ""
+    axes.set_xlabel(f"seconds{more}", color=QUIET)
+    if not ticks:
+        axes.text(0.5, 0.5, "nobody above the thresholds", transform=axes.transAxes, ha="center", color=QUIET)
+
+
+def _widths(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    return [(start, end - start) for start, end in spans]

@@ -1,0 +1,1 @@
+"""Speed modes of a trained detector."""

@@ -1,0 +1,157 @@
+"""Speed modes of a trained detector: precision, folded batch norm, memory layout, compilation (ours).
+
+What needs float32 keeps it in every mode: the last layers of the actor head, boxes, NMS, ROIAlign and the
+action classifier. Backbone, key-frame FPN and the head's towers, where the work is, run in the lower one.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import dataclass
+
+import torch
+from detectron2.structures import ImageList, Instances
+from torch import Tensor, nn
+
+from mestad_d2.errors import UserError
+from mestad_d2.inference.speed.compiled import CompiledBackbone
+from mestad_d2.inference.speed.folding import fold_batch_norm
+from mestad_d2.inference.speed.pooling import ease_pooling
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+@dataclass(frozen=True)
+class SpeedMode:
+    """How a detector is run; ``SpeedMode()`` is eager float32, as in training.
+
+    Attributes:
+        precision: "fp32", "bf16" or "fp16".
+        fold_bn: fold batch norm into the convolutions of the backbone.
+        channels_last: channels-last layout; False leaves what the config has.
+        compile: compile the backbone; takes up to a minute at the first clip of each size.
+    """
+
+    precision: str = "fp32"
+    fold_bn: bool = False
+    channels_last: bool = False
+    compile: bool = False
+
+    def __str__(self) -> str:
+        parts = ("folded BN", self.fold_bn), ("channels last", self.channels_last), ("compiled", self.compile)
+        return " + ".join([self.precision, *(name for name, used in parts if used)])
+
+
+def default_mode(device: str | torch.device) -> SpeedMode:
+    """The fastest mode that needs no compiler and is safe on ``device``."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        precision = "fp16"
+    else:
+        precision = "bf16" if kind == "cpu" and cpu_has_bf16() else "fp32"
+    return SpeedMode(precision, fold_bn=True, channels_last=True)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies in bfloat16 (AVX-512 BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in probes)
+
+
+def prepare_for_inference(model: nn.Module, mode: SpeedMode | None = None) -> nn.Module:
+    """A copy of a detector that runs in ``mode``; the model itself is left as it is.
+
+    Args:
+        model: a ``MESTAD`` on its device, in either train or eval mode.
+        mode: by default ``default_mode`` of the model's device.
+
+    Returns:
+        the copy in eval mode, without gradients; it is called as the model is and returns float32.
+
+    Raises:
+        UserError: an unknown precision, or one that the device can't compute in.
+    """
+    device = model.device.type
+    mode = default_mode(device) if mode is None else mode
+    _check(mode, device)
+    fast = copy.deepcopy(model).eval().requires_grad_(False)
+    if mode.fold_bn:
+        fold_batch_norm(fast.backbone)
+    if mode.channels_last:
+        _channels_last(fast)
+    if mode.precision != "fp32":
+        _lower_precision(fast, DTYPES[mode.precision], device)
+    if mode.compile:
+        ease_pooling(fast.backbone)
+        fast.backbone = CompiledBackbone(fast.backbone)
+    return fast
+
+
+def _check(mode: SpeedMode, device: str) -> None:
+    if mode.precision not in DTYPES:
+        raise UserError(f"precision {mode.precision!r} is unknown; use one of {', '.join(DTYPES)}")
+    if mode.precision == "fp16" and device == "cpu":
+        raise UserError("precision fp16 needs a GPU; use bf16 or fp32 on a CPU")
+    if mode.precision == "bf16" and device == "cpu" and not cpu_has_bf16():
+        logger.warning("this CPU has no bfloat16 instructions: precision fp32 would be faster than bf16")
+
+
+def _channels_last(model: nn.Module) -> None:
+    model.memory_format = torch.channels_last_3d
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for part in filter(None, (model.backbone, model.fpn, model.proposal_generator)):
+        for parameter in part.parameters():
+            if parameter.dim() in formats:
+                parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
+
+
+class LowerPrecision(nn.Module):
+    """A part that computes in ``dtype``; with ``float_output`` its one tensor or dict of them is float32."""
+
+    def __init__(self, inner: nn.Module, dtype: torch.dtype, device: str, *, float_output: bool) -> None:
+        super().__init__()
+        self.inner, self.dtype, self.device, self.float_output = inner, dtype, device, float_output
+        # Autocast alone would convert the weights anew for every clip. Norms stay in float32.
+        for layer in inner.modules():
+            if isinstance(layer, LAYERS):
+                layer.to(dtype)
+
+    def forward(self, x: Tensor | dict) -> Tensor | dict:
+        """What the part gives."""
+        with torch.autocast(self.device, dtype=self.dtype):
+            result = self.inner(x)
+        if not self.float_output:
+            return result
+        return result.float() if torch.is_tensor(result) else {name: t.float() for name, t in result.items()}
+
+
+class FloatFeatures(nn.Module):
+    """ROI heads that see the stage they use in float32."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(
+        self, images: ImageList, features: dict[str, list[Tensor]], *args: list[Instances] | None
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """What the heads give; arguments as theirs."""
+        used = [getattr(self.inner, "in_feature", None)]
+        used = used if used[0] in features else list(features)
+        return self.inner(images, {name: [x.float() for x in features[name]] for name in used}, *args)
+
+
+def _lower_precision(model: nn.Module, dtype: torch.dtype, device: str) -> None:
+    model.backbone = LowerPrecision(model.backbone, dtype, device, float_output=False)
+    model.roi_heads = FloatFeatures(model.roi_heads)
+    if model.fpn is None:
+        return
+    model.fpn = LowerPrecision(model.fpn, dtype, device, float_output=True)
+    head = getattr(model.proposal_generator, "head", None)
+    for name in ("cls_tower", "box_tower"):
+        if hasattr(head, name):
+            setattr(head, name, LowerPrecision(getattr(head, name), dtype, device, float_output=True))

@@ -1,0 +1,53 @@
+"""From a yaml file and command-line options to a frozen config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from mestad_d2 import add_mestad_config
+from mestad_d2.data.catalog import register_custom
+from mestad_d2.errors import UserError
+
+
+def setup_cfg(config_file: str | Path, opts: Sequence[str] = (), *, freeze: bool = True) -> CfgNode:
+    """Read a config file and its ``_BASE_`` chain, then ``KEY VALUE`` pairs, without unsafe yaml tags.
+
+    ``MODEL.DEVICE`` falls back to the CPU where there is no GPU. Datasets of ``DATASETS.CUSTOM`` are
+    registered.
+
+    Raises:
+        UserError: the file is missing or no yaml, or a key or value does not fit.
+    """
+    cfg = get_cfg()
+    add_mestad_config(cfg)
+    # detectron2's default is "cuda"; people without one should not have to say so.
+    if not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    if not Path(config_file).is_file():
+        raise UserError(f"{config_file}: no such config file; see the folder configs/")
+    try:
+        cfg.merge_from_file(str(config_file), allow_unsafe=False)
+    except (KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
+        raise UserError(f"{config_file}: {' '.join(str(error).split())}") from error
+    try:
+        cfg.merge_from_list(list(opts))
+    except (KeyError, ValueError, AssertionError) as error:
+        raise UserError(f"option: {' '.join(str(error).split())}; options are KEY VALUE pairs") from error
+    register_custom(cfg)
+    if freeze:
+        cfg.freeze()
+    return cfg
+
+
+def make_deterministic(cfg: CfgNode) -> None:
+    """``SOLVER.DETERMINISTIC``: kernels that give the same numbers twice; those that have none warn."""
+    if cfg.SOLVER.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)

@@ -1,0 +1,130 @@
+"""The runs of a table: each row with each seed, with its folder, config and options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+from mestad_d2 import add_mestad_config
+from mestad_d2.load_config import setup_cfg
+from mestad_d2.reproduce.person_boxes import simulate_person_boxes
+from mestad_d2.reproduce.tables import Row, Table, row_config
+
+
+def flatten(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``SECTION.KEY`` and value of all leaves of a config."""
+    for name, value in cfg.items():
+        if isinstance(value, CfgNode):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def setup_defaults() -> dict[str, Any]:
+    """Leaves of a config before any file."""
+    cfg = get_cfg()
+    add_mestad_config(cfg)
+    return dict(flatten(cfg))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row with one seed.
+
+    Attributes:
+        folder: where the run writes.
+        opts: config options ``KEY VALUE ...`` for every row of the table.
+        burn_in: the run whose burn-in this one goes on from.
+        trained_by: the run whose final model this one tests.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    config: dict
+    opts: tuple[str, ...]
+    burn_in: Run | None = None
+    trained_by: Run | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether another run has to end first."""
+        return self.burn_in is not None or self.trained_by is not None
+
+    @property
+    def key(self) -> str:
+        """Changes when the row's config or the options do, so that an old result is not taken for a new one.
+
+        Where the run writes is no part of it, and neither are keys at their defaults: a key that a later
+        version adds makes no finished run unfinished.
+        """
+        default = setup_defaults()
+        changed = {
+            name: str(value)
+            for name, value in flatten(setup_cfg(self.write_config(), self.options()))
+            if name != "OUTPUT_DIR" and value != default.get(name)
+        }
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
+
+    def options(self) -> list[str]:
+        """All options of the run's command line."""
+        cfg = setup_cfg(self.write_config(), self.opts)
+        # The row whose burn-in others go on from leaves a checkpoint there.
+        period = min(cfg.SEMISUP.BURN_IN_ITERS, cfg.SOLVER.CHECKPOINT_PERIOD)
+        return [*self.opts, "SOLVER.CHECKPOINT_PERIOD", str(period), "SEED", str(self.seed)] + [
+            "OUTPUT_DIR",
+            str(self.folder),
+        ]
+
+    def write_config(self) -> Path:
+        """The row's config as a file in its folder."""
+        path = self.folder / "row.yaml"
+        text = yaml.safe_dump(self.config, sort_keys=False)
+        if not path.is_file() or path.read_text() != text:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return path
+
+    def result(self) -> dict | None:
+        """What the run found, if it is finished."""
+        path = self.folder / "result.json"
+        if not path.is_file():
+            return None
+        result = json.loads(path.read_text())
+        return result if result["key"] == self.key else None
+
+
+def plan(table: Table, dataset: str, seeds: int, output: Path, opts: Sequence[str] = ()) -> list[Run]:
+    """All runs of a table, those that others wait for first."""
+    made: dict[tuple[str, int], Run] = {}
+    for row in sorted(table.rows, key=lambda row: bool(row.burn_in or row.trained_by)):
+        for seed in range(1, seeds + 1):
+            folder = output / f"table{table.number}_{dataset}" / row.config.split("/", 1)[1] / f"seed{seed}"
+            config = row_config(row, dataset, boxes_folder(output, dataset, opts))
+            before = [made.get((name, seed)) if name else None for name in (row.burn_in, row.trained_by)]
+            made[row.config, seed] = Run(row, seed, folder, config, tuple(opts), *before)
+    return list(made.values())
+
+
+def boxes_folder(output: Path, dataset: str, opts: Sequence[str]) -> Path | None:
+    """Where a dataset's simulated person boxes lie; None on AVA, or where the options name files."""
+    named = any(option.startswith("DATASETS.PERSON_BOXES") for option in opts)
+    return None if dataset == "ava" or named else output.resolve() / f"person_boxes_{dataset}"
+
+
+def simulate_boxes(runs: Sequence[Run]) -> None:
+    """Write the person boxes that the runs' configs name and that are not there."""
+    for run in runs:
+        named = run.config.get("DATASETS", {})
+        if named:
+            datasets = setup_cfg(run.write_config(), run.opts).DATASETS
+            for split in ("TRAIN", "TEST"):
+                for name, path in zip(datasets[split], named[f"PERSON_BOXES_{split}"], strict=True):
+                    simulate_person_boxes(name, Path(path))

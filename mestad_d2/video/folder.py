@@ -1,0 +1,131 @@
+"""Folders of frames that people extracted of their videos, named by number.
+
+PySlowFast writes ``VIDEO/VIDEO_000001.jpg``, mmaction2 ``VIDEO/img_00001.jpg``; any name whose last number
+counts the frames will do. A frame list (``frame_list``) makes a folder of the pictures that it names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mestad_d2.errors import UserError
+from mestad_d2.video.frame_list import read_frame_list, split_listed
+from mestad_d2.video.pictures import shrink
+from mestad_d2.video.reader import nearest_indices
+from mestad_d2.video.stream import frame_number, list_frames
+
+# What AVA's frames are extracted at, by PySlowFast and mmaction2 alike.
+FOLDER_FPS = 30.0
+
+
+class FrameFolder:
+    """The pictures of a folder; a 15-minute video has 27,000, so names that follow a rule are not kept.
+
+    Args:
+        folder: path of the folder.
+        names: pictures in order, as paths below it; None: all that lie in it.
+
+    Raises:
+        UserError: no picture in the folder.
+    """
+
+    def __init__(self, folder: str, names: Sequence[str] | None = None) -> None:
+        names = list(names or (path.name for path in list_frames(folder)))
+        self._folder, self._count = folder, len(names)
+        head, digits, tail = re.fullmatch(r"(.*?)(\d*)(\D*)", names[0], flags=re.S).groups()
+        self._rule, self._first = (head, len(digits), tail), int(digits or 0)
+        self._places: np.ndarray | None = None
+        self._names: Sequence[str] | None = None
+        # Nearly all folders: numbered one by one.
+        if names == [self._by_rule(place) for place in range(len(names))]:
+            return
+        counts = [frame_number(Path(name)) for name in names]
+        # Where numbers do not ascend, or can't be counts of frames, the order alone tells.
+        unclear = counts[-1] >= 2**31 or any(a >= b for a, b in pairwise(counts))
+        numbers = np.arange(len(names)) if unclear else np.array(counts)
+        self._first = int(numbers[0])
+        if numbers[-1] - numbers[0] != len(names) - 1:
+            self._places = (numbers - numbers[0]).astype(np.int32)
+        if names != [self._by_rule(place) for place in self.places.tolist()]:
+            self._names = names
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def places(self) -> np.ndarray:
+        """(n,) ascending from 0: the place in the video of each picture; where one is missing, a gap."""
+        return np.arange(self._count) if self._places is None else self._places
+
+    def _by_rule(self, place: int) -> str:
+        head, width, tail = self._rule
+        return f"{head}{place + self._first:0{width}d}{tail}"
+
+    def path(self, index: int) -> str:
+        """Path of the ``index``-th picture."""
+        name = self._names[index] if self._names is not None else self._by_rule(int(self.places[index]))
+        return os.path.join(self._folder, name)
+
+    def read(self, times: Sequence[float], fps: float, short_side: int | None = None) -> list[np.ndarray]:
+        """The picture (H, W, 3) uint8 RGB nearest to each of ``times`` (s); ``fps`` frames are a second.
+
+        Raises:
+            UserError: a picture can't be read.
+        """
+        chosen = nearest_indices(self.places / fps, times).tolist()
+        images = {index: shrink(read_picture(self.path(index)), short_side) for index in set(chosen)}
+        return [images[index] for index in chosen]
+
+
+def is_folder(path: str) -> bool:
+    """Whether a video is pictures, in a folder or of a frame list, instead of a file."""
+    return split_listed(path) is not None or os.path.isdir(path)
+
+
+@lru_cache(maxsize=512)
+def open_folder(folder: str) -> FrameFolder:
+    """The folder, listed once in each process.
+
+    Raises:
+        UserError: no picture in it; a frame list is malformed or lacks the video.
+    """
+    listed = split_listed(folder)
+    if listed is None:
+        return FrameFolder(folder)
+    root, frame_list, video = listed
+    folders = listed_folders(root, frame_list)
+    if video not in folders:
+        raise UserError(f"{frame_list}: no row of video {video!r}; add its frames")
+    return folders[video]
+
+
+@lru_cache(maxsize=8)
+def listed_folders(root: str, frame_list: str) -> dict[str, FrameFolder]:
+    """The videos of a frame list whose paths start from ``root``, read once in each process.
+
+    Raises:
+        UserError: the list is malformed; names file and row.
+    """
+    frames = read_frame_list(frame_list, root)
+    # One at a time, since AVA's list of millions of paths shrinks to a rule for each video.
+    return {video: FrameFolder(root, frames.pop(video)) for video in list(frames)}
+
+
+def read_picture(path: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a picture file.
+
+    Raises:
+        UserError: no picture that can be read.
+    """
+    image = cv2.imread(path, cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"{path}: no picture that can be read; remove it or extract it anew")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

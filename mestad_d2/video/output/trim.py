@@ -1,0 +1,68 @@
+"""Cutting a stretch out of a film, so that AVA takes a twentieth of the space."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from mestad_d2.video.pictures import shrunk_size, upright
+from mestad_d2.video.reader import VideoReader
+from mestad_d2.errors import UserError
+
+TICK = Fraction(1, 90000)
+
+
+def cut_video(source: Path, target: Path, start: float, end: float, short_side: int | None = None) -> int:
+    """Encode the frames of ``source`` from ``start`` to ``end`` (s) anew as h264, at their own times.
+
+    The first frame of ``target`` is the one nearest to ``start``, so that its second s is the film's
+    ``start`` + s to half a frame. The target gets its name when it is complete.
+
+    Args:
+        short_side: shrink to this, in pixels; width and height are made even.
+
+    Returns:
+        number of frames written.
+
+    Raises:
+        UserError: the film is unreadable or ends before ``start``.
+    """
+    reader = VideoReader(str(source))
+    part = target.with_name(target.stem + ".part.mp4")
+    height, width = (side // 2 * 2 for side in shrunk_size(*reader.size, short_side))
+    half, written = 0.5 / reader.fps, 0
+    try:
+        with av.open(str(part), "w") as container:
+            options = {"preset": "fast", "crf": "20", "g": "60"}
+            rate = Fraction(reader.fps).limit_denominator(1001)
+            stream = container.add_stream("libx264", rate=rate, options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.codec_context.time_base = TICK
+            for time, frame in reader.frames_from(start):
+                if time < start - half:
+                    continue
+                if time > end:
+                    break
+                picture = frame
+                if frame.rotation:
+                    turned = upright(frame.to_ndarray(format="rgb24"), frame.rotation)
+                    picture = av.VideoFrame.from_ndarray(turned, format="rgb24")
+                small = picture.reformat(width=width, height=height, format="yuv420p", interpolation="AREA")
+                if not written:
+                    first = time
+                small.pts, small.time_base = round((time - first) / TICK), TICK
+                container.mux(stream.encode(small))
+                written += 1
+            container.mux(stream.encode(None))
+    except av.FFmpegError as error:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{source}: can't be cut ({error}); fetch it anew") from error
+    finally:
+        reader.close()
+    if not written:
+        part.unlink(missing_ok=True)
+        raise UserError(f"{source}: ends before second {start:g}; is it a film?")
+    part.rename(target)
+    return written

@@ -1,0 +1,80 @@
+"""Frames with times of their own -> an mp4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from mestad_d2.video.stream import StreamFrame
+from mestad_d2.video.output.sound import open_sound
+
+# Half the time of x264's defaults, and no worse a picture, for files a third larger.
+X264 = {"preset": "veryfast", "crf": "20"}
+
+
+class VideoWriter:
+    """Writes an mp4 that every player plays; use it as a context manager.
+
+    Args:
+        path: of the mp4.
+        fps: about how many frames a second come; their real times are kept.
+        sound_of: a video whose sound is carried along, None for silence.
+    """
+
+    def __init__(self, path: Path, fps: float, sound_of: str | None = None) -> None:
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        self._out = av.open(str(path), "w")
+        options = X264 if codec == "libx264" else {}
+        self._stream = self._out.add_stream(
+            codec, rate=Fraction(fps).limit_denominator(1001), options=options
+        )
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, 90000)
+        if codec == "mpeg4":
+            # mpeg4 counts time in 16 bits.
+            self._stream.codec_context.time_base = Fraction(1, 1000)
+            self._stream.bit_rate = 4_000_000
+        self._sound = open_sound(self._out, sound_of) if sound_of else None
+        self._size: tuple[int, int] | None = None
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def write(self, time: float, image: np.ndarray) -> None:
+        """Add a frame (H, W, 3) uint8 RGB shown from ``time`` (s) on; all get the even size of the first."""
+        if self._size is None:
+            self._size = tuple(max(2, side // 2 * 2) for side in image.shape[:2])
+            self._stream.height, self._stream.width = self._size
+        if image.shape[:2] != self._size:
+            image = cv2.resize(image, self._size[::-1], interpolation=cv2.INTER_AREA)
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame.time_base = self._stream.codec_context.time_base
+        frame.pts = round(time / frame.time_base)
+        self._out.mux(self._stream.encode(frame))
+        if self._sound is not None:
+            self._sound.write_until(time)
+
+    def close(self) -> None:
+        """Write what is held back and close the file."""
+        if self._size is not None:
+            self._out.mux(self._stream.encode(None))
+        if self._sound is not None:
+            self._sound.close()
+        self._out.close()
+
+
+def recorded(frames: Iterable[StreamFrame], writer: VideoWriter, seconds: float) -> Iterator[StreamFrame]:
+    """The same frames for up to ``seconds``, each written as it passes: a camera shows everything once."""
+    for frame in frames:
+        if frame.time > seconds:
+            return
+        writer.write(frame.time, frame.image)
+        yield frame

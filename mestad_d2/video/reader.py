@@ -1,0 +1,210 @@
+"""Random access to the frames of one open video file, decoding no more than they need.
+
+The time stamps of the packets tell which frames are nearest to the wanted times before anything is
+decoded. So decoding starts at the codec's key frame before the first of them, leaves out frames that no
+other one refers to, and ends with the last frame wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+import av
+import numpy as np
+
+from mestad_d2.errors import UserError
+from mestad_d2.video.pictures import PictureMaker
+from mestad_d2.video.stream import open_video
+
+# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
+TIE = 1e-6
+# Smaller pictures decode faster in one thread, in pixels.
+THREADED_AREA = 640 * 480
+# A file that ends this many seconds before its header says is damaged.
+LOST_END = 2.0
+
+
+class VideoReader:
+    """An open video file; time 0 is its first frame.
+
+    Attributes:
+        size: height and width in pixels, as shown. fps: frames per second on average.
+        duration: seconds by the header; 0 where it says nothing.
+
+    Raises:
+        UserError: no such file, or no frame in it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.container = open_video(path)
+        stream = self.stream = self.container.streams.video[0]
+        large = stream.width * stream.height > THREADED_AREA
+        stream.thread_type = "AUTO" if large else "NONE"
+        self.fps = float(stream.average_rate or stream.guessed_rate or 30)
+        if stream.duration is not None:
+            self.duration = float(stream.duration * stream.time_base)
+        else:
+            self.duration = (self.container.duration or 0) / av.time_base
+        self.make_picture = PictureMaker()
+        try:
+            with closing(self._demux()) as packets:
+                first = next((frame for packet in packets for frame in packet.decode()), None)
+        except av.FFmpegError:
+            first = None
+        if first is None or not first.width:
+            self.close()
+            raise UserError(f"{path}: no frame in this video; encode it anew or remove it")
+        # AVI has no time stamps, and those made up for these codecs are wrong where frames are reordered.
+        self.counted = self.container.format.name == "avi" and stream.codec.name in ("h264", "hevc")
+        self.first = 0.0 if self.counted else first.time or 0.0
+        turned = round(first.rotation / 90) % 2
+        self.size = (first.width, first.height) if turned else (first.height, first.width)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    def read(self, times: Sequence[float], short_side: int | None = None) -> list[np.ndarray]:
+        """The picture (H, W, 3) uint8 RGB nearest to each of ``times``.
+
+        Args:
+            times: ascending, in seconds, 0 or more; those beyond the end give the last frame.
+            short_side: shrink pictures whose shorter side is longer, in pixels.
+
+        Raises:
+            UserError: no frame can be decoded there.
+            av.FFmpegError: the file is damaged there.
+        """
+        packets = [] if self.counted else self._packets(times[0], times[-1])
+        chosen = [packets[i].pts for i in self._nearest(packets, times)]
+        if chosen:
+            images = self._decode(packets, set(chosen), short_side)
+            if len(images) == len(set(chosen)):
+                self._check_end(max(chosen) * self.stream.time_base - self.first, times[-1])
+                return [images[pts] for pts in chosen]
+        return self._read_all(times, short_side)
+
+    def _seek(self, time: float) -> None:
+        # Some containers seek by decoding time, which is earlier than the time a frame is shown.
+        margin = 0.0 if time > 0 else 1.0
+        offset = int((self.first + time - margin) / self.stream.time_base)
+        try:
+            self.container.seek(offset, stream=self.stream, backward=True, any_frame=False)
+        except av.FFmpegError:
+            self.container.seek(int(self.first / self.stream.time_base), stream=self.stream)
+
+    def _seconds(self, stamp: int) -> float:
+        return float(stamp * self.stream.time_base) - self.first
+
+    def _demux(self) -> Iterator[av.Packet]:
+        """Packets from where the file stands; whoever leaves before the end closes it.
+
+        PyAV 18 frees what a generator of packets holds only at its end or when closed. Lost bytes are few, but
+        they lie between the decoder's blocks, whose memory then grows by 0.1 MB a clip.
+        """
+        return self.container.demux(self.stream)
+
+    def _packets(self, start: float, end: float) -> list[av.Packet]:
+        """Packets from a codec key frame at or before ``start`` to the frame after ``end``.
+
+        Empty where packets carry no time stamps, so that only decoding can tell.
+        """
+        back = 1.0 / self.fps
+        while True:
+            self._seek(max(start - back, 0.0))
+            packets, after = [], None
+            with closing(self._demux()) as following:
+                for packet in following:
+                    if packet.size == 0:
+                        break
+                    if packet.pts is None:
+                        return []
+                    if packets or packet.is_keyframe:
+                        packets.append(packet)
+                    if self._seconds(packet.pts) > end and (after is None or packet.pts < after):
+                        after = packet.pts
+                    # Later packets are shown no earlier than they are decoded.
+                    if after is not None and packet.dts is not None and packet.dts >= after:
+                        break
+            if packets and (self._seconds(packets[0].pts) <= start + TIE or back >= start):
+                return packets
+            if back >= start:
+                return []
+            back = max(4 * back, 1.0)
+
+    def _nearest(self, packets: Sequence[av.Packet], times: Sequence[float]) -> list[int]:
+        """Index of the packet whose frame is shown nearest to each time; empty where none is shown."""
+        # Frames shown before the codec's key frame but stored after it refer to frames before it.
+        shown = [i for i, p in enumerate(packets) if p.pts >= packets[0].pts and not p.is_discard]
+        shown.sort(key=lambda i: packets[i].pts)
+        if not shown:
+            return []
+        stamps = np.array([self._seconds(packets[i].pts) for i in shown])
+        return [shown[i] for i in nearest_indices(stamps, times)]
+
+    def _decode(self, packets: Sequence[av.Packet], wanted: set[int], short_side: int | None) -> dict:
+        """Pictures by time stamp; some are missing where the packets' stamps are not the frames'."""
+        images: dict[int, np.ndarray] = {}
+        codec = self.stream.codec_context
+        last = max(i for i, packet in enumerate(packets) if packet.pts in wanted)
+        try:
+            for packet in [*packets[: last + 1], None]:
+                # A frame that no other refers to is decoded only if it is wanted itself.
+                codec.skip_frame = "DEFAULT" if packet is None or packet.pts in wanted else "NONREF"
+                for frame in codec.decode(packet):
+                    if frame.pts in wanted and frame.pts not in images:
+                        images[frame.pts] = self.make_picture(frame, short_side)
+        except av.FFmpegError:
+            return {}
+        finally:
+            codec.skip_frame = "DEFAULT"
+        return images
+
+    def _read_all(self, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
+        """As ``read``, decoding every frame: for files without trustworthy time stamps in packets."""
+        for back in (1.0 / self.fps, 10.0, times[0]):
+            frames = self.frames_from(max(times[0] - back, 0.0))
+            now = next(frames, None)
+            if now is not None and (now[0] <= times[0] or back >= times[0]):
+                break
+        if now is None:
+            raise UserError(f"{self.path}: no frame at {times[0]:.2f} s; encode the video anew or remove it")
+        before, images = now, []
+        for time in times:
+            while now is not None and now[0] < time:
+                before, now = now, next(frames, None)
+            nearer = now is not None and now[0] - time < time - before[0] - TIE
+            images.append(self.make_picture(now[1] if nearer else before[1], short_side))
+        self._check_end(before[0], times[-1])
+        return images
+
+    def frames_from(self, time: float) -> Iterator[tuple[float, av.VideoFrame]]:
+        """(time, frame) from the codec's key frame before ``time`` on."""
+        self._seek(time)
+        start, count = None, 0
+        with closing(self._demux()) as packets:
+            for packet in packets:
+                if start is None and packet.dts is not None:
+                    start = self._seconds(packet.dts)
+                for frame in packet.decode():
+                    counted = self.counted or frame.time is None
+                    yield ((start or 0.0) + count / self.fps if counted else frame.time - self.first), frame
+                    count += 1
+
+    def _check_end(self, last: float, wanted: float) -> None:
+        if last < min(wanted, self.duration) - LOST_END:
+            raise UserError(
+                f"{self.path}: no frame at {wanted:.2f} s; it ends at {last:.2f} s although its header says "
+                f"{self.duration:.2f} s: fetch or encode it anew"
+            )
+
+
+def nearest_indices(stamps: np.ndarray, times: Sequence[float]) -> np.ndarray:
+    """Index of the value of ``stamps`` (ascending) nearest to each time; the earlier one of two as near."""
+    times = np.asarray(times, dtype=np.float64)
+    after = np.searchsorted(stamps, times).clip(1, max(len(stamps) - 1, 1))
+    before = after - 1
+    after = after.clip(max=len(stamps) - 1)
+    return np.where(stamps[after] - times < times - stamps[before] - TIE, after, before)

@@ -1,0 +1,227 @@
+"""The app: what it refuses, what it leaves, and what people see of it in a browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numbered_video import write_numbered_video
+from tiny import CONFIG, EAGER, ROOT, SMALLER, tiny_cfg
+
+from mestad_d2.data.toy.dataset import make_toy
+from mestad_d2.errors import UserError
+from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.app.session import AppSession, Limits, safe_stem, summary_html
+from mestad_d2.inference.predictor import KeyframeDetections
+from mestad_d2.inference.results.drawing import track_color
+from mestad_d2.inference.results.timeline import Actor, actors_of, write_timeline
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NAMES = ActionNames({1: "stand", 2: "cost $5 & $6 <b>"})
+# How many pixels of the annotated video have about the given colour.
+COUNT_COLOR = """color => {
+    const video = document.querySelector('#annotated video'), canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    const pen = canvas.getContext('2d');
+    pen.drawImage(video, 0, 0);
+    const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+    let count = 0;
+    for (let i = 0; i < data.length; i += 4)
+        count += color.every((value, c) => Math.abs(data[i + c] - value) < 40);
+    return count;
+}"""
+
+
+def keyframe(
+    time: float, actions: list[list[float]], scores: list[float] | None = None
+) -> KeyframeDetections:
+    """One person a row of ``actions``, tracks 1, 2 ..."""
+    count = len(actions)
+    boxes = np.array([[20 * i, 10, 20 * i + 15, 50] for i in range(count)], np.float32).reshape(-1, 4)
+    scores = np.array(scores or [0.9] * count, np.float32)
+    values = np.array(actions, np.float32).reshape(-1, 2)
+    return KeyframeDetections(time, boxes, scores, values, np.arange(1, count + 1), 64, 160)
+
+
+class FakePredictor:
+    """Two people at three key frames of every video; counts how often it runs."""
+
+    runs = 0
+
+    def predict(self, video: Path) -> Iterator[KeyframeDetections]:
+        self.runs += 1
+        yield keyframe(0.0, [[0.9, 0.1], [0.2, 0.8]])
+        yield keyframe(0.5, [[0.9, 0.6]])
+        yield keyframe(1.0, [[0.4, 0.1], [0.2, 0.8]], [0.9, 0.35])
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> AppSession:
+    """A session without a model, for videos of up to 3 s."""
+    (tmp_path / "files").mkdir()
+    return AppSession(FakePredictor(), NAMES, Limits(seconds=3), tmp_path / "files")
+
+
+def test_spans_by_hand() -> None:
+    found = list(FakePredictor().predict(Path()))
+    first, second = actors_of(found, NAMES, 0.5, end=1.4)
+    assert first == Actor(
+        1, [(0, 0.5), (0.5, 1), (1, 1.4)],
+        {"stand": [(0, 0.5, pytest.approx(0.9)), (0.5, 1, pytest.approx(0.9))],
+         NAMES[2]: [(0.5, 1, pytest.approx(0.6))]},
+    )  # fmt: skip
+    assert second.seen == [(0, 0.5), (1, 1.4)] and list(second.actions) == [NAMES[2]]
+    assert first.seconds() == pytest.approx(1.4)
+
+
+def test_timeline_of_nobody_of_many_and_of_odd_names(tmp_path: Path) -> None:
+    many = [keyframe(float(t), [[0.9, 0.8]] * 40) for t in range(3)]
+    for name, found in (("nobody", []), ("many", many)):
+        write_timeline(tmp_path / f"{name}.png", actors_of(found, NAMES, 0.5, 3.0), 3.0)
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
+
+
+def test_names_are_escaped() -> None:
+    actors = actors_of([keyframe(0, [[0, 0.9]])], ActionNames({2: "<script>alert(1)</script>"}), 0.5, 1.0)
+    assert "<script>" not in summary_html(actors) and "&lt;script&gt;" in summary_html(actors)
+    assert "Nobody" in summary_html([])
+    for bad in ('=cmd("x").mp4', "../../etc/passwd", "\x00\n.mp4", "<img src=x>.webm", "." * 300):
+        assert re.fullmatch(r"\w[\w.-]{0,79}", safe_stem(Path(bad)))
+
+
+def test_thresholds_change_without_the_model(session: AppSession, tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "my clip.mp4", 28, Fraction(20))
+    analysis = session.analyse(str(tmp_path / "my clip.mp4"))
+    (tmp_path / "my clip.mp4").unlink()
+    rows = []
+    for score, person in ((0.5, 0.3), (0.7, 0.3), (0.7, 0.5)):
+        drawn = session.draw(analysis, score, person)
+        assert drawn.video.name == "my_clip.mp4" and drawn.video.stat().st_size > 1000
+        rows.append(len(drawn.csv.read_text().splitlines()))
+    assert rows == [5, 4, 3] and session.predictor.runs == 1
+    session.forget(analysis)
+    assert not list(session.folder.iterdir())
+    with pytest.raises(UserError, match="upload it again"):
+        session.draw(analysis, 0.5, 0.5)
+
+
+def test_limits_and_what_is_no_video_leave_nothing(session: AppSession, tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "long.mp4", 80, Fraction(20))
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(UserError, match="^4 s are longer than 3 s; cut the video$"):
+        session.analyse(str(tmp_path / "long.mp4"))
+    with pytest.raises(UserError, match=r"^input.mp4: no video that can be read"):
+        session.analyse(str(tmp_path / "text.mp4"))
+    write_numbered_video(tmp_path / "short.mp4", 20, Fraction(20))
+    session.limits = Limits(seconds=3, wait=-1)
+    with pytest.raises(UserError, match="not done after"):
+        session.analyse(str(tmp_path / "short.mp4"))
+    # A container that hides its length is found out while its frames come.
+    session.limits = Limits(seconds=0.2)
+    session_probe = "mestad_d2.inference.app.session.probe"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="^longer than 0.2 s"):
+        patch.setattr(session_probe, lambda path: type("Info", (), {"duration": None}))
+        session.analyse(str(tmp_path / "short.mp4"))
+    assert not list(session.folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A running app with a model of random weights, and a toy video for it; it must clean up at its end."""
+    for module in ("gradio", "playwright"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    from detectron2.modeling import build_model
+
+    place = tmp_path_factory.mktemp("app")
+    make_toy(place / "datasets" / "toy", seed=0, videos=1, val_videos=0, seconds=3)
+    torch.save({"model": build_model(tiny_cfg()).state_dict()}, place / "model.pth")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (place / "temporary").mkdir()
+    environment = {**os.environ, "DETECTRON2_DATASETS": str(place / "datasets"), "PYTHONPATH": str(ROOT)}
+    environment |= {"TMPDIR": str(place / "temporary"), "PYTHONWARNINGS": "ignore"}
+    arguments = ["--config-file", CONFIG, "--port", port, "--person-threshold", 0, "--score-threshold", 0]
+    arguments += ["--max-megabytes", 1, "--opts", *SMALLER, *EAGER, "MODEL.WEIGHTS", place / "model.pth"]
+    with open(place / "log.txt", "w") as log:
+        server = subprocess.Popen(
+            [sys.executable, ROOT / "tools" / "app.py", *map(str, arguments)],
+            stdout=log, stderr=log, env=environment,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        _wait_for(url, server, place / "log.txt")
+        yield url, next((place / "datasets" / "toy" / "videos").glob("*.mp4"))
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+    assert not list((place / "temporary").glob("mestad-app-*"))
+
+
+def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+    for _ in range(720):
+        assert server.poll() is None, log.read_text()[-2000:]
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.25)
+    raise AssertionError(f"the app did not start: {log.read_text()[-2000:]}")
+
+
+def test_in_a_browser(address: tuple[str, Path], tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    url, video = address
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.set_default_timeout(60000)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(url)
+        page.click("#detect")
+        page.get_by_text("Upload or record a video first.").wait_for()
+
+        page.locator("#source input[type=file]").set_input_files(video)
+        page.locator("#source video").wait_for()
+        page.click("#detect")
+        page.locator("#timeline img").wait_for(timeout=60000)
+        page.locator("#summary li").first.wait_for()
+        shown = "document.querySelector('#annotated video')"
+        # Twice the size of the toy's frames or more: what is shown is the annotated one, and it plays.
+        page.wait_for_function(f"{shown} && {shown}.readyState >= 2 && {shown}.videoHeight >= 480")
+        page.screenshot(path=tmp_path / "app.png", full_page=True)
+        # It plays meanwhile: whoever is there at this moment has a colour of a track.
+        assert max(page.evaluate(COUNT_COLOR, list(track_color(i))) for i in range(1, 16)) > 200
+        with page.expect_download() as download:
+            page.click("#csv")
+        rows = Path(download.value.path()).read_text().splitlines()
+        assert rows and all(len(row.split(",")) == 8 for row in rows)
+
+        # At the highest threshold nobody is left, and the model is not needed for that.
+        slider = page.get_by_label("range slider for Least person score")
+        slider.focus()
+        slider.press("End")
+        slider.dispatch_event("pointerup")
+        page.get_by_text("Nobody above the thresholds.").wait_for()
+        browser.close()
+    elsewhere = [u for u in asked if u.startswith("http") and not u.startswith(url)]
+    assert elsewhere == []
