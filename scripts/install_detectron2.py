@@ -3,20 +3,19 @@
 
 Upstream detectron2 is installed from source and is not on the package index under its own name. The
 index holds ``detectron2-cdo`` 0.5, whose Python files are upstream's tag v0.5 without the C++ sources.
-This script downloads that exact archive, checks its sha256, mends the two lines that newer libraries
-break, puts a small stand-in for the compiled extension beside them and installs the result as
-``detectron2`` 0.5. mestad_d2 uses none of the compiled operators.
+This script downloads that exact archive, compares its sha256 before anything in it is used, mends the two
+lines that newer libraries break, puts a small stand-in for the compiled extension beside them and installs
+the result as ``detectron2`` 0.5. mestad_d2 uses none of the compiled operators.
 
 Exit status: 0 installed or already there, 1 with one line that says what failed and what to do.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
+import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -94,28 +93,38 @@ def last_line(process: subprocess.CompletedProcess[str]) -> str:
     return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no output")
 
 
+def package_index() -> str:
+    """The index that pip is set to use, or pip's own default."""
+    from pip._internal.models.index import PyPI
+
+    configured = pip("config", "get", "global.index-url")
+    return os.environ.get("PIP_INDEX_URL") or configured.stdout.strip() or PyPI.simple_url
+
+
 def download(folder: Path) -> Path:
-    """Download the archive into ``folder`` and check it; returns its path."""
-    # The archive's own build step needs torch, hence no build isolation.
-    process = pip(
-        "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
-        "--dest", str(folder), f"{PACKAGE}=={VERSION}",
-    )  # fmt: skip
-    archives = list(folder.glob("*.tar.gz"))
-    if process.returncode or len(archives) != 1:
-        fail(f"could not download {PACKAGE}=={VERSION} ({last_line(process)}); check the network, {UPSTREAM}")
-    digest = hashlib.sha256(archives[0].read_bytes()).hexdigest()
-    if digest != SHA256:
-        fail(f"{archives[0].name} has sha256 {digest}, expected {SHA256}: not installed; {UPSTREAM}")
-    return archives[0]
+    """Download the archive, compare its sha256 and unpack it; nothing in it is run.
+
+    Returns:
+        The unpacked folder, below ``folder``.
+    """
+    from unearth import HashMismatchError, PackageFinder
+
+    unpacked = folder / "unpacked"
+    finder = PackageFinder(index_urls=[package_index()], no_binary=[PACKAGE])
+    try:
+        found = finder.find_best_match(f"{PACKAGE}=={VERSION}").best
+        if found is None:
+            fail(f"the package index has no {PACKAGE}=={VERSION}; {UPSTREAM}")
+        finder.download_and_unpack(found.link, unpacked, folder, hashes={"sha256": [SHA256]})
+    except HashMismatchError as error:
+        fail(f"the archive is not the expected one, nothing was installed ({error}); {UPSTREAM}")
+    except Exception as error:  # of the network, in whatever form the client raises it
+        fail(f"could not download {PACKAGE}=={VERSION} ({error}); check the network, {UPSTREAM}")
+    return unpacked
 
 
-def prepare(archive: Path, folder: Path) -> Path:
-    """Unpack ``archive``, mend it, and return the folder that pip can install."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
-    unpacked = next(path for path in folder.iterdir() if path.is_dir())
-    package = unpacked / "detectron2"
+def mend(package: Path) -> None:
+    """Replace the lines that newer libraries break, and add the stand-in for the extension."""
     for name, old, new in FIXES:
         path = package / name
         text = path.read_text()
@@ -123,11 +132,13 @@ def prepare(archive: Path, folder: Path) -> Path:
             fail(f"{name} of the archive does not hold the line to mend ({old.splitlines()[0]!r})")
         path.write_text(text.replace(old, new))
     (package / "_C.py").write_text(EXTENSION)
-    staging = folder / "staging"
-    staging.mkdir()
-    package.rename(staging / "detectron2")
-    (staging / "setup.py").write_text(SETUP)
-    return staging
+
+
+def fetch(folder: Path) -> Path:
+    """Put a ready ``detectron2`` package below ``folder`` and return the package's path."""
+    package = download(folder) / "detectron2"
+    mend(package)
+    return package
 
 
 def main() -> None:
@@ -144,8 +155,10 @@ def main() -> None:
     if importlib.util.find_spec("torch") is None:
         fail("torch is not installed yet; run `pip install -r requirements.txt` first")
     with tempfile.TemporaryDirectory(prefix="detectron2-") as name:
-        folder = Path(name)
-        staging = prepare(download(folder), folder)
+        staging = Path(name) / "staging"
+        staging.mkdir()
+        fetch(Path(name)).rename(staging / "detectron2")
+        (staging / "setup.py").write_text(SETUP)
         process = pip("install", "--quiet", "--no-deps", "--no-build-isolation", str(staging))
         if process.returncode:
             fail(f"pip could not install the mended archive: {last_line(process)}; {UPSTREAM}")
