@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mestad_d2.data.prepare.convert import Timing, coco_labels, coco_names, write_label_map, write_labels
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 
 
 @one_line_errors()
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--step", type=int, default=1, help="every N-th frame is a key frame (default: all)")
     parser.add_argument("--first-frame", type=int, default=0, help="number of a video's first frame")
     args = parser.parse_args(argv)
+    refuse_overwriting_inputs([args.json], [args.output, args.label_map])
     try:
         content = json.loads(args.json.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

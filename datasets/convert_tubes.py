@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mestad_d2.data.person_boxes import load_arrays
 from mestad_d2.data.prepare.convert import Timing, class_names, tube_labels, write_label_map, write_labels
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 
 
 @one_line_errors()
@@ -30,6 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--step", type=int, default=25, help="every N-th frame is a key frame (default: 25)")
     parser.add_argument("--split", type=int, default=1, help="official split, from 1 (default: 1)")
     args = parser.parse_args(argv)
+    refuse_overwriting_inputs(
+        [args.pickle], [args.output / name for name in ("labels.txt", "train.csv", "val.csv")]
+    )
     content = load_arrays(args.pickle)
     needed = {"labels", "gttubes", "resolution", "train_videos", "test_videos"}
     if not isinstance(content, dict) or needed - set(content):

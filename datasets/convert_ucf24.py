@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mestad_d2.data.person_boxes import load_arrays
 from mestad_d2.data.prepare.convert import Timing, class_names, ucf24_labels, write_label_map, write_labels
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 
 
 @one_line_errors()
@@ -30,6 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--fps", type=float, default=25.0)
     parser.add_argument("--step", type=int, default=25, help="every N-th frame is a key frame (default: 25)")
     args = parser.parse_args(argv)
+    outputs = [args.output / name for name in ("labels.txt", "train.csv", "val.csv")]
+    refuse_overwriting_inputs([args.pickle, args.test_list], outputs)
     content = load_arrays(args.pickle)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{args.pickle}: no dict of videos")

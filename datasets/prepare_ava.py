@@ -69,7 +69,7 @@ def list_films(args: argparse.Namespace) -> list[tuple[str, str]]:
     for split in args.splits:
         path = args.output / "annotations" / f"ava_file_names_{split}_v2.1.txt"
         fetch(f"{args.mirror}/annotations/{path.name}", path, tries=args.tries)
-        for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for row, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
             name = line.strip()
             if name and (Path(name).name != name or Path(name).suffix not in VIDEO_SUFFIXES):
                 raise UserError(f"{path}: row {row}: {name!r} is no name of a video file; delete the list")

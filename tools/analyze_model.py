@@ -15,6 +15,7 @@ from tabulate import tabulate
 from mestad_d2.analysis.cost import cost_of_config, draw_cost
 from mestad_d2.analysis.memory import training_memory
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.load_config import setup_cfg
 
 TASKS = ("flop", "parameter", "structure", "memory")
@@ -53,6 +54,7 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f"--input-size {args.input_size}: give at least 32 pixels")
     if args.clips < 1:
         raise UserError(f"--clips {args.clips}: give at least 1")
+    refuse_overwriting_inputs([args.config_file], [args.output, args.chart])
     cfg = setup_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
     if "flop" in args.tasks:
         cost = cost_of_config(cfg, args.input_size or cfg.INPUT.MIN_SIZE_TEST)

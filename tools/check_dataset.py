@@ -17,6 +17,7 @@ from mestad_d2.data.check.dataset import check_dataset, write_exclusions  # noqa
 from mestad_d2.data.check.report import KINDS, DatasetReport  # noqa: E402
 from mestad_d2.data.per_video import as_setting  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs  # noqa: E402
 from mestad_d2.load_config import setup_cfg  # noqa: E402
 from mestad_d2.video.frame_list import listed_root  # noqa: E402
 
@@ -109,6 +110,9 @@ def main(argv: list[str] | None = None) -> int:
     """Check, print, and write the exclusion list that was asked for."""
     args = parse(argv)
     paths = dataset_paths(args)
+    refuse_overwriting_inputs(
+        [paths["annotations"], paths["label_map"], args.config_file], [args.fix_exclude]
+    )
     report = check_dataset(**paths)
     print_report(report, args.show)
     if args.fix_exclude:

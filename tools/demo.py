@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.arguments import (
@@ -35,6 +36,9 @@ from mestad_d2.load_config import setup_cfg
 from mestad_d2.video.duration import seconds_of
 from mestad_d2.video.output.writer import VideoWriter, recorded
 from mestad_d2.video.stream import StreamFrame, iterate_frames, probe
+
+# Of the files that an input becomes.
+ENDINGS = (".mp4", ".csv", ".json", ".jsonl", ".png")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -170,8 +174,13 @@ def stems(inputs: list[str], output: Path) -> list[Path]:
 @one_line_errors()
 def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
-    output_folder(args.output)
+    places = stems(args.input, args.output)
     cfg = setup_cfg(args.config_file, args.opts)
+    refuse_overwriting_inputs(
+        [*args.input, args.config_file, args.labels, cfg.MODEL.WEIGHTS],
+        [beside(stem, ending) for stem in places for ending in ENDINGS],
+    )
+    output_folder(args.output)
     keep_freed_memory(cfg.MODEL.DEVICE)
     names = action_names(cfg, args.labels)
     predictor = VideoPredictor(
@@ -180,7 +189,7 @@ def main(args: argparse.Namespace) -> int:
         keyframes_per_second=args.keyframes_per_second,
     )
     demo, failed = Demo(args, predictor, names), 0
-    for video, stem in zip(args.input, stems(args.input, args.output), strict=True):
+    for video, stem in zip(args.input, places, strict=True):
         try:
             with said_if_unwritable(stem):
                 demo.file(video, stem)

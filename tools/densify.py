@@ -31,6 +31,7 @@ from mestad_d2.densify.pipeline import Settings, densify, watch_videos
 from mestad_d2.densify.train_first import keep_or_clear, training_cfg
 from mestad_d2.engine import build_trainer
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.predictor import VideoPredictor
@@ -123,6 +124,10 @@ def label(args: Namespace) -> None:
     settings_rate = number(args.rate, "--rate", "every", 0.01)
     start = as_setting(args.start, "--start")
     paths = OutputPaths(args.output, args.review)
+    refuse_overwriting_inputs(
+        [args.annotations, args.exclude, args.labels, args.config_file],
+        [paths.csv, paths.coco, paths.cvat, paths.review],
+    )
     if not args.overwrite:
         paths.refuse_existing()
     cfg = setup_cfg(args.config_file, args.opts, freeze=False)
@@ -153,6 +158,8 @@ def label(args: Namespace) -> None:
 
 def collect(args: Namespace) -> None:
     """Corrected labels to a csv to train on."""
+    corrected = args.corrected.rglob("*.xml") if args.corrected.is_dir() else [args.corrected]
+    refuse_overwriting_inputs([args.annotations, args.exclude, args.labels, *corrected], [args.output])
     if args.output.exists() and not args.overwrite:
         raise UserError(f"{args.output}: is there already; add --overwrite or name another --output")
     start = as_setting(args.start, "--start")

@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import (
     add_config_options,
@@ -24,6 +25,7 @@ from mestad_d2.inference.arguments import (
 from mestad_d2.inference.batch import ray_backend
 from mestad_d2.inference.batch.jobs import (
     FAILURES,
+    SETTINGS,
     Finished,
     WorkerPool,
     check_settings,
@@ -123,6 +125,10 @@ def main(args: argparse.Namespace) -> int:
     """Run what is not done yet. Returns 0, 1 if videos failed, 130 if stopped by Ctrl-C."""
     videos = read_list(args.list)
     recipe = make_recipe(args)
+    refuse_overwriting_inputs(
+        [*videos, args.list, args.config_file, args.labels, recipe.cfg.MODEL.WEIGHTS],
+        [args.output / name for name in (*map(result_name, videos), FAILURES, SETTINGS)],
+    )
     output_folder(args.output)
     check_settings(args.output, recipe.settings())
     todo = unfinished(videos, args.output)

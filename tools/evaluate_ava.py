@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mestad_d2.errors import one_line_errors
 from mestad_d2.evaluation.evaluate_files import evaluate_files
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,6 +51,11 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = vars(parse_args(argv))
     videos, start, fps = (args.pop(name) for name in ("videos", "video_start", "fps"))
+    report = args["report"] and os.path.join(args["report"], "index.html")
+    refuse_overwriting_inputs(
+        [args[name] for name in ("groundtruth", "detections", "labelmap", "exclude")],
+        [args["output"], report],
+    )
     frames = None
     if videos:
         # Only here: a figure alone shall not wait for the libraries that decode.

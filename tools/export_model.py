@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import add_config_options, add_detector_arguments
 from mestad_d2.inference.export.check import compare, speed
@@ -41,6 +42,7 @@ def main(args: argparse.Namespace) -> int:
         for package in ("onnx", "onnxruntime") if args.compare else ("onnx",):
             need(package)
     cfg = setup_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
+    refuse_overwriting_inputs([args.config_file, args.labels, args.compare, cfg.MODEL.WEIGHTS], [args.output])
     model = load_model(cfg)
     detector = ExportableDetector(model)
     clips = []

@@ -139,3 +139,16 @@ def test_output_that_cannot_be_written_is_one_line(demo: ModuleType, tmp_path: P
     assert run(demo, tmp_path / "out", "--input", tmp_path / "x.mp4", tmp_path / "y.mp4") == 2
     assert f"error: {tmp_path / 'out' / 'x.mp4'}: can't be written" in capfd.readouterr().err
     assert (tmp_path / "out" / "y.mp4").stat().st_size > 0
+
+
+def test_inputs_are_never_written(demo: ModuleType, tmp_path: Path, capfd) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_numbered_video(tmp_path / folder / "x.mp4", 10, Fraction(20))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.mp4")}
+    inputs = [tmp_path / "a" / "x.mp4", tmp_path / "b" / "x.mp4"]
+    for output, given in ((tmp_path / "a", inputs[:1]), (tmp_path / "b", inputs)):
+        with pytest.raises(SystemExit, match="2"):
+            run(demo, output, "--input", *given)
+        assert "would overwrite the input" in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -49,6 +49,12 @@ def test_csv_by_hand(tmp_path: Path) -> None:
     ]
 
 
+def test_csv_holds_no_formula(tmp_path: Path) -> None:
+    for name, cell in (("=1+1", "'=1+1"), ("-5KQ66BBWC4", "-5KQ66BBWC4")):
+        write_csv(tmp_path / "d.csv", name, [keyframe(1.5, 16)], threshold=0.5)
+        assert (tmp_path / "d.csv").read_text().startswith(cell + ",1.500,")
+
+
 def test_json_holds_what_is_above_the_threshold(tmp_path: Path) -> None:
     write_json(tmp_path / "d.json", "clip", [keyframe(0, 16), keyframe(1, 30)], NAMES, threshold=0.5)
     data = json.loads((tmp_path / "d.json").read_text())

@@ -148,7 +148,7 @@ def read_checksums(path: Path) -> dict[str, str]:
         UserError: names file and row.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: no list of checksums ({error})") from error
     sums = {}

@@ -74,17 +74,16 @@ class AppSession:
         path = Path(video)
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
-            # A name of our own: what people call their files is not for our file system.
-            copy = (
-                folder
-                / f"input{path.suffix.lower() if re.fullmatch(r'[.][A-Za-z0-9]{1,5}', path.suffix) else ''}"
-            )
+            # A name and a folder of our own: no result can have its name, whatever people call their files.
+            suffix = path.suffix.lower() if re.fullmatch(r"[.][A-Za-z0-9]{1,5}", path.suffix) else ""
+            (folder / "upload").mkdir()
+            copy = folder / "upload" / f"input{suffix}"
             _link(path, copy)
             detections = self._detect(copy, progress)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, UserError):
-                raise UserError(str(error).replace(str(folder / "input"), "input")) from error
+                raise UserError(str(error).replace(str(folder / "upload" / "input"), "input")) from error
             raise
         # Containers of recordings often do not know how long they are.
         end = max(probe(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)

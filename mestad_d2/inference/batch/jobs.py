@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.csv_cells import text_cell
 from mestad_d2.video.stream import camera_number
 
 # A video whose worker died is given to another one, once: the video may be what killed it.
@@ -88,7 +89,9 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
         UserError: no such file, no text, nothing in it, or a camera, which has no end.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        # Split at line feeds only: str.splitlines knows ten more signs, and file names may hold them.
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
+            lines = [line.strip(" \t\r\n") for line in file]
     except OSError as error:
         raise UserError(f"{path}: the list can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -96,11 +99,9 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
             f"{path}: no list of paths (not UTF-8); give a text file, one video a line"
         ) from error
     for row, line in enumerate(lines, 1):
-        if camera_number(line.strip()) is not None:
-            raise UserError(
-                f"{path}: row {row}: {line.strip()}: a camera has no end; use tools/demo.py --webcam"
-            )
-    videos = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+        if camera_number(line) is not None:
+            raise UserError(f"{path}: row {row}: {line}: a camera has no end; use tools/demo.py --webcam")
+    videos = [line for line in lines if line and not line.startswith("#")]
     if not videos:
         raise UserError(f"{path}: no video in this list; write one path a line")
     # Two spellings of one path are one video; the first is kept.
@@ -163,4 +164,5 @@ def write_failures(output: Path, failures: Sequence[Finished]) -> None:
         path.unlink(missing_ok=True)
         return
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([("video", "error"), *((done.video, done.error) for done in failures)])
+        rows = ((text_cell(done.video), text_cell(done.error or "")) for done in failures)
+        csv.writer(file).writerows([("video", "error"), *rows])

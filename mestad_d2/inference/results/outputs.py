@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mestad_d2.formats.csv_cells import text_cell
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.clip_stream import in_background
 from mestad_d2.inference.output_files import said_if_unwritable
@@ -56,7 +57,7 @@ def between(before: KeyframeDetections, after: KeyframeDetections | None, time: 
 
 def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections], threshold: float) -> None:
     """AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
-    with open(path, "w", newline="") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         for found in detections:
             size = np.array([found.width, found.height] * 2)
@@ -64,7 +65,9 @@ def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections
                 corners = [f"{v:.4f}" for v in box / size]
                 for column in np.flatnonzero(actions >= threshold):
                     score = f"{actions[column]:.4f}"
-                    writer.writerow([video_id, f"{found.timestamp:.3f}", *corners, column + 1, score])
+                    writer.writerow(
+                        [text_cell(video_id), f"{found.timestamp:.3f}", *corners, column + 1, score]
+                    )
 
 
 def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> dict:

@@ -29,6 +29,7 @@ from mestad_d2.inference.app.session import AppSession, Limits, safe_stem, summa
 from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.timeline import Actor, actors_of, write_timeline
+from mestad_d2.video.stream import iterate_frames
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NAMES = ActionNames({1: "stand", 2: "cost $5 & $6 <b>"})
@@ -117,6 +118,17 @@ def test_thresholds_change_without_the_model(session: AppSession, tmp_path: Path
     assert not list(session.folder.iterdir())
     with pytest.raises(UserError, match="upload it again"):
         session.draw(analysis, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("name", ["input.mp4", "upload.mp4", "timeline.png.mp4"])
+def test_uploads_named_as_working_files_stay_whole(session: AppSession, tmp_path: Path, name: str) -> None:
+    write_numbered_video(tmp_path / name, 28, Fraction(20))
+    before = (tmp_path / name).read_bytes()
+    analysis = session.analyse(str(tmp_path / name))
+    for _ in range(2):
+        drawn = session.draw(analysis, 0.5, 0.3)
+        assert sum(1 for _ in iterate_frames(drawn.video)) == 28
+    assert (tmp_path / name).read_bytes() == before
 
 
 def test_limits_and_what_is_no_video_leave_nothing(session: AppSession, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from mestad_d2.inference.batch.jobs import (
     run_jobs,
     unfinished,
     write_atomically,
+    write_failures,
 )
 from mestad_d2.inference.batch.local_workers import LocalWorkers
 
@@ -153,6 +154,10 @@ def test_list_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("\ufeffa.mp4\r\n\n# old\n x y.mp4 \nb/../a.mp4\n")
     assert read_list(path) == ["a.mp4", "x y.mp4"]
+    # Names may hold what str.splitlines takes for line ends.
+    odd = [f"a{sign}b.mp4" for sign in "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r"]
+    path.write_bytes("\n".join(odd).encode())
+    assert read_list(path) == odd
     for text, message in ((" \n#\n", "no video in this list"), ("a\ncamera:0", "row 2: camera:0")):
         path.write_text(text)
         with pytest.raises(UserError, match=message):
@@ -161,6 +166,15 @@ def test_list_by_hand(tmp_path: Path) -> None:
     for wrong in (path, tmp_path / "nothing.txt", tmp_path):
         with pytest.raises(UserError, match=str(wrong)):
             read_list(wrong)
+
+
+def test_failures_hold_no_formula(tmp_path: Path) -> None:
+    write_failures(
+        tmp_path, [Finished('=cmd("x").mp4', error="@no"), Finished("-5KQ66BBWC4", error="no video")]
+    )
+    with open(tmp_path / "failures.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[1:] == [['\'=cmd("x").mp4', "'@no"], ["-5KQ66BBWC4", "no video"]]
 
 
 def test_results_of_one_name_do_not_collide(tmp_path: Path) -> None:
@@ -191,6 +205,8 @@ def test_tool_runs_reports_and_goes_on(tmp_path: Path, monkeypatch, capfd) -> No
     videos = [str(tmp_path / name) for name in ("a/x.mp4", "no.mp4", "b/x.mp4")]
     (tmp_path / "list.txt").write_text("\n".join(videos))
     output = tmp_path / "out"
+    output.mkdir()
+    (output / "failures.csv").write_text("a.mp4\n")
     arguments = ["--config-file", str(CONFIG), "--list", str(tmp_path / "list.txt"), "--output", str(output)]
     arguments += [
         "--workers",
@@ -203,6 +219,10 @@ def test_tool_runs_reports_and_goes_on(tmp_path: Path, monkeypatch, capfd) -> No
         "MODEL.WEIGHTS",
         str(weights),
     ]
+    with pytest.raises(SystemExit, match="2"):
+        tool.main(tool.parse([*arguments[:3], str(output / "failures.csv"), *arguments[4:]]))
+    assert "would overwrite the input" in capfd.readouterr().err
+    assert [path.name for path in output.iterdir()] == ["failures.csv"]
     assert tool.main(tool.parse(arguments)) == 1
     assert "1 failed" in capfd.readouterr().out
     with open(output / "failures.csv", newline="") as file:
