@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.data.person_boxes import load_arrays
 from mestad_d2.data.prepare.convert import Timing, class_names, tube_labels, write_label_map, write_labels
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.formats.safe_pickle import read_arrays
 
 
 @one_line_errors()
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     refuse_overwriting_inputs(
         [args.pickle], [args.output / name for name in ("labels.txt", "train.csv", "val.csv")]
     )
-    content = load_arrays(args.pickle)
+    content = read_arrays(args.pickle)
     needed = {"labels", "gttubes", "resolution", "train_videos", "test_videos"}
     if not isinstance(content, dict) or needed - set(content):
         raise UserError(f"{args.pickle}: not a pickle of tubes; it should hold {', '.join(sorted(needed))}")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.data.person_boxes import load_arrays
 from mestad_d2.data.prepare.convert import Timing, class_names, ucf24_labels, write_label_map, write_labels
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.formats.safe_pickle import read_arrays
 
 
 @one_line_errors()
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     outputs = [args.output / name for name in ("labels.txt", "train.csv", "val.csv")]
     refuse_overwriting_inputs([args.pickle, args.test_list], outputs)
-    content = load_arrays(args.pickle)
+    content = read_arrays(args.pickle)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{args.pickle}: no dict of videos")
     try:

@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.files import write_bytes
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import (
@@ -33,7 +34,6 @@ from mestad_d2.inference.batch.jobs import (
     result_name,
     run_jobs,
     unfinished,
-    write_atomically,
     write_failures,
 )
 from mestad_d2.inference.batch.local_workers import LocalWorkers
@@ -112,7 +112,7 @@ def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> 
                 bar.write(f"failed: {done.video}: {done.error}", file=sys.stderr)
             else:
                 with said_if_unwritable(output):
-                    write_atomically(output / result_name(done.video), done.content)
+                    write_bytes(output / result_name(done.video), done.content)
                 key_frames += done.content.count(b"\n")
             speed = key_frames / (time.perf_counter() - start)
             bar.set_postfix_str(f"{speed:.1f} key frames/s, {len(failures)} failed", refresh=False)

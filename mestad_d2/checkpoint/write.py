@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
-import shutil
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,9 @@ import numpy as np
 import torch
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import atomic_open, not_written, write_text
+
+RESUME = "make room, then go on with --resume"
 
 
 def plain(value: Any, where: str = "checkpoint") -> Any:
@@ -63,30 +64,15 @@ def save_whole(data: Mapping[str, Any], path: str | Path) -> None:
         UserError: the disk is full or can't be written.
     """
     content = plain(data)
-    _replace(path, lambda file: torch.save(content, file))
+    path = Path(path)
+    try:
+        with atomic_open(path, "wb", fix=RESUME) as file:
+            torch.save(content, file)
+    # torch's writer tells of a full disk by a RuntimeError.
+    except RuntimeError as error:
+        raise UserError(not_written(path, error, RESUME)) from error
 
 
 def write_text_whole(text: str, path: str | Path) -> None:
-    """Write a small text file aside, then rename."""
-    _replace(path, lambda file: file.write(text.encode()))
-
-
-def _replace(path: str | Path, write: Any) -> None:
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        with aside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    # torch's writer tells of a full disk by a RuntimeError.
-    except (OSError, RuntimeError) as error:
-        free = shutil.disk_usage(path.parent).free / 2**20
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: not written ({reason}; {free:.1f} MB free there), what was there before is untouched; "
-            "make room, then go on with --resume"
-        ) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    """Write a small text file of a run whole or not at all."""
+    write_text(path, text, fix=RESUME)

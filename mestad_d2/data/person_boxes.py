@@ -3,52 +3,16 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import csv_lines, number
-
-# What pickles of arrays name; anything else in a file is refused, as it could run code.
-_ARRAY_PARTS = {
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-    *((module, name) for module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
-      for name in ("ndarray", "dtype", "_reconstruct", "scalar")),
-    *((module, "_frombuffer") for module in ("numpy.core.numeric", "numpy._core.numeric")),
-}  # fmt: skip
+from mestad_d2.formats.safe_pickle import read_arrays
 
 PersonBoxes = dict[tuple[str, float], np.ndarray]
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAY_PARTS:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, which is no part of an array")
-        return super().find_class(module, name)
-
-
-def load_arrays(path: str | Path) -> Any:
-    """Dicts, lists, text, numbers and numpy arrays of a pickle, also of Python 2; no code is run.
-
-    Raises:
-        UserError: no such file, no pickle, or one that holds something else.
-    """
-    try:
-        with open(path, "rb") as file:
-            return _ArrayUnpickler(file, encoding="latin1").load()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    # A broken pickle can make the unpickler raise nearly anything.
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{path}: no pickle of arrays ({reason}); write it anew with pickle and numpy"
-        ) from error
 
 
 def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
@@ -85,7 +49,7 @@ def _read_csv(path: str | Path) -> PersonBoxes:
 
 
 def _read_pickle(path: str | Path) -> PersonBoxes:
-    content = load_arrays(path)
+    content = read_arrays(path)
     if not isinstance(content, dict):
         raise UserError(f'{path}: a {type(content).__name__}; write a dict "video,timestamp" -> (N, 5) array')
     found = {}

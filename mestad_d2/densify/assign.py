@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from mestad_d2.boxes import pairwise_giou
 from mestad_d2.densify.detections.teacher import Sighting
 from mestad_d2.densify.key_frames import KeyFrame, Person
-from mestad_d2.inference.tracker import pairwise_giou
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 # People without ids, or a box that has to be somebody's, overlap or touch at least so much (GIoU).

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize
 
+from mestad_d2.boxes import box_iou
 from mestad_d2.densify.change_points import log_odds
 from mestad_d2.densify.stretch import ActorLabels
 
@@ -86,12 +87,6 @@ def fit(rows: np.ndarray, right: np.ndarray, prior: np.ndarray = DEFAULT) -> np.
     weights = prior.copy()
     weights[free] = minimize(loss, prior[free], jac=True, method="L-BFGS-B").x
     return weights
-
-
-def box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """IoU of two boxes (4,); 0 where both are empty."""
-    inner = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    return float(inner / max((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - inner, 1e-12))
 
 
 def reasons(row: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> list[str]:

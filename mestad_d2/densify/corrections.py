@@ -9,6 +9,7 @@ from pathlib import Path
 from mestad_d2.densify.formats.csv_files import as_line
 from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.densify.measure.dense_truth import milliseconds
+from mestad_d2.formats.files import write_text
 
 # Half a pixel of a 500 pixel frame: formats round, people do not move a box by less.
 SAME = 1e-3
@@ -57,7 +58,5 @@ def training_rows(rows: Iterable[LabelRow], min_confidence: float) -> list[Label
 def write_training_csv(path: Path, rows: Iterable[LabelRow]) -> int:
     """Write AVA's 8 columns, without confidence; returns the number of rows."""
     lines = [as_line(replace(row, confidence=None)) for row in rows]
-    part = path.with_name(path.name + ".part")
-    part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    part.replace(path)
+    write_text(path, "".join(line + "\n" for line in lines))
     return len(lines)

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from mestad_d2.boxes import pairwise_iou
 from mestad_d2.evaluation.frame_map.matching import IOU_THRESHOLD
 from mestad_d2.evaluation.frame_map.score import FrameMAP
 from mestad_d2.evaluation.rows import Rows
@@ -110,7 +111,7 @@ def _boxes(gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
             "y1,x1,y2,x2": (y1, x1, y2, x2),
             "x,y,width,height": (x1, y1, x1 + x2, y1 + y2),
         }.items():
-            near = others[_iou(box, gt.boxes[others]) >= IOU_THRESHOLD]
+            near = others[pairwise_iou(np.array([box]), gt.boxes[others])[0] >= IOU_THRESHOLD]
             layouts[name] += len(near) > 0
             if name == "x1,y1,x2,y2":
                 shifts.update(set((gt.actions[near] - det.actions[row]).tolist()))
@@ -141,14 +142,6 @@ def _fallback(gt: Rows, det: Rows) -> str:
         f"on the {shared} frames that both name, no detection has IoU {IOU_THRESHOLD} "
         "with a ground-truth box of its class"
     )
-
-
-def _iou(box: tuple[float, ...], boxes: np.ndarray) -> np.ndarray:
-    x1, y1, x2, y2 = box
-    w = np.clip(np.minimum(x2, boxes[:, 2]) - np.maximum(x1, boxes[:, 0]), 0, None)
-    h = np.clip(np.minimum(y2, boxes[:, 3]) - np.maximum(y1, boxes[:, 1]), 0, None)
-    union = (x2 - x1) * (y2 - y1) + (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) - w * h
-    return np.divide(w * h, union, out=np.zeros_like(union), where=union > 0)
 
 
 def _few(values) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from mestad_d2.boxes import paired_iou
 from mestad_d2.evaluation.frame_map.score import precision_recall
 from mestad_d2.evaluation.rows import Rows
 
@@ -93,7 +94,7 @@ def _claim(
         pair_det = np.repeat(dets, n[dets])
         first_pair = np.cumsum(n[dets]) - n[dets]
         pair_gt = np.arange(len(pair_det)) - np.repeat(first_pair - low[dets], n[dets])
-        iou = _pair_iou(boxes[pair_det], gt[pair_gt])
+        iou = _overlaps(boxes[pair_det], gt[pair_gt])
         near = iou >= IOU_THRESHOLDS[0]
         pair_det, pair_gt, iou = pair_det[near], pair_gt[near], iou[near]
         if not len(iou):
@@ -110,13 +111,11 @@ def _claim(
     return tp
 
 
-def _pair_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of pairs of boxes (n, 4), in pycocotools' order of operations: from corner, width and height."""
+def _overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """IoU of pairs of boxes (n, 4) as pycocotools computes it: from corner, width and height."""
     size_a, size_b = a[:, 2:] - a[:, :2], b[:, 2:] - b[:, :2]
-    low = np.maximum(a[:, :2], b[:, :2])
-    overlap = np.maximum(np.minimum(a[:, :2] + size_a, b[:, :2] + size_b) - low, 0.0)
-    inter = overlap[:, 0] * overlap[:, 1]
-    return inter / (size_a[:, 0] * size_a[:, 1] + size_b[:, 0] * size_b[:, 1] - inter)
+    a, b = np.hstack([a[:, :2], a[:, :2] + size_a]), np.hstack([b[:, :2], b[:, :2] + size_b])
+    return paired_iou(a, b, size_a.prod(axis=1), size_b.prod(axis=1))
 
 
 def _interpolated_ap(hits: np.ndarray, num_gt: int) -> float:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from mestad_d2.boxes import pairwise_giou
+
 
 @dataclass
 class _Track:
@@ -14,16 +16,6 @@ class _Track:
     time: float
     box: np.ndarray
     actions: np.ndarray
-
-
-def pairwise_giou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Generalised IoU in [-1, 1] of boxes (N, 4) and (M, 4), x1, y1, x2, y2 -> (N, M)."""
-    a, b = a[:, None].astype(np.float64), b[None].astype(np.float64)
-    inner = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None).prod(-1)
-    hull = (np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - inner
-    tiny = np.finfo(np.float64).tiny
-    return inner / np.maximum(union, tiny) - (hull - union) / np.maximum(hull, tiny)
 
 
 class ActorTracker:

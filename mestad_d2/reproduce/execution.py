@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import write_json
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.reproduce.runs import Run
 
@@ -62,9 +63,7 @@ def execute(run: Run) -> dict:
 
 def write_result(run: Run, result: dict) -> None:
     """The result as a file that is whole or not there."""
-    aside = run.folder / "result.json.part"
-    aside.write_text(json.dumps(result, indent=1) + "\n")
-    aside.replace(run.folder / "result.json")
+    write_json(run.folder / "result.json", result)
 
 
 def find_twin(run: Run) -> Path | None:

@@ -8,6 +8,7 @@ import numpy as np
 from detectron2.data import MetadataCatalog
 
 from mestad_d2.formats.ava_csv import read_ground_truth
+from mestad_d2.formats.files import write_text
 
 # About the recall and the precision of AVA's own person boxes; edges lie 4 % of a side off (ours).
 MISSED, FALSE, SHIFT = 0.04, 0.04, 0.04
@@ -36,10 +37,7 @@ def simulate_person_boxes(dataset: str, path: Path, seed: int = 0) -> None:
             corner = rng.uniform(0, 1 - sides[:2])
             found = np.concatenate([corner, corner + sides[:2]])
             lines.append(_line(video, time, found, rng.uniform(0.8, 1)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    aside.write_text("\n".join(lines) + "\n")
-    aside.replace(path)
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def _line(video: str, time: float, box: np.ndarray, score: float) -> str:

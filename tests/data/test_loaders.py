@@ -19,9 +19,10 @@ from numbered_video import read_number, write_numbered_video
 from mestad_d2 import add_mestad_config
 from mestad_d2.data.catalog import register_ava_dataset, register_custom
 from mestad_d2.data.loaders import build_test_loader, build_train_loader, build_unlabeled_loader
-from mestad_d2.data.person_boxes import load_arrays, read_person_boxes
+from mestad_d2.data.person_boxes import read_person_boxes
 from mestad_d2.data.sampling import start_at
 from mestad_d2.errors import UserError
+from mestad_d2.formats.safe_pickle import read_arrays
 from mestad_d2.video.frames import read_frames
 
 RATES = {"a": Fraction(25), "b": Fraction(30000, 1001)}
@@ -228,7 +229,7 @@ class _Harm:
 def test_pickles_run_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"a,1": _Harm()}))
     with pytest.raises(UserError, match="builtins.print"):
-        load_arrays(tmp_path / "x.pkl")
+        read_arrays(tmp_path / "x.pkl")
     assert capsys.readouterr().out == ""
 
 

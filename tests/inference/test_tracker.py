@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mestad_d2.inference.tracker import ActorTracker, pairwise_giou
+from mestad_d2.boxes import pairwise_giou
+from mestad_d2.inference.tracker import ActorTracker
 
 
 def boxes(*corners: tuple[float, float]) -> np.ndarray:

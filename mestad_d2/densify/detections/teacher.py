@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from detectron2.config import CfgNode
 
+from mestad_d2.formats.files import atomic_open
 from mestad_d2.inference.clip_stream import batched, in_background, stream_clips
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor, clip_tensor
 from mestad_d2.video.stream import iterate_frames
@@ -70,9 +71,7 @@ def save_sightings(path: Path, found: dict[int, Sighting], columns: int, fingerp
     """Write the people of a video's frames, by frame number, so that an interrupted run goes on behind it."""
     counts = [len(sighting.scores) for sighting in found.values()]
     parts = list(found.values())
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(part, "wb") as file:
+    with atomic_open(path, "wb") as file:
         np.savez_compressed(
             file,
             fingerprint=np.array(fingerprint),
@@ -82,7 +81,6 @@ def save_sightings(path: Path, found: dict[int, Sighting], columns: int, fingerp
             scores=np.concatenate([p.scores for p in parts] or [np.zeros(0)]),
             actions=np.concatenate([p.actions for p in parts] or [np.zeros((0, columns))]),
         )
-    part.replace(path)
 
 
 def load_sightings(path: Path, fingerprint: str) -> dict[int, Sighting] | None:

@@ -12,6 +12,7 @@ import numpy as np
 from mestad_d2.densify.detections.frames import nearest_index
 from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import write_json
 
 # Places of a normalised coordinate that survive the way over pixels.
 PLACES = 6
@@ -79,9 +80,7 @@ def write_coco(
             {"id": i, "name": names.get(i, f"action {i}"), "supercategory": "action"} for i in sorted(used)
         ],
     }  # fmt: skip
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-    part.replace(path)
+    write_json(path, content, indent=None)
 
 
 def read_coco(path: Path) -> list[LabelRow]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import csv_lines, number
+from mestad_d2.formats.files import atomic_open
 
 
 def as_line(row: LabelRow) -> str:
@@ -31,14 +32,12 @@ def write_dense_csv(path: Path, annotations: Path, rows: Iterable[LabelRow]) -> 
     """Write the annotators' file byte for byte, then ``rows``, which alone have a confidence."""
     given = annotations.read_bytes()
     end = b"\r\n" if b"\r\n" in given else b"\n"
-    part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
+    with atomic_open(path, "wb") as file:
         file.write(given)
         if given and not given.endswith(b"\n"):
             file.write(end)
         for row in rows:
             file.write(as_line(row).encode() + end)
-    part.replace(path)
 
 
 def read_dense_csv(path: str | Path) -> list[LabelRow]:

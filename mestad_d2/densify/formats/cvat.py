@@ -15,6 +15,7 @@ from pathlib import Path
 from mestad_d2.densify.formats.coco import PLACES, VideoFacts
 from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import atomic_open
 
 LABEL = "person"
 NOBODY = ""
@@ -56,11 +57,9 @@ def write_cvat(path: Path, video: VideoFacts, rows: Iterable[LabelRow], names: d
         for frame, outside in _keyframes(sorted(boxes), labelled, len(video.times)):
             box, actions = boxes[outside if outside is not None else frame]
             _box(track, frame, outside is not None, box, video, person, actions, {a: names[a] for a in shown})
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     ET.indent(root)
-    ET.ElementTree(root).write(part, encoding="utf-8", xml_declaration=True)
-    part.replace(path)
+    with atomic_open(path, "wb") as file:
+        ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 
 def _tracks(video: VideoFacts, rows: Iterable[LabelRow]) -> dict[tuple[int, int], Boxes]:

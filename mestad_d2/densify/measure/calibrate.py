@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mestad_d2.boxes import box_iou
 from mestad_d2.densify.boxes import BoxNoise
-from mestad_d2.densify.confidence import box_iou, fit, signs
+from mestad_d2.densify.confidence import fit, signs
 from mestad_d2.densify.detections.frames import nearest_index
 from mestad_d2.densify.detections.video import WatchedVideo
 from mestad_d2.densify.key_frames import KeyFrame

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from mestad_d2.boxes import pairwise_iou
 from mestad_d2.densify.key_frames import LabelRow
 
 FOUND_IOU = 0.5
@@ -87,16 +88,6 @@ def match(truth: People, given: People) -> list[tuple[int, int, float]]:
     iou = pairwise_iou(np.stack([p[0] for p in truth]), np.stack([p[0] for p in given]))
     rows, columns = linear_sum_assignment(iou, maximize=True)
     return [(int(r), int(c), float(iou[r, c])) for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0]
-
-
-def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU (N, M) of boxes (N, 4) and (M, 4)."""
-    inner = np.clip(
-        np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2]), 0, None
-    )
-    inner = inner.prod(axis=2)
-    areas = [(x[:, 2:] - x[:, :2]).prod(axis=1) for x in (a, b)]
-    return inner / np.maximum(areas[0][:, None] + areas[1][None] - inner, 1e-12)
 
 
 def measure(truth: Frames, given: Frames, spans: dict[str, list[tuple[float, float]]]) -> Measures:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mestad_d2.densify.change_points import log_odds
 from mestad_d2.densify.key_frames import Person
 from mestad_d2.densify.review.stretches import Card, Picture
+from mestad_d2.formats.files import write_text
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1d22;--dim:#667;--paper:#f5f6f8;--card:#fff;--line:#d8dbe2;
@@ -61,9 +62,7 @@ def write_page(
         "a blue rim are key frames.</p>"
         f"{body or '<p>Nothing was labelled between key frames.</p>'}</main></body></html>"
     )
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_text(path, text)
 
 
 def _card(number: int, card: Card, strip: Sequence[Picture], names: dict[int, str]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mestad_d2.boxes import paired_iou
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation.frame_map.frame_order import detection_order, truth_order
 from mestad_d2.evaluation.frame_map.protocols import Protocol
@@ -112,7 +113,7 @@ def _claim(
     starts = np.cumsum(n) - n
     pair_det = np.repeat(has, n)
     pair_gt = gt_row[np.arange(n.sum()) - np.repeat(starts - low, n)]
-    values = _pair_iou(det.boxes[order[pair_det]], gt.boxes[pair_gt], gt, pair_gt)
+    values = _overlaps(det.boxes[order[pair_det]], gt.boxes[pair_gt], gt, pair_gt)
     top = np.maximum.reduceat(values, starts)
     at_top = np.flatnonzero(values == np.repeat(top, n))
     first = at_top[np.searchsorted(at_top, starts)]
@@ -127,8 +128,8 @@ def _claim(
     return tp, iou, best, np.unique(gt.frame[pair_gt[more]])
 
 
-def _pair_iou(a: np.ndarray, b: np.ndarray, gt: Rows, gt_rows: np.ndarray) -> np.ndarray:
-    """IoU of pairs of boxes (n, 4), in float64 and in the published order of operations."""
+def _overlaps(a: np.ndarray, b: np.ndarray, gt: Rows, gt_rows: np.ndarray) -> np.ndarray:
+    """IoU of detections with ground-truth boxes (n, 4), none of which may be inverted."""
     bad = (b[:, 0] > b[:, 2]) | (b[:, 1] > b[:, 3])
     if bad.any():
         row = int(gt_rows[bad][0])
@@ -136,11 +137,4 @@ def _pair_iou(a: np.ndarray, b: np.ndarray, gt: Rows, gt_rows: np.ndarray) -> np
             f"{gt.source}, row {int(gt.lines[row])}: box {gt.boxes[row].tolist()} is inverted; "
             "write x1,y1,x2,y2 with x1 <= x2 and y1 <= y2"
         )
-    w = np.maximum(0.0, np.minimum(a[:, 2], b[:, 2]) - np.maximum(a[:, 0], b[:, 0]))
-    h = np.maximum(0.0, np.minimum(a[:, 3], b[:, 3]) - np.maximum(a[:, 1], b[:, 1]))
-    inter = h * w
-    area_a = (a[:, 3] - a[:, 1]) * (a[:, 2] - a[:, 0])
-    area_b = (b[:, 3] - b[:, 1]) * (b[:, 2] - b[:, 0])
-    # A sliver whose area underflows to zero gives 0 / 0: no overlap.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nan_to_num(inter / (area_a + area_b - inter), nan=0.0)
+    return paired_iou(a, b)

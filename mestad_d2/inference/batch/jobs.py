@@ -14,6 +14,7 @@ from typing import Protocol
 
 from mestad_d2.errors import UserError
 from mestad_d2.formats.csv_cells import text_cell
+from mestad_d2.formats.files import write_bytes
 from mestad_d2.video.stream import camera_number
 
 # A video whose worker died is given to another one, once: the video may be what killed it.
@@ -119,16 +120,6 @@ def result_name(video: str) -> str:
     return f"{stem}.{digest}.jsonl"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or absent, whenever the machine stops."""
-    partial = path.with_name(f".{path.name}.part")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
 def check_settings(output: Path, settings: dict) -> None:
     """Remember how the results of a folder are made; refuse to mix them with others.
 
@@ -149,7 +140,7 @@ def check_settings(output: Path, settings: dict) -> None:
             )
         return
     output.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(settings, indent=1) + "\n").encode())
+    write_bytes(path, (json.dumps(settings, indent=1) + "\n").encode())
 
 
 def unfinished(videos: Sequence[str], output: Path) -> list[str]:

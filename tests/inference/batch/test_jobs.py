@@ -31,7 +31,6 @@ from mestad_d2.inference.batch.jobs import (
     result_name,
     run_jobs,
     unfinished,
-    write_atomically,
     write_failures,
 )
 from mestad_d2.inference.batch.local_workers import LocalWorkers
@@ -181,7 +180,7 @@ def test_results_of_one_name_do_not_collide(tmp_path: Path) -> None:
     videos = ["a/x.mp4", "b/x.mp4", "a/x.mkv", "a/" + "\u00e4" * 200 + ".mp4"]
     names = [result_name(video) for video in videos]
     assert len(set(names)) == 4 and names[0].startswith("x.") and max(len(n.encode()) for n in names) < 240
-    write_atomically(tmp_path / names[0], b"done")
+    (tmp_path / names[0]).write_bytes(b"done")
     assert unfinished(videos, tmp_path) == videos[1:]
 
 

@@ -1,0 +1,76 @@
+"""One concept has one file: a second reader of a format, a second IoU or a second writer aside fails here."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("mestad_d2", "tools", "datasets", "scripts", "examples")
+
+
+@cache
+def sources() -> list[tuple[str, ast.Module]]:
+    """Name from the root and syntax tree of every source file."""
+    paths = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [(path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())) for path in paths]
+
+
+def defining(pattern: str) -> set[str]:
+    """Files that define a function whose name fits."""
+    return {
+        name
+        for name, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and re.fullmatch(pattern, node.name)
+    }
+
+
+def importing(module: str) -> set[str]:
+    """Files that import a module."""
+    return {
+        name
+        for name, tree in sources()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Import) and module in [alias.name for alias in node.names])
+        or (isinstance(node, ast.ImportFrom) and node.module == module)
+    }
+
+
+def test_iou_is_defined_once_in_numpy_and_once_with_gradients() -> None:
+    assert defining(r"(.*_)?[gdc]?iou(s|_.*)?") == {
+        "mestad_d2/boxes.py",
+        "mestad_d2/modeling/proposal_generator/boxes.py",
+    }
+
+
+def test_pickles_are_read_in_one_file() -> None:
+    assert importing("pickle") == {"mestad_d2/formats/safe_pickle.py"}
+
+
+def test_files_are_written_aside_in_one_file() -> None:
+    found = set()
+    for name, tree in sources():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            method, arguments = node.func.attr, len(node.args) + len(node.keywords)
+            # str.replace has two arguments, dataclasses.replace is no method, Path.replace has one.
+            renames = method in ("rename", "renames") or (
+                method == "replace" and (arguments == 1 or ast.unparse(node.func) == "os.replace")
+            )
+            if renames:
+                found.add(name)
+    assert found == {
+        "mestad_d2/formats/files.py",
+        # Whole folders, a download that goes on where it stopped, and files that a tool made elsewhere.
+        "mestad_d2/data/toy/dataset.py",
+        "mestad_d2/data/prepare/download.py",
+        "scripts/install_detectron2.py",
+        "scripts/run_demo.py",
+        # Videos that the library writes by their name.
+        "mestad_d2/benchmarks/data.py",
+        "mestad_d2/video/output/trim.py",
+    }
