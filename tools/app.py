@@ -70,6 +70,7 @@ def main(args: argparse.Namespace) -> None:
             cfg,
             speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
             keyframes_per_second=args.keyframes_per_second,
+            mode=args.mode,
         )
         names = action_names(cfg, args.labels)
         session = AppSession(predictor, names, Limits(args.max_seconds, args.max_wait), Path(folder))

@@ -187,6 +187,7 @@ def main(args: argparse.Namespace) -> int:
         cfg,
         speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
         keyframes_per_second=args.keyframes_per_second,
+        mode=args.mode,
     )
     demo, failed = Demo(args, predictor, names), 0
     for video, stem in zip(args.input, places, strict=True):

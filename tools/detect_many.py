@@ -84,6 +84,7 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
         names=action_names(cfg, args.labels),
         speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
         keyframes_per_second=args.keyframes_per_second,
+        mode=args.mode,
         score_threshold=args.score_threshold,
         person_threshold=args.person_threshold,
         threads=args.cpus_per_worker,

@@ -63,18 +63,22 @@ def run(args: argparse.Namespace) -> dict:
     model = build_model(cfg)
     model = model.eval() if args.eager else prepare_for_inference(model, mode)
     model.proposal_generator = FixedPeople(model.proposal_generator, args.people)
-    predictor = VideoPredictor(cfg, model, keyframes_per_second=args.keyframes_per_second)
-    kept = []
-    for clip in predictor.clips(args.video):
+    predictor = VideoPredictor(
+        cfg, model, keyframes_per_second=args.keyframes_per_second, mode=args.mode, **segments(args)
+    )
+    kept: list = []
+    for clip in predictor.clips(args.video) if args.mode == "clip" else ():
         kept.append([(clip, clip_tensor(clip.frames))] * predictor.batch_size)
         if len(kept) == 3:
             break
-    network_alone(predictor, kept, 2)
+    if kept:
+        network_alone(predictor, kept, 2)
 
     counter = predictor_module.iterate_frames = CountedFrames()
     found = []
     total = timed(lambda: found.extend(predictor.predict(args.video)))
     figures = {
+        "passes": args.mode,
         "mode": "eager fp32" if args.eager else str(mode),
         "frames": counter.count,
         "key_frames": len(found),
@@ -84,10 +88,15 @@ def run(args: argparse.Namespace) -> dict:
         "key_frames_per_s": round(len(found) / total, 2),
         "peak_memory_mb": peak_memory_mb(),
     }
-    if not args.no_network:
+    if kept and not args.no_network:
         alone = network_alone(predictor, kept, -(-len(found) // predictor.batch_size))
         figures |= {"network_seconds": round(alone, 2), "total_over_network": round(total / alone, 3)}
     return figures
+
+
+def segments(args: argparse.Namespace) -> dict[str, float]:
+    """``segment_seconds`` of the predictor where the command line gives one."""
+    return {"segment_seconds": args.segment_seconds} if args.segment_seconds else {}
 
 
 def peak_memory_mb() -> float:
@@ -124,6 +133,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--video", required=True)
     add_rate_argument(parser)
     parser.add_argument("--people", type=int, default=6, help="people a key frame, the same in every clip")
+    parser.add_argument("--segment-seconds", type=float, help="of a pass; default: the predictor's")
     parser.add_argument("--eager", action="store_true", help="eager fp32, as in training")
     parser.add_argument("--no-network", action="store_true", help="don't time the network alone")
     add_speed_arguments(parser)

@@ -36,8 +36,14 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--precision``, ``--compile`` and ``--fold-bn``, for ``mode_of_arguments``."""
+    """``--mode``; ``--precision``, ``--compile`` and ``--fold-bn``, for ``mode_of_arguments``."""
     group = parser.add_argument_group("speed")
+    group.add_argument(
+        "--mode",
+        choices=("clip", "pass"),
+        default="clip",
+        help="pass: run the backbone once over long segments of film, not once a key frame (%(default)s)",
+    )
     group.add_argument(
         "--precision",
         choices=list(DTYPES),

@@ -1,7 +1,8 @@
-"""Detections of a whole video, of any length, in one pass over its frames."""
+"""Detections of a whole video, of any length, from one reading of its frames."""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
+from detectron2.structures import Instances
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
@@ -22,10 +24,20 @@ from mestad_d2.inference.clip_stream import (
     key_times,
     stream_clips,
 )
+from mestad_d2.inference.one_pass.detect import SegmentDetector, can_pass, slow_stride
+from mestad_d2.inference.one_pass.grid import KeyframeGrid
+from mestad_d2.inference.one_pass.segments import Segment, stream_segments
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 from mestad_d2.video.transforms import GeometrySampler
+
+logger = logging.getLogger(__name__)
+
+MODES = ("clip", "pass")
+# Seconds of film between the first key frames of two segments of a pass: longer ones share fewer frames with
+# their neighbours and take more memory.
+SEGMENT_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,11 @@ def load_model(cfg: CfgNode) -> nn.Module:
 class VideoPredictor:
     """Runs a detector over videos; clips are sampled as in training.
 
+    In mode "clip" the network sees the clip of each key frame by itself. In mode "pass" the backbone runs once over
+    long segments of film and the heads take each key frame's features from it: the same weights, several times less
+    work, scores that differ a little (docs/performance.md). Key frames are then on a grid of time, and detections
+    carry the times of the grid.
+
     Each frame is decoded once and made a picture at most once, if a clip needs it; decoding goes on
     while the model computes; memory does not depend on the video's length.
 
@@ -82,9 +99,12 @@ class VideoPredictor:
         batch_size: clips of a forward; by default ``TEST.BATCH_SIZE``.
         smoothing: see ``ActorTracker``; 0 leaves the model's scores as they are.
         folder_fps: frames per second of folders; by default ``INPUT.CLIP.FPS``.
+        mode: "clip" or "pass"; backbones that can't see more than a clip (attention over a clip of fixed length)
+            run in mode "clip" with one warning.
+        segment_seconds: of film that the backbone of a pass takes at once, besides the half clips around it.
 
     Raises:
-        UserError: a number that makes no sense.
+        UserError: a number that makes no sense, or an unknown mode.
     """
 
     def __init__(
@@ -97,7 +117,13 @@ class VideoPredictor:
         batch_size: int | None = None,
         smoothing: float = 0.0,
         folder_fps: float | None = None,
+        mode: str = "clip",
+        segment_seconds: float = SEGMENT_SECONDS,
     ) -> None:
+        if mode not in MODES:
+            raise UserError(f"mode {mode!r} is unknown; use one of {', '.join(MODES)}")
+        if not segment_seconds > 0:
+            raise UserError(f"segment seconds: {segment_seconds} is not above 0")
         if not keyframes_per_second > 0:
             raise UserError(f"keyframes per second: {keyframes_per_second} is not above 0")
         if model is None or speed is not None:
@@ -109,12 +135,20 @@ class VideoPredictor:
         clip = cfg.INPUT.CLIP
         self.folder_fps = folder_fps or clip.FPS
         self.offsets = clip_offsets(clip.NUM_FRAMES, 0 if clip.STILL else clip.SAMPLING_RATE, clip.FPS)
+        self.mode, self.segment_steps = mode, 0
+        if mode == "pass" and (reason := self._no_pass(clip.STILL)):
+            logger.warning("%s: detections are made clip by clip", reason)
+            self.mode = "clip"
+        if self.mode == "pass":
+            spacing, stride = clip.SAMPLING_RATE / clip.FPS, slow_stride(self.model)
+            grid = KeyframeGrid.for_rate(spacing, clip.NUM_FRAMES, stride, keyframes_per_second)
+            self.segments = SegmentDetector(self.model, grid)
+            self.segment_steps = max(round(segment_seconds / (spacing * stride)), 1)
         self._geometry = GeometrySampler((cfg.INPUT.MIN_SIZE_TEST,), max_size=cfg.INPUT.MAX_SIZE_TEST)
 
     def clips(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeClip]:
         """Clips of all key frames of a video, in order, without running the model."""
-        named = isinstance(source, (str, os.PathLike))
-        frames = iterate_frames(source, folder_fps=self.folder_fps) if named else source
+        frames = self._frames(source)
         yield from stream_clips(frames, key_times(self.keyframes_per_second), self.offsets, self.resize)
 
     def predict(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeDetections]:
@@ -127,10 +161,38 @@ class VideoPredictor:
             UserError: nothing there that can be decoded.
         """
         tracker = ActorTracker(smoothing=self.smoothing)
-        for batch in in_background(self._batches(source), ahead=2):
-            for found in self.predict_batch(batch):
-                ids, actions = tracker.update(found.timestamp, found.boxes, found.scores, found.actions)
-                yield replace(found, track_ids=ids, actions=actions)
+        for found in self.predict_at(source, key_times(self.keyframes_per_second)):
+            ids, actions = tracker.update(found.timestamp, found.boxes, found.scores, found.actions)
+            yield replace(found, track_ids=ids, actions=actions)
+
+    def predict_at(
+        self, source: str | os.PathLike[str] | Iterable[StreamFrame], times: Iterable[float]
+    ) -> Iterator[KeyframeDetections]:
+        """Detections at ``times`` (increasing, s since the first frame), without tracking: track ids are -1.
+
+        In mode "pass" each time is moved to the nearest one of a grid that is fine enough for
+        ``keyframes_per_second``, and reported as that.
+
+        Raises:
+            UserError: nothing there that can be decoded.
+        """
+        frames = self._frames(source)
+        if self.mode == "pass":
+            segments = stream_segments(frames, times, self.segments.grid, self.segment_steps, self.resize)
+            with_tensors = ((segment, clip_tensor(segment.frames)) for segment in segments)
+            for segment, tensor in in_background(with_tensors, ahead=1):
+                yield from self.predict_segment(segment, tensor)
+            return
+        clips = stream_clips(frames, times, self.offsets, self.resize)
+        batches = batched(((clip, clip_tensor(clip.frames)) for clip in clips), self.batch_size)
+        for batch in in_background(batches, ahead=2):
+            yield from self.predict_batch(batch)
+
+    def predict_segment(self, segment: Segment, tensor: torch.Tensor) -> Iterator[KeyframeDetections]:
+        """Detections of a segment's key frames with its frames (3, T, h, w) uint8; track ids are -1."""
+        for tick, instances in self.segments(segment, tensor):
+            time = tick * self.segments.grid.tick
+            yield _detections(time, segment.height, segment.width, instances)
 
     @torch.no_grad()
     def predict_batch(self, batch: list[tuple[KeyframeClip, torch.Tensor]]) -> list[KeyframeDetections]:
@@ -138,7 +200,10 @@ class VideoPredictor:
         outputs = self.model(
             [{"clip": tensor, "height": clip.height, "width": clip.width} for clip, tensor in batch]
         )
-        return [_detections(clip, out["instances"]) for (clip, _), out in zip(batch, outputs, strict=True)]
+        return [
+            _detections(clip.timestamp, clip.height, clip.width, out["instances"])
+            for (clip, _), out in zip(batch, outputs, strict=True)
+        ]
 
     def resize(self, frame: StreamFrame) -> np.ndarray:
         """The picture (h, w, 3) uint8 that the model sees, the same as of the test-time mapper."""
@@ -146,11 +211,17 @@ class VideoPredictor:
         geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
         return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]
 
-    def _batches(
-        self, source: str | os.PathLike[str] | Iterable[StreamFrame]
-    ) -> Iterator[list[tuple[KeyframeClip, torch.Tensor]]]:
-        clips = ((clip, clip_tensor(clip.frames)) for clip in self.clips(source))
-        yield from batched(clips, self.batch_size)
+    def _frames(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterable[StreamFrame]:
+        named = isinstance(source, (str, os.PathLike))
+        return iterate_frames(source, folder_fps=self.folder_fps) if named else source
+
+    def _no_pass(self, still: bool) -> str:
+        """Why this model can't run in mode "pass"; empty where it can."""
+        if still:
+            return "INPUT.CLIP.STILL repeats one frame, which a pass has not"
+        if not can_pass(self.model):
+            return "this backbone sees clips of a fixed length only"
+        return ""
 
 
 def clip_tensor(frames: list[np.ndarray]) -> torch.Tensor:
@@ -158,13 +229,13 @@ def clip_tensor(frames: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(frames)).permute(3, 0, 1, 2).contiguous()
 
 
-def _detections(clip: KeyframeClip, instances) -> KeyframeDetections:
+def _detections(timestamp: float, height: int, width: int, instances: Instances) -> KeyframeDetections:
     return KeyframeDetections(
-        timestamp=clip.timestamp,
+        timestamp=timestamp,
         boxes=instances.pred_boxes.tensor.float().cpu().numpy(),
         scores=instances.scores.float().cpu().numpy(),
         actions=instances.pred_actions.float().cpu().numpy(),
         track_ids=np.full(len(instances), -1, dtype=np.int64),
-        height=clip.height,
-        width=clip.width,
+        height=height,
+        width=width,
     )

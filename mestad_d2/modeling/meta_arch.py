@@ -154,6 +154,22 @@ class MESTAD(nn.Module):
         if not batched_inputs:
             return []
         images, features = self._features(batched_inputs)
+        return self.detect(images, features, batched_inputs, do_postprocess)
+
+    @torch.no_grad()
+    def detect(
+        self,
+        images: ImageList,
+        features: dict[str, list[Tensor]],
+        batched_inputs: list[dict],
+        do_postprocess: bool = True,
+    ) -> list:
+        """Detections from features that the backbone gave before; arguments and result as of ``inference``.
+
+        Args:
+            images: (N, 3, T, H, W) normalised, with the sizes before padding.
+            features: stage name -> pathways (N, C, T, H, W).
+        """
         proposals, _ = self._proposals(images, features, None)
         boxes = self._action_boxes(self.test_boxes, batched_inputs, proposals)
         results, _ = self.roi_heads(images, features, boxes, None)

@@ -11,9 +11,7 @@ import numpy as np
 from detectron2.config import CfgNode
 
 from mestad_d2.formats.files import atomic_open
-from mestad_d2.inference.clip_stream import batched, in_background, stream_clips
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor, clip_tensor
-from mestad_d2.video.stream import iterate_frames
+from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,8 @@ def watch(
     Raises:
         UserError: nothing there that can be decoded.
     """
-
-    def clips() -> Iterator[list]:
-        frames = iterate_frames(path, folder_fps=predictor.folder_fps)
-        stream = stream_clips(frames, times, predictor.offsets, predictor.resize)
-        yield from batched(((clip, clip_tensor(clip.frames)) for clip in stream), predictor.batch_size)
-
-    for batch in in_background(clips(), ahead=2):
-        for found in predictor.predict_batch(batch):
-            yield found.timestamp, _sighting(found)
+    for found in predictor.predict_at(path, times):
+        yield found.timestamp, _sighting(found)
 
 
 def _sighting(found: KeyframeDetections) -> Sighting:

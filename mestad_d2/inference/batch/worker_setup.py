@@ -28,6 +28,7 @@ class DetectorRecipe:
         score_threshold: least score of an action in the result.
         person_threshold: least score of a person in the result.
         threads: that a worker computes with.
+        mode: "clip" or "pass", see ``VideoPredictor``.
     """
 
     cfg: CfgNode
@@ -37,10 +38,11 @@ class DetectorRecipe:
     score_threshold: float
     person_threshold: float
     threads: int
+    mode: str = "clip"
 
     def settings(self) -> dict:
         """What the results depend on, by name, for ``check_settings``."""
-        return {
+        settings = {
             "config": self.cfg.dump(),
             "precision": self.speed.precision,
             "names": {str(key): name for key, name in sorted(self.names.names.items())},
@@ -48,6 +50,8 @@ class DetectorRecipe:
             "score_threshold": self.score_threshold,
             "person_threshold": self.person_threshold,
         }
+        # Left out where it is the default: results of earlier versions can be added to.
+        return settings if self.mode == "clip" else settings | {"mode": self.mode}
 
     def __call__(self, number: int) -> Callable[[str], bytes]:
         """The function video -> JSON lines of worker ``number``; on several GPUs they take turns."""
@@ -59,7 +63,9 @@ class DetectorRecipe:
             cfg.MODEL.DEVICE = f"cuda:{number % torch.cuda.device_count()}"
         cfg.freeze()
         keep_freed_memory(cfg.MODEL.DEVICE)
-        predictor = VideoPredictor(cfg, speed=self.speed, keyframes_per_second=self.keyframes_per_second)
+        predictor = VideoPredictor(
+            cfg, speed=self.speed, keyframes_per_second=self.keyframes_per_second, mode=self.mode
+        )
 
         def detect(video: str) -> bytes:
             lines = [

@@ -18,8 +18,8 @@ MAX_SIZES = 4
 class CompiledBackbone(nn.Module):
     """Compiles for the sizes it meets; runs the backbone as it is where that is no gain or no option.
 
-    Uncompiled are the last, smaller batch of a video, sizes after the first ``MAX_SIZES``, and
-    everything, after one warning, where the compiler fails or is absent.
+    Uncompiled are the last, smaller batch or shorter segment of a video, sizes after the first
+    ``MAX_SIZES``, and everything, after one warning, where the compiler fails or is absent.
     """
 
     def __init__(self, inner: nn.Module) -> None:
@@ -47,12 +47,11 @@ class CompiledBackbone(nn.Module):
             return self.inner(clips)
 
     def _worth(self, shape: torch.Size) -> bool:
-        batch, size = shape[0], tuple(shape[1:])
+        amount, size = shape[0] * shape[2], (shape[1], *shape[3:])
         if size in self.sizes:
-            if batch > self.sizes[size]:
-                self.sizes[size] = batch
-            return batch == self.sizes[size]
+            self.sizes[size] = max(amount, self.sizes[size])
+            return amount == self.sizes[size]
         if len(self.sizes) == MAX_SIZES:
             return False
-        self.sizes[size] = batch
+        self.sizes[size] = amount
         return True

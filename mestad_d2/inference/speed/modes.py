@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +90,34 @@ def prepare_for_inference(model: nn.Module, mode: SpeedMode | None = None) -> nn
         ease_pooling(fast.backbone)
         fast.backbone = CompiledBackbone(fast.backbone)
     return fast
+
+
+def with_backbone(model: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    """A detector that shares all parts of ``model`` but for its backbone, which is ``change`` of the old one.
+
+    Precision and compilation of a prepared model stay around the new backbone.
+    """
+    other = copy.copy(model)
+    other._modules = dict(model._modules)
+    other.backbone = _changed(model.backbone, change)
+    return other
+
+
+def _changed(part: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
+    if isinstance(part, CompiledBackbone):
+        return CompiledBackbone(_changed(part.inner, change))
+    if isinstance(part, LowerPrecision):
+        other = copy.copy(part)
+        other._modules = {"inner": _changed(part.inner, change)}
+        return other
+    return change(part)
+
+
+def innermost(backbone: nn.Module) -> nn.Module:
+    """The backbone itself, without what a speed mode put around it."""
+    while isinstance(backbone, CompiledBackbone | LowerPrecision):
+        backbone = backbone.inner
+    return backbone
 
 
 def _check(mode: SpeedMode, device: str) -> None:

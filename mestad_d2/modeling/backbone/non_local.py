@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from detectron2.config import CfgNode
 from pytorchvideo.layers.nonlocal_net import create_nonlocal
 from torch import Tensor, nn
@@ -14,7 +15,12 @@ from mestad_d2.modeling.backbone.pathway import STAGES, Pathway
 
 
 class WithNonLocal(nn.Module):
-    """A residual block followed by a non-local block."""
+    """A residual block followed by a non-local block.
+
+    ``window``: on longer features a step attends to the steps of its own block of so many; 0: to all of them.
+    """
+
+    window = 0
 
     def __init__(self, block: nn.Module, non_local: nn.Module) -> None:
         super().__init__()
@@ -22,7 +28,16 @@ class WithNonLocal(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (N, C, T, H, W) of features of that shape."""
-        return self.non_local(self.block(x))
+        x = self.block(x)
+        steps, window = x.shape[2], self.window
+        if not window or steps <= window:
+            return self.non_local(x)
+        rest = steps % window
+        parts = [self.non_local(part) for part in x[:, :, : steps - rest].split(window, dim=2)]
+        if rest:
+            # The last steps attend to a whole window as well, which reaches back into the block before.
+            parts.append(self.non_local(x[:, :, -window:])[:, :, -rest:])
+        return torch.cat(parts, dim=2)
 
 
 def insert_non_local(pathway: Pathway, cfg: CfgNode) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
@@ -14,6 +16,8 @@ from mestad_d2.modeling.backbone.pathway import STAGES, Pathway, slow_spec
 class SlowOnly(Backbone):
     """Features of one pathway: stage name -> [(N, C, T, H, W)]."""
 
+    time_strides = (1,)
+
     def __init__(self, pathway: Pathway) -> None:
         super().__init__()
         self.slow = pathway
@@ -21,6 +25,10 @@ class SlowOnly(Backbone):
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
         """Features of clips (N, 3, T, H, W)."""
         return {name: [x] for name, x in self.slow(clips).items()}
+
+    def forward_phases(self, frames: Tensor, phases: Sequence[int]) -> list[dict[str, list[Tensor]]]:
+        """Features of frames (N, 3, T, H, W), any T; every frame is a step, so that 0 is the only phase."""
+        return [self(frames[:, :, phase:]) for phase in phases]
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and spatial stride of every stage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -44,6 +45,7 @@ class SlowFast(Backbone):
     def __init__(self, slow: Pathway, fast: Pathway, laterals: dict[str, Lateral], alpha: int) -> None:
         super().__init__()
         self.slow, self.fast, self.alpha = slow, fast, alpha
+        self.time_strides = (alpha, 1)
         self.laterals = nn.ModuleDict(laterals)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
@@ -58,14 +60,31 @@ class SlowFast(Backbone):
                 f"INPUT.CLIP.NUM_FRAMES {frames} does not put the key frame on the slow pathway; "
                 f"use a multiple of {2 * self.alpha} (2 * MODEL.SLOWFAST.ALPHA)"
             )
-        slow, fast = self.slow.stem(clips[:, :, :: self.alpha]), self.fast.stem(clips)
-        slow = self.laterals["stem"](slow, fast)
+        return self.forward_phases(clips, (0,))[0]
+
+    def forward_phases(self, frames: Tensor, phases: Sequence[int]) -> list[dict[str, list[Tensor]]]:
+        """Features of frames (N, 3, T, H, W), any T, for slow pathways that start at other frames.
+
+        Args:
+            frames: at the fast pathway's rate.
+            phases: first frames of the slow pathway, each in 0..alpha-1; the fast pathway is computed once.
+
+        Returns:
+            features for each phase; step i of slow stands at step alpha * i of its fast features.
+        """
+        fast = {"stem": self.fast.stem(frames)}
+        for before, name in zip(("stem", *STAGES), STAGES, strict=False):
+            fast[name] = getattr(self.fast, name)(fast[before])
+        return [self._with_slow(frames[:, :, p:], {n: x[:, :, p:] for n, x in fast.items()}) for p in phases]
+
+    def _with_slow(self, frames: Tensor, fast: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+        slow = self.laterals["stem"](self.slow.stem(frames[:, :, :: self.alpha]), fast["stem"])
         features = {}
         for name in STAGES:
-            slow, fast = getattr(self.slow, name)(slow), getattr(self.fast, name)(fast)
-            features[name] = [slow, fast]
+            slow = getattr(self.slow, name)(slow)
+            features[name] = [slow, fast[name]]
             if name in self.laterals:
-                slow = self.laterals[name](slow, fast)
+                slow = self.laterals[name](slow, fast[name])
         return features
 
     def output_shape(self) -> dict[str, ShapeSpec]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from fvcore.nn.squeeze_excitation import SqueezeExcitation
 from pytorchvideo.models.x3d import create_x3d
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.modeling.backbone.library import stage_blocks, variant
 from mestad_d2.modeling.backbone.norm import video_norm
 from mestad_d2.modeling.backbone.pathway import STAGES
+from mestad_d2.modeling.backbone.segment import WindowExcitation
 
 # Depth factors; XS, S and M are one network on other clips.
 VARIANTS = {"xs": 2.2, "s": 2.2, "m": 2.2, "l": 5.0}
@@ -26,8 +29,14 @@ class X3D(Backbone):
     Clips of any size. The module's keys are pytorchvideo's under ``x3d``.
     """
 
+    time_strides = (1,)
+
     def __init__(self, net: nn.Module, res5_stride: int) -> None:
         super().__init__()
+        for parent in list(net.modules()):
+            for name, child in list(parent.named_children()):
+                if isinstance(child, SqueezeExcitation):
+                    setattr(parent, name, WindowExcitation(child.block))
         self.x3d = net
         self._strides = dict(zip(STAGES, (4, 8, 16, 16 * res5_stride), strict=True))
 
@@ -39,6 +48,10 @@ class X3D(Backbone):
             x = stage(x)
             features[name] = [x]
         return features
+
+    def forward_phases(self, frames: Tensor, phases: Sequence[int]) -> list[dict[str, list[Tensor]]]:
+        """Features of frames (N, 3, T, H, W), any T; every frame is a step, so that 0 is the only phase."""
+        return [self(frames[:, :, phase:]) for phase in phases]
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and spatial stride of every stage."""

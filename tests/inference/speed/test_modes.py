@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import logging
 
 import pytest
@@ -16,7 +17,7 @@ from torch import nn
 from mestad_d2.benchmarks.mode_accuracy import accuracy_of_modes
 from mestad_d2.errors import UserError
 from mestad_d2.inference.arguments import add_speed_arguments, mode_of_arguments
-from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.inference.predictor import VideoPredictor, clip_tensor
 from mestad_d2.inference.speed import compiled
 from mestad_d2.inference.speed import modes as speed
 from mestad_d2.inference.speed.folding import fold_batch_norm
@@ -65,8 +66,8 @@ def real_clips() -> list[dict]:
     if not videos:
         pytest.skip("no videos in ucf24_mini")
     predictor = VideoPredictor(tiny_cfg("INPUT.CLIP.NUM_FRAMES", 8), nn.Identity())
-    batch = next(iter(predictor._batches(videos[0])))
-    return [{"clip": clip, "height": clip.shape[2], "width": clip.shape[3]} for _, clip in batch[:2]]
+    clips = [clip_tensor(clip.frames) for clip in itertools.islice(predictor.clips(videos[0]), 2)]
+    return [{"clip": clip, "height": clip.shape[2], "width": clip.shape[3]} for clip in clips]
 
 
 def furthest(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -107,7 +108,7 @@ def test_a_small_net_is_compiled_for_one_batch_size() -> None:
         torch.testing.assert_close(backbone(clips[:1]), net(clips[:1]))
     assert backbone.works
     # A smaller batch is not worth a compilation.
-    assert list(backbone.sizes.values()) == [2]
+    assert list(backbone.sizes.values()) == [2 * clips.shape[2]]
     if torch.backends.mkldnn.is_available():
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             backbone(clips)
@@ -141,7 +142,7 @@ def test_compiled_agrees_with_eager(model: nn.Module, real_clips: list[dict]) ->
     assert fast.backbone.works
     # A smaller batch is not worth a compilation.
     assert_alike(fast(real_clips[:1]), model(real_clips[:1]), mode.precision)
-    assert list(fast.backbone.sizes.values()) == [len(real_clips)]
+    assert list(fast.backbone.sizes.values()) == [len(real_clips) * real_clips[0]["clip"].shape[1]]
 
 
 def test_the_model_is_left_alone(model: nn.Module) -> None:

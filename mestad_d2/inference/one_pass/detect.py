@@ -1,0 +1,116 @@
+"""From a segment of film to the people of its key frames: one run of the backbone, then the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from detectron2.structures import ImageList, Instances
+from torch import Tensor, nn
+
+from mestad_d2.errors import UserError
+from mestad_d2.inference.one_pass.grid import KeyframeGrid
+from mestad_d2.inference.one_pass.segments import Segment
+from mestad_d2.inference.speed.modes import innermost, with_backbone
+from mestad_d2.modeling.backbone.segment import SegmentBackbone, takes_segments
+
+# Key frames that the heads take at once.
+BATCH = 8
+
+
+class SegmentDetector:
+    """Runs a detector over segments.
+
+    Args:
+        model: a detector whose backbone ``takes_segments``, prepared for inference or not; it is not changed.
+        grid: of the key frames.
+
+    Raises:
+        UserError: the key frame of a clip is no step of the slow pathway.
+    """
+
+    def __init__(self, model: nn.Module, grid: KeyframeGrid) -> None:
+        if grid.clip_frames // 2 % grid.stride or (grid.stride > 1 and grid.clip_frames % grid.stride):
+            raise UserError(
+                f"INPUT.CLIP.NUM_FRAMES {grid.clip_frames} does not put the key frame on the slow pathway; "
+                f"use a multiple of {2 * grid.stride} (2 * MODEL.SLOWFAST.ALPHA)"
+            )
+        self.grid = grid
+        self.strides = innermost(model.backbone).time_strides
+        self.starts = tuple(i * (grid.stride // grid.phases) for i in range(grid.phases))
+        self.model = with_backbone(
+            model, lambda backbone: SegmentBackbone(backbone, grid.clip_frames, self.starts)
+        )
+        used = getattr(model.roi_heads, "in_feature", None) or getattr(
+            getattr(model.roi_heads, "inner", None), "in_feature", None
+        )
+        # Only the heads' own stage is needed over time; of the others the pyramid takes the key frame.
+        self.over_time = used
+
+    @torch.no_grad()
+    def __call__(self, segment: Segment, clip: Tensor) -> Iterator[tuple[int, Instances]]:
+        """Ticks of the segment's key frames, in order, each with its people in the frame's own pixels.
+
+        Args:
+            segment: as cut from the film.
+            clip: its frames (3, T, h, w), uint8.
+        """
+        found: dict[int, Instances] = {}
+        for shift in range(self.grid.shifts):
+            ticks = [tick for tick in segment.ticks if self.grid.place(tick)[2] == shift]
+            if ticks:
+                found |= self._one_shift(segment, clip[:, shift :: self.grid.shifts], ticks)
+        for tick in segment.ticks:
+            yield tick, found[tick]
+
+    def _one_shift(self, segment: Segment, clip: Tensor, ticks: list[int]) -> dict[int, Instances]:
+        images = self.model.preprocess([clip])
+        by_start = dict(zip(self.starts, self.model.backbone(images.tensor), strict=True))
+        first = self.grid.place(segment.first)[0]
+        keys = []
+        for tick in ticks:
+            step, start, _ = self.grid.place(tick)
+            keys.append((start, self.grid.clip_frames // 2 + self.grid.stride * (step - first)))
+        found = []
+        for begin in range(0, len(keys), BATCH):
+            some = keys[begin : begin + BATCH]
+            frames = torch.cat([images.tensor[:, :, start + at, None] for start, at in some])
+            batch = ImageList(frames, images.image_sizes * len(some))
+            inputs = [{"height": segment.height, "width": segment.width}] * len(some)
+            outputs = self.model.detect(batch, self._features(by_start, some), inputs)
+            found += [output["instances"] for output in outputs]
+        return dict(zip(ticks, found, strict=True))
+
+    def _features(
+        self, by_start: dict[int, dict[str, list[Tensor]]], keys: list[tuple[int, int]]
+    ) -> dict[str, list[Tensor]]:
+        """Features as of a batch of clips, with the key frame in their middle."""
+        result = {}
+        for name in next(iter(by_start.values())):
+            length = self.grid.clip_frames if self.over_time in (name, None) else 1
+            result[name] = [
+                torch.cat(
+                    [
+                        _around(by_start[start][name][i], at // stride, length // stride or 1)
+                        for start, at in keys
+                    ]
+                )
+                for i, stride in enumerate(self.strides)
+            ]
+        return result
+
+
+def _around(x: Tensor, step: int, length: int) -> Tensor:
+    """``length`` steps of (N, C, T, H, W), ``step`` at index length // 2, as in a clip."""
+    begin = step - length // 2
+    return x[:, :, begin : begin + length]
+
+
+def can_pass(model: nn.Module) -> bool:
+    """Whether the model's backbone computes a segment at once."""
+    return takes_segments(innermost(getattr(model, "backbone", model)))
+
+
+def slow_stride(model: nn.Module) -> int:
+    """Frames a step of the slowest pathway of a model that ``can_pass``."""
+    return max(innermost(model.backbone).time_strides)
