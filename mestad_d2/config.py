@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from detectron2.config import CfgNode as CN
 
+from mestad_d2.config_files import PROPOSAL_KEYS
+
 
 def add_mestad_config(cfg: CN) -> None:
     """Add the keys of mestad_d2 to a detectron2 config, in place.
@@ -18,6 +20,7 @@ def add_mestad_config(cfg: CN) -> None:
     _add_input(cfg)
     _add_backbone(cfg)
     _add_fcos(cfg)
+    _add_proposals(cfg)
     _add_gfocal(cfg)
     _add_sparse_rcnn(cfg)
     _add_action_head(cfg)
@@ -160,17 +163,24 @@ def _add_fcos(cfg: CN) -> None:
     cfg.MODEL.FCOS.PRIOR_PROB = 0.01
     # Weight of the localisation losses L_al (paper, section 4.1: 1).
     cfg.MODEL.FCOS.LOSS_WEIGHT = 1.0
-    # From here on the keys hold for the other actor heads too, so that Table 2 compares heads alone.
+    # Former names of MODEL.PROPOSALS.*; a value here is moved there, with a warning.
+    for key in PROPOSAL_KEYS:
+        cfg.MODEL.FCOS[key] = None
+
+
+def _add_proposals(cfg: CN) -> None:
+    # Which boxes of any proposal generator become proposals, so that Table 2 compares heads alone.
+    cfg.MODEL.PROPOSALS = CN()
     # Class score (no centerness) below which a location is no proposal (paper: 0.3 / 0.4).
-    cfg.MODEL.FCOS.SCORE_THRESH_TRAIN = 0.3
-    cfg.MODEL.FCOS.SCORE_THRESH_TEST = 0.4
+    cfg.MODEL.PROPOSALS.SCORE_THRESH_TRAIN = 0.3
+    cfg.MODEL.PROPOSALS.SCORE_THRESH_TEST = 0.4
     # IoU of NMS on sqrt(class x centerness); 1.0 or more: no NMS (paper: none / 0.3).
-    cfg.MODEL.FCOS.NMS_THRESH_TRAIN = 1.0
-    cfg.MODEL.FCOS.NMS_THRESH_TEST = 0.3
+    cfg.MODEL.PROPOSALS.NMS_THRESH_TRAIN = 1.0
+    cfg.MODEL.PROPOSALS.NMS_THRESH_TEST = 0.3
     # Locations kept a level before NMS (ours), and proposals kept a clip (paper: 100 / 10).
-    cfg.MODEL.FCOS.PRE_NMS_TOPK = 1000
-    cfg.MODEL.FCOS.POST_NMS_TOPK_TRAIN = 100
-    cfg.MODEL.FCOS.POST_NMS_TOPK_TEST = 10
+    cfg.MODEL.PROPOSALS.PRE_NMS_TOPK = 1000
+    cfg.MODEL.PROPOSALS.POST_NMS_TOPK_TRAIN = 100
+    cfg.MODEL.PROPOSALS.POST_NMS_TOPK_TEST = 10
 
 
 def _add_gfocal(cfg: CN) -> None:

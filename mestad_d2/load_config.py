@@ -11,15 +11,21 @@ import yaml
 from detectron2.config import CfgNode, get_cfg
 
 from mestad_d2 import add_mestad_config
+from mestad_d2.config_files import check_nesting, read_chain, use_new_names_of_files, use_new_names_of_options
+from mestad_d2.config_keys import check_keys
+from mestad_d2.config_values import check_values
 from mestad_d2.data.catalog import register_custom
 from mestad_d2.errors import UserError
+
+# What yacs and detectron2 raise of keys and values that do not fit.
+MISFITS = (KeyError, ValueError, AssertionError, TypeError, AttributeError, yaml.YAMLError)
 
 
 def setup_cfg(config_file: str | Path, opts: Sequence[str] = (), *, freeze: bool = True) -> CfgNode:
     """Read a config file and its ``_BASE_`` chain, then ``KEY VALUE`` pairs, without unsafe yaml tags.
 
     ``MODEL.DEVICE`` falls back to the CPU where there is no GPU. Datasets of ``DATASETS.CUSTOM`` are
-    registered.
+    registered. Values are checked, and values of keys that nothing reads are refused.
 
     Raises:
         UserError: the file is missing or no yaml, or a key or value does not fit.
@@ -29,16 +35,20 @@ def setup_cfg(config_file: str | Path, opts: Sequence[str] = (), *, freeze: bool
     # detectron2's default is "cuda"; people without one should not have to say so.
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
-    if not Path(config_file).is_file():
-        raise UserError(f"{config_file}: no such config file; see the folder configs/")
+    chain = read_chain(config_file)
+    for path, content in chain:
+        check_nesting(cfg, path, content)
     try:
         cfg.merge_from_file(str(config_file), allow_unsafe=False)
-    except (KeyError, ValueError, AssertionError, yaml.YAMLError) as error:
+    except MISFITS as error:
         raise UserError(f"{config_file}: {' '.join(str(error).split())}") from error
+    use_new_names_of_files(cfg, chain)
     try:
-        cfg.merge_from_list(list(opts))
-    except (KeyError, ValueError, AssertionError) as error:
+        cfg.merge_from_list(use_new_names_of_options(list(opts)))
+    except MISFITS as error:
         raise UserError(f"option: {' '.join(str(error).split())}; options are KEY VALUE pairs") from error
+    check_values(cfg)
+    check_keys(cfg)
     register_custom(cfg)
     if freeze:
         cfg.freeze()

@@ -11,7 +11,18 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "mestad_d2"
 # From the ground up; rooms of one floor that may see one another stand in TOGETHER.
 FLOORS = (
-    {"errors", "config", "load_config", "boxes", "timing", "host_memory", "moved"},
+    {
+        "errors",
+        "config",
+        "config_files",
+        "config_keys",
+        "config_values",
+        "load_config",
+        "boxes",
+        "timing",
+        "host_memory",
+        "moved",
+    },
     {"formats", "video"},
     {"modeling", "semisup"},
     {"data", "evaluation", "checkpoint"},

@@ -19,7 +19,7 @@ SMALLER = [
     "SOLVER.CHECKPOINT_PERIOD", "1000", "TEST.BATCH_SIZE", "4",
 ]  # fmt: skip
 # An untrained model finds nobody at the usual threshold.
-EAGER = ["MODEL.FCOS.SCORE_THRESH_TEST", "0.0", "MODEL.FCOS.POST_NMS_TOPK_TEST", "3"]
+EAGER = ["MODEL.PROPOSALS.SCORE_THRESH_TEST", "0.0", "MODEL.PROPOSALS.POST_NMS_TOPK_TEST", "3"]
 
 
 def tiny_cfg(*opts: object) -> CfgNode:

@@ -8,7 +8,6 @@ import json
 from itertools import takewhile
 from pathlib import Path
 
-from detectron2.modeling import build_model
 from fvcore.nn import parameter_count_table
 from tabulate import tabulate
 
@@ -17,6 +16,7 @@ from mestad_d2.analysis.memory import training_memory
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.modeling.build import build_detector
 
 TASKS = ("flop", "parameter", "structure", "memory")
 
@@ -70,9 +70,9 @@ def main(args: argparse.Namespace) -> None:
         print(f"training, {args.clips} clips a GPU: at least {need['total']} GiB "
               f"(weights and optimiser {need['weights']}, kept for the backward pass {need['saved']})")  # fmt: skip
     if "parameter" in args.tasks:
-        print(parameter_count_table(build_model(cfg), max_depth=4))
+        print(parameter_count_table(build_detector(cfg), max_depth=4))
     if "structure" in args.tasks:
-        print(build_model(cfg))
+        print(build_detector(cfg))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.engine import build_trainer, trainer_class
 from mestad_d2.engine.launch import start
 from mestad_d2.engine.run_info import settle_seed, write_run_info
+from mestad_d2.engine.trainer import verify_results
 from mestad_d2.errors import one_line_errors
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.load_config import make_deterministic, setup_cfg
@@ -38,10 +39,12 @@ def main(args: Namespace) -> dict:
         MESTADCheckpointer(model, cfg.OUTPUT_DIR, cfg=cfg).resume_or_load(
             cfg.MODEL.WEIGHTS, resume=args.resume
         )
-        return trainer.test(cfg, model)
+        results = trainer.test(cfg, model)
+        verify_results(cfg, results)
+        return results
     trainer = build_trainer(cfg)
     trainer.resume_or_load(resume=args.resume)
-    write_run_info(cfg, args.config_file, args.resume)
+    write_run_info(trainer.cfg, args.config_file, args.resume)
     return trainer.train() or {}
 
 

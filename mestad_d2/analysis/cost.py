@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from detectron2.structures import Boxes
 from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
+from mestad_d2.modeling.build import build_detector
 from mestad_d2.modeling.roi_heads.video_roi_heads import pool_time
 
 # Faster R-CNN X101-32x8d-FPN, the person detector of two-stage methods (paper, Table 1 and section 4.2).
@@ -92,7 +92,7 @@ def cost_of_config(cfg: CfgNode, size: int) -> dict:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "cpu"
-    return model_cost(build_model(cfg), cfg.INPUT.CLIP.NUM_FRAMES, size)
+    return model_cost(build_detector(cfg), cfg.INPUT.CLIP.NUM_FRAMES, size)
 
 
 def chart_slices(cost: dict) -> dict[str, dict[str, float]]:

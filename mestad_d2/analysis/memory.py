@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mestad_d2.modeling.build import build_detector
 from mestad_d2.semisup import build_pseudo_labeler
 
 GIB = 2**30
@@ -54,7 +54,7 @@ def training_memory(cfg: CfgNode, clips: int) -> dict[str, float]:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg).train()
+    model = build_detector(cfg).train()
     copies = COPIES[cfg.SOLVER.OPTIMIZER]
     if cfg.SEMISUP.ENABLED:
         copies += 1

@@ -56,7 +56,7 @@ def accuracy_of_modes(cfg: CfgNode, modes: list[SpeedMode]) -> dict[str, dict[st
     wanted, metrics = detect_all(cfg, model)
     figures = {"eager fp32": _points(metrics)}
     progress(f"  eager fp32: {figures['eager fp32']}")
-    sure = cfg.MODEL.FCOS.SCORE_THRESH_TEST + 0.1
+    sure = cfg.MODEL.PROPOSALS.SCORE_THRESH_TEST + 0.1
     for mode in modes:
         found, metrics = detect_all(cfg, prepare_for_inference(model, mode))
         rows = [r for w, f in zip(wanted, found, strict=True) for r in differences(w, f, sure)]

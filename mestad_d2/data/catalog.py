@@ -11,6 +11,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from mestad_d2.config_values import near
 from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.per_video import Setting, as_setting
 from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
@@ -92,6 +93,22 @@ def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
     """The unlabelled clips of a registered dataset; see ``load_unlabeled``."""
     meta = MetadataCatalog.get(dataset_name)
     return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap, meta.fps)
+
+
+def check_dataset_names(cfg: CfgNode) -> None:
+    """Check that the datasets of training and evaluation are registered.
+
+    Raises:
+        UserError: one is not; the line names those that are like it.
+    """
+    known = DatasetCatalog.list()
+    for key in ("TRAIN", "TEST"):
+        for name in cfg.DATASETS[key]:
+            if name not in known:
+                raise UserError(
+                    f"DATASETS.{key}: no dataset {name!r} is registered{near(name, known)}; "
+                    "DATASETS.CUSTOM takes datasets of one's own"
+                )
 
 
 def _ava_videos(root: Path) -> Path:

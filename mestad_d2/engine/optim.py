@@ -1,39 +1,64 @@
-"""Optimisers by name."""
+"""Optimisers by name, and the schedule of more or fewer processes than a config was written for."""
 
 from __future__ import annotations
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
 from torch import nn
 
 from mestad_d2.errors import UserError
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD or AdamW (``SOLVER.OPTIMIZER``); norms and biases have their own weight decay.
+    """Build SGD or AdamW (``SOLVER.OPTIMIZER``) with detectron2's settings of norms, biases and clipping.
 
     Raises:
         UserError: an unknown optimiser.
     """
     solver = cfg.SOLVER
-    norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-    groups: dict[float, list[nn.Parameter]] = {}
-    seen: set[int] = set()
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad or id(parameter) in seen:
-                continue
-            seen.add(id(parameter))
-            if isinstance(module, norms):
-                decay = solver.WEIGHT_DECAY_NORM
-            elif name == "bias" and solver.WEIGHT_DECAY_BIAS is not None:
-                decay = solver.WEIGHT_DECAY_BIAS
-            else:
-                decay = solver.WEIGHT_DECAY
-            groups.setdefault(decay, []).append(parameter)
-    params = [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()]
+    parameters = get_default_optimizer_params(
+        model,
+        base_lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        bias_lr_factor=solver.BIAS_LR_FACTOR,
+        weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+    )
+    # detectron2 0.5 gives every tensor a group of its own, which takes its time at each step.
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for group in parameters:
+        groups.setdefault((group["lr"], group["weight_decay"]), []).extend(group["params"])
+    params = [{"params": tensors, "lr": lr, "weight_decay": decay} for (lr, decay), tensors in groups.items()]
     if solver.OPTIMIZER == "SGD":
-        return torch.optim.SGD(params, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV)
+        optimizer = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
+        return optimizer(params, lr=solver.BASE_LR, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV)
     if solver.OPTIMIZER == "AdamW":
-        return torch.optim.AdamW(params, lr=solver.BASE_LR)
+        return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(params, lr=solver.BASE_LR)
     raise UserError(f"SOLVER.OPTIMIZER: unknown optimiser {solver.OPTIMIZER!r}; use SGD or AdamW")
+
+
+def scale_to_processes(cfg: CfgNode, processes: int) -> CfgNode:
+    """Scale batch, learning rate and iterations from ``SOLVER.REFERENCE_WORLD_SIZE`` to ``processes``.
+
+    As detectron2 does, with the iterations that are keys of this project too; 0 leaves all as it is.
+
+    Raises:
+        UserError: the batch does not divide over the processes that the config was written for.
+    """
+    reference = cfg.SOLVER.REFERENCE_WORLD_SIZE
+    if reference in (0, processes):
+        return cfg
+    if cfg.SOLVER.IMS_PER_BATCH % reference:
+        raise UserError(
+            f"SOLVER.REFERENCE_WORLD_SIZE: {reference} does not divide SOLVER.IMS_PER_BATCH "
+            f"{cfg.SOLVER.IMS_PER_BATCH}; give a divisor, or 0"
+        )
+    scaled = DefaultTrainer.auto_scale_workers(cfg, processes)
+    scaled.defrost()
+    scaled.SEMISUP.BURN_IN_ITERS = round(cfg.SEMISUP.BURN_IN_ITERS * reference / processes)
+    scaled.INPUT.CLIP.COARSE_ITERS = round(cfg.INPUT.CLIP.COARSE_ITERS * reference / processes)
+    if cfg.is_frozen():
+        scaled.freeze()
+    return scaled

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import sys
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +16,20 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, create_ddp_model
 from detectron2.engine.train_loop import TrainerBase
 from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from torch import nn
 
 from mestad_d2.checkpoint import MESTADCheckpointer
+from mestad_d2.data.catalog import check_dataset_names
 from mestad_d2.data.loaders import build_test_loader, build_train_loader
 from mestad_d2.data.sampling import start_at
 from mestad_d2.engine.brief_log import tell_user_errors_briefly
-from mestad_d2.engine.optim import build_optimizer
+from mestad_d2.engine.optim import build_optimizer, scale_to_processes
 from mestad_d2.engine.stop_signal import StopOnSignal, StoppableLoader
 from mestad_d2.engine.train_step import SupervisedStep
 from mestad_d2.evaluation.evaluator import AVAEvaluator
+from mestad_d2.modeling.build import build_detector
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +41,8 @@ class MESTADTrainer(DefaultTrainer):
         # Not DefaultTrainer's: its checkpointer and step would be built, hooked up, and replaced.
         TrainerBase.__init__(self)
         tell_user_errors_briefly()
+        check_dataset_names(cfg)
+        cfg = scale_to_processes(cfg, comm.get_world_size())
         self.cfg = cfg
         Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
@@ -68,6 +76,13 @@ class MESTADTrainer(DefaultTrainer):
     def data_loader(self) -> Any:
         """The loader of labelled clips."""
         return self._trainer.data_loader
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Build the model, and write its structure into the log."""
+        model = build_detector(cfg)
+        logger.info("Model:\n%s", model)
+        return model
 
     @classmethod
     def build_step(cls, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> SupervisedStep:
@@ -105,6 +120,12 @@ class MESTADTrainer(DefaultTrainer):
                 model, loader, DatasetEvaluators([cls.build_evaluator(cfg, name)])
             )
         return next(iter(results.values())) if len(results) == 1 else results
+
+    def train(self) -> dict | None:
+        """Train to the end; returns what the last evaluation found, which ``TEST.EXPECTED_RESULTS`` checks."""
+        TrainerBase.train(self, self.start_iter, self.max_iter)
+        verify_results(self.cfg, self.final_results() or {})
+        return self.final_results()
 
     def run_step(self) -> None:
         """One iteration of the inner loop."""
@@ -160,3 +181,21 @@ def step_arguments(cfg: CfgNode) -> dict[str, Any]:
         "seed": cfg.SEED,
         "dump_dir": Path(cfg.OUTPUT_DIR) if comm.is_main_process() else None,
     }
+
+
+def verify_results(cfg: CfgNode, results: Mapping) -> None:
+    """Compare an evaluation with ``TEST.EXPECTED_RESULTS``; as in detectron2, exit with code 1 if they differ.
+
+    Args:
+        results: as of ``MESTADTrainer.test``; with several test datasets a task is ``dataset/task``.
+    """
+    if not comm.is_main_process():
+        return
+    figures, wrong = flatten_results_dict(results), []
+    for task, metric, expected, tolerance in cfg.TEST.EXPECTED_RESULTS:
+        found = figures.get(f"{task}/{metric}", math.nan)
+        if not abs(found - expected) <= tolerance:
+            wrong.append(f"{task}/{metric} is {found:g}, expected {expected:g} +- {tolerance:g}")
+    if wrong:
+        logger.error("TEST.EXPECTED_RESULTS: %s", "; ".join(wrong))
+        sys.exit(1)

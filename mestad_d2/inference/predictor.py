@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from detectron2.structures import Instances
 from torch import nn
 
@@ -29,6 +28,7 @@ from mestad_d2.inference.one_pass.grid import KeyframeGrid
 from mestad_d2.inference.one_pass.segments import Segment, stream_segments
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
+from mestad_d2.modeling.build import build_detector
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 from mestad_d2.video.transforms import GeometrySampler
 
@@ -74,7 +74,7 @@ def load_model(cfg: CfgNode) -> nn.Module:
             f"MODEL.ROI_ACTION_HEAD.TEST_BOXES: {cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES!r} needs boxes from a "
             'file, which a video has not; set "proposals"'
         )
-    model = build_model(cfg)
+    model = build_detector(cfg)
     MESTADCheckpointer(model, cfg=cfg).load(cfg.MODEL.WEIGHTS)
     return model.eval()
 

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from torch import nn
 
 from mestad_d2.errors import UserError
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.modeling.build import build_detector
 
 # An installed package carries the configs inside (setup.py); a checkout has them beside the package.
 _INSTALLED = Path(__file__).parent / "configs"
@@ -89,4 +89,4 @@ def get(name: str, trained: bool = False, device: str | None = None) -> nn.Modul
     cfg = get_config(name, trained)
     if device is not None:
         cfg.MODEL.DEVICE = device
-    return build_model(cfg)
+    return build_detector(cfg)

@@ -16,6 +16,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from mestad_d2.modeling.keyframe_fpn import build_keyframe_fpn
+from mestad_d2.modeling.proposal_generator.select import Selection
 
 
 def _gt_as_proposals(inputs: list[dict], device: torch.device) -> list[Instances]:
@@ -46,6 +47,11 @@ def _as_pytorch_initialises(*parts: nn.Module | None) -> None:
         for layer in part.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 layer.reset_parameters()
+
+
+def _given(**arguments: object) -> dict:
+    # Parts of others need not know arguments that nobody gave.
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 # Where the boxes of the action head come from when the proposal generator does not give them (Table 3).
@@ -143,18 +149,37 @@ class MESTAD(nn.Module):
         return {**losses, **action_losses}
 
     @torch.no_grad()
-    def inference(self, batched_inputs: list[dict], do_postprocess: bool = True) -> list:
-        """Detections of clips.
+    def inference(
+        self,
+        batched_inputs: list[dict],
+        do_postprocess: bool = True,
+        *,
+        selection: Selection | None = None,
+        test_boxes: str | None = None,
+        score_with_person: bool | None = None,
+    ) -> list:
+        """Detect people and their actions in clips.
 
         Args:
             batched_inputs: as in ``forward``; ``height`` and ``width`` give the original frame.
             do_postprocess: scale boxes to the original frame and wrap as ``{"instances": ...}``; else
                 a list of Instances in the clip's own pixels (what the mean teacher wants).
+            selection: which boxes become proposals; default: ``MODEL.PROPOSALS.*_TEST``.
+            test_boxes: as ``MODEL.ROI_ACTION_HEAD.TEST_BOXES``, which is the default.
+            score_with_person: as ``MODEL.ROI_ACTION_HEAD.SCORE_WITH_PERSON``, which is the default.
         """
         if not batched_inputs:
             return []
         images, features = self._features(batched_inputs)
-        return self.detect(images, features, batched_inputs, do_postprocess)
+        return self.detect(
+            images,
+            features,
+            batched_inputs,
+            do_postprocess,
+            selection=selection,
+            test_boxes=test_boxes,
+            score_with_person=score_with_person,
+        )
 
     @torch.no_grad()
     def detect(
@@ -163,6 +188,10 @@ class MESTAD(nn.Module):
         features: dict[str, list[Tensor]],
         batched_inputs: list[dict],
         do_postprocess: bool = True,
+        *,
+        selection: Selection | None = None,
+        test_boxes: str | None = None,
+        score_with_person: bool | None = None,
     ) -> list:
         """Detections from features that the backbone gave before; arguments and result as of ``inference``.
 
@@ -170,9 +199,11 @@ class MESTAD(nn.Module):
             images: (N, 3, T, H, W) normalised, with the sizes before padding.
             features: stage name -> pathways (N, C, T, H, W).
         """
-        proposals, _ = self._proposals(images, features, None)
-        boxes = self._action_boxes(self.test_boxes, batched_inputs, proposals)
-        results, _ = self.roi_heads(images, features, boxes, None)
+        proposals, _ = self._proposals(images, features, None, **_given(selection=selection))
+        boxes = self._action_boxes(test_boxes or self.test_boxes, batched_inputs, proposals)
+        results, _ = self.roi_heads(
+            images, features, boxes, None, **_given(score_with_person=score_with_person)
+        )
         if not do_postprocess:
             return results
         return [
@@ -210,11 +241,15 @@ class MESTAD(nn.Module):
         return ImageList(batch, sizes)
 
     def _proposals(
-        self, images: ImageList, features: dict[str, list[Tensor]], gt: list[Instances] | None
+        self,
+        images: ImageList,
+        features: dict[str, list[Tensor]],
+        gt: list[Instances] | None,
+        **arguments: Selection,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         if self.proposal_generator is None:
             return [], {}
-        return self.proposal_generator(images, self.fpn(features), gt)
+        return self.proposal_generator(images, self.fpn(features), gt, **arguments)
 
     def _action_boxes(
         self, source: str, batched_inputs: list[dict], proposals: list[Instances]

@@ -70,7 +70,7 @@ def results(cfg: CfgNode, entries: list[dict], output: Path, model: torch.nn.Mod
 def test_detections_are_the_same_from_files_and_lossless_frames(tool: ModuleType, tmp_path: Path) -> None:
     toy = tmp_path / "toy"
     make_toy(toy, seed=5, videos=0, val_videos=2, seconds=5, workers=1)
-    opts = [*SMALLER, "INPUT.CLIP.NUM_FRAMES", "8", "MODEL.FCOS.SCORE_THRESH_TEST", "0.0"]
+    opts = [*SMALLER, "INPUT.CLIP.NUM_FRAMES", "8", "MODEL.PROPOSALS.SCORE_THRESH_TEST", "0.0"]
     cfg = setup_cfg(CONFIG, [*opts, "MODEL.ROI_ACTION_HEAD.SCORE_THRESH_TEST", "0.0"])
     torch.manual_seed(0)
     model = trainer_class(cfg).build_model(cfg).eval()

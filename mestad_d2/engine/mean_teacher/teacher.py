@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,25 +18,6 @@ class TeacherSelection:
     max_boxes: int = 10
 
 
-@contextmanager
-def labelling(teacher: nn.Module, selection: TeacherSelection) -> Iterator[None]:
-    """While it lasts, the teacher finds people by ``selection``, and scores of actions are not multiplied
-    with the person's: Eq. 6 compares them with labels."""
-    generator, heads = teacher.proposal_generator, teacher.roi_heads
-    before = generator.test_selection, teacher.test_boxes, heads.score_with_person
-    generator.test_selection = replace(
-        before[0],
-        score_thresh=selection.score_thresh,
-        nms_thresh=selection.nms_thresh,
-        max_boxes=selection.max_boxes,
-    )
-    teacher.test_boxes, heads.score_with_person = "proposals", False
-    try:
-        yield
-    finally:
-        generator.test_selection, teacher.test_boxes, heads.score_with_person = before
-
-
 @torch.no_grad()
 def find_people(
     teacher: nn.Module, clips: list[dict], selection: TeacherSelection, amp: bool = False
@@ -50,8 +29,17 @@ def find_people(
         clips: dicts with ``clip_weak`` (3, T, H, W), or ``clip`` where there is no such view.
     """
     inputs = [{"clip": item.get("clip_weak", item["clip"])} for item in clips]
-    with labelling(teacher, selection), torch.autocast("cuda", enabled=amp):
-        found = teacher.inference(inputs, do_postprocess=False)
+    chosen = replace(
+        teacher.proposal_generator.test_selection,
+        score_thresh=selection.score_thresh,
+        nms_thresh=selection.nms_thresh,
+        max_boxes=selection.max_boxes,
+    )
+    with torch.autocast("cuda", enabled=amp):
+        # Eq. 6 compares scores of actions with labels, so they are not multiplied with the person's.
+        found = teacher.inference(
+            inputs, do_postprocess=False, selection=chosen, test_boxes="proposals", score_with_person=False
+        )
     for person in found:
         person.pred_boxes.tensor = person.pred_boxes.tensor.float()
         person.pred_actions = person.pred_actions.float()

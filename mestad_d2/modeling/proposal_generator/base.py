@@ -29,14 +29,18 @@ class Candidates(NamedTuple):
 
 
 class ProposalGenerator(nn.Module):
-    """Subclasses define ``candidates``; ``train_selection`` and ``test_selection`` may be replaced."""
+    """Finds people; subclasses define ``candidates``."""
 
     def __init__(self, train_selection: Selection, test_selection: Selection) -> None:
         super().__init__()
         self.train_selection, self.test_selection = train_selection, test_selection
 
     def forward(
-        self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        gt_instances: list[Instances] | None = None,
+        selection: Selection | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """Proposals per clip, detached from the graph, and in training the losses; the head runs once.
 
@@ -44,13 +48,14 @@ class ProposalGenerator(nn.Module):
             images: for the clips' sizes.
             features: level name -> (N, C, H, W).
             gt_instances: per clip, with ``gt_boxes`` in pixels; needed in training.
+            selection: in place of ``train_selection`` or ``test_selection``.
 
         Returns:
             per clip ``proposal_boxes``, ``objectness_logits`` (the rank) and ``scores``, best first; and
             losses by name, empty in inference.
         """
         found, losses = self.candidates(images, features, gt_instances)
-        selection = self.train_selection if self.training else self.test_selection
+        selection = selection or (self.train_selection if self.training else self.test_selection)
         clips = zip(images.image_sizes, found.boxes, found.scores, found.rank, strict=True)
         with torch.no_grad():
             return [select_proposals(*clip, found.levels, selection) for clip in clips], losses

@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 
+from mestad_d2.config_files import use_new_names
 from mestad_d2.errors import UserError
 from mestad_d2.modeling.proposal_generator.select import Selection
 
 
 def selections(cfg: CfgNode) -> dict[str, Selection]:
-    """``train_selection`` and ``test_selection``: which boxes become proposals.
-
-    The keys stand in ``MODEL.FCOS`` and hold for all heads, so that Table 2 compares heads alone.
-    """
-    fcos = cfg.MODEL.FCOS
-    train = fcos.SCORE_THRESH_TRAIN, fcos.NMS_THRESH_TRAIN, fcos.POST_NMS_TOPK_TRAIN
-    test = fcos.SCORE_THRESH_TEST, fcos.NMS_THRESH_TEST, fcos.POST_NMS_TOPK_TEST
+    """``train_selection`` and ``test_selection`` of ``MODEL.PROPOSALS``: which boxes become proposals."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    use_new_names(cfg)
+    keys = cfg.MODEL.PROPOSALS
+    train = keys.SCORE_THRESH_TRAIN, keys.NMS_THRESH_TRAIN, keys.POST_NMS_TOPK_TRAIN
+    test = keys.SCORE_THRESH_TEST, keys.NMS_THRESH_TEST, keys.POST_NMS_TOPK_TEST
     return {
-        "train_selection": Selection(*train, fcos.PRE_NMS_TOPK),
-        "test_selection": Selection(*test, fcos.PRE_NMS_TOPK),
+        "train_selection": Selection(*train, keys.PRE_NMS_TOPK),
+        "test_selection": Selection(*test, keys.PRE_NMS_TOPK),
     }
 
 

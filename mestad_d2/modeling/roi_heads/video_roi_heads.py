@@ -127,6 +127,7 @@ class VideoROIHeads(nn.Module):
         features: dict[str, list[Tensor]],
         proposals: list[Instances],
         gt_instances: list[Instances] | None = None,
+        score_with_person: bool | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """Losses in training; in inference, instances with ``pred_boxes, scores, pred_actions (R, A)``.
 
@@ -135,10 +136,12 @@ class VideoROIHeads(nn.Module):
             features: stage name -> list of pathway tensors (N, C, T, H, W).
             proposals: per clip, ``proposal_boxes`` and, in inference, ``scores`` of the persons.
             gt_instances: per clip, ``gt_boxes`` and ``gt_actions``; needed in training.
+            score_with_person: of inference; default: as configured.
         """
         frames = pool_time(features[self.in_feature], self.temporal_pool)
         if not self.training:
-            return self._inference(frames, proposals), {}
+            with_person = self.score_with_person if score_with_person is None else score_with_person
+            return self._inference(frames, proposals, with_person), {}
         boxes = [p.proposal_boxes for p in proposals]
         if self.append_gt:
             boxes = [Boxes.cat([b, gt.gt_boxes]) for b, gt in zip(boxes, gt_instances, strict=True)]
@@ -157,14 +160,14 @@ class VideoROIHeads(nn.Module):
         )
         return self.predictor(self.pooler([frames], boxes), frames, clip_index)
 
-    def _inference(self, frames: Tensor, proposals: list[Instances]) -> list[Instances]:
+    def _inference(self, frames: Tensor, proposals: list[Instances], with_person: bool) -> list[Instances]:
         scores = self._logits(frames, [p.proposal_boxes for p in proposals]).float().sigmoid()
         results = []
         for proposal, actions in zip(proposals, scores.split([len(p) for p in proposals]), strict=True):
             result = Instances(proposal.image_size)
             result.pred_boxes = proposal.proposal_boxes
             result.scores = proposal.scores
-            result.pred_actions = actions * proposal.scores[:, None] if self.score_with_person else actions
+            result.pred_actions = actions * proposal.scores[:, None] if with_person else actions
             result.pred_classes = torch.zeros(len(proposal), dtype=torch.long, device=actions.device)
             results.append(result)
         return results

@@ -77,7 +77,7 @@ def toy_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("format", export_files.FORMATS)
 def test_a_file_follows_size_and_number_of_people(tmp_path: Path, format: str) -> None:
     skip_without(format)
-    model = spread_model("MODEL.FCOS.SCORE_THRESH_TEST", 0.6, "MODEL.FCOS.POST_NMS_TOPK_TEST", 40)
+    model = spread_model("MODEL.PROPOSALS.SCORE_THRESH_TEST", 0.6, "MODEL.PROPOSALS.POST_NMS_TOPK_TEST", 40)
     exported = exported_model(model, tmp_path / "m", format)
     clips = [noise(64, 80, 1), noise(96, 64, 2), noise(61, 117, 3)]
     counts = {len(eager_outputs(model, clip)[0]) for clip in clips}
@@ -89,7 +89,7 @@ def test_a_file_follows_size_and_number_of_people(tmp_path: Path, format: str) -
 @pytest.mark.parametrize("format", export_files.FORMATS)
 def test_nobody_is_an_answer(tmp_path: Path, format: str) -> None:
     skip_without(format)
-    exported = exported_model(spread_model("MODEL.FCOS.SCORE_THRESH_TEST", 1.0), tmp_path / "m", format)
+    exported = exported_model(spread_model("MODEL.PROPOSALS.SCORE_THRESH_TEST", 1.0), tmp_path / "m", format)
     assert [x.shape for x in exported(noise(64, 96, 1))] == [(0, 4), (0,), (0, 12)]
 
 
@@ -99,9 +99,9 @@ def test_nobody_is_an_answer(tmp_path: Path, format: str) -> None:
         ("MODEL.ROI_ACTION_HEAD.WITH_CONTEXT", True, "MODEL.ROI_ACTION_HEAD.SCORE_WITH_PERSON", False),
         ("MODEL.ROI_ACTION_HEAD.NAME", "ACRNActionHead", "MODEL.ROI_ACTION_HEAD.TEMPORAL_POOL", "max"),
         (
-            "MODEL.FCOS.NMS_THRESH_TEST",
+            "MODEL.PROPOSALS.NMS_THRESH_TEST",
             1.0,
-            "MODEL.FCOS.PRE_NMS_TOPK",
+            "MODEL.PROPOSALS.PRE_NMS_TOPK",
             5,
             "MODEL.FCOS.NORM_REG_TARGETS",
             False,
@@ -205,7 +205,7 @@ def test_the_tool_compares(
 def test_full_size_slowfast(tmp_path: Path) -> None:
     skip_without("onnx")
     torch.manual_seed(0)
-    opts = ["MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu", "MODEL.FCOS.SCORE_THRESH_TEST", "0.001"]
+    opts = ["MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu", "MODEL.PROPOSALS.SCORE_THRESH_TEST", "0.001"]
     cfg = setup_cfg(ROOT / "configs" / "AVA-v2.2" / "SlowFast_R50_8x8.yaml", opts)
     model = build_model(cfg).eval()
     head = model.proposal_generator.head

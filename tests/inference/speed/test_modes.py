@@ -50,7 +50,7 @@ def model() -> nn.Module:
     """A detector that reports all of its locations, so that no threshold or NMS hides a difference."""
     torch.manual_seed(0)
     options = ("SCORE_THRESH_TEST", -1.0, "NMS_THRESH_TEST", 1.0, "POST_NMS_TOPK_TEST", 10000)
-    options = [f"MODEL.FCOS.{v}" if i % 2 == 0 else v for i, v in enumerate(options)]
+    options = [f"MODEL.PROPOSALS.{v}" if i % 2 == 0 else v for i, v in enumerate(options)]
     cfg = tiny_cfg("MODEL.VIDEO_RESNET.WIDTH", 8, "MODEL.FCOS.PRIOR_PROB", 0.5, *options)
     model = with_statistics(build_model(cfg)).eval()
     # Boxes of a few strides: those without area would be dropped.

@@ -19,7 +19,7 @@ KEYS = ["FCOS", "FCOS", "RETINANET", "RPN", "SPARSE_RCNN"]
 def _build(name: str, thresh: float = 0.0):
     torch.manual_seed(0)
     cfg = small_cfg(name)
-    cfg.MODEL.FCOS.SCORE_THRESH_TRAIN = thresh
+    cfg.MODEL.PROPOSALS.SCORE_THRESH_TRAIN = thresh
     return build_proposal_generator(cfg, shapes())
 
 

@@ -46,7 +46,8 @@ def work(rank: int, world: int, folder: Path, url: str) -> None:
         join(url, rank, world, world)
     result = {"gradients": gradients(rank, world)}
     cfg = tiny_cfg("SEED", 1, "OUTPUT_DIR", folder / f"out{world}", "SEMISUP.ENABLED", True, "SOLVER.IMS_PER_BATCH", 4,
-                   "MODEL.FCOS.SCORE_THRESH_TEST", 0.0, "SEMISUP.UNLABELED_RATIO", 1.5, "TEST.BATCH_SIZE", 1)  # fmt: skip
+                   "MODEL.PROPOSALS.SCORE_THRESH_TEST", 0.0, "SEMISUP.UNLABELED_RATIO", 1.5,
+                   "TEST.BATCH_SIZE", 1)  # fmt: skip
     for name, build in (("labelled", build_train_loader), ("unlabelled", build_unlabeled_loader)):
         batches = iter(build(cfg).batch_sampler)
         result[name] = [next(batches) for _ in range(5)]

@@ -27,7 +27,8 @@ MINUS = {
 def _build(**keys):
     cfg = small_cfg("FCOSProposals")
     for key, value in keys.items():
-        setattr(cfg.MODEL.FCOS, key, value)
+        node = cfg.MODEL.PROPOSALS if key in cfg.MODEL.PROPOSALS else cfg.MODEL.FCOS
+        setattr(node, key, value)
     return build_proposal_generator(cfg, shapes())
 
 
