@@ -21,6 +21,8 @@ import numpy as np
 from mestad_d2.errors import UserError
 
 PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
+# Only of single values: video names are keys of numpy's text type in UCF101-24's annotations.
+TEXT_DTYPE = re.compile(r"[<>|=]?U[1-9][0-9]{0,3}")
 # Values of one array or nested list, counted through shared parts: so many, and so many more a byte of the file.
 MAX_VALUES, MAX_VALUES_PER_BYTE = 1_000_000, 8
 # Python's hash of an int is the int itself below this: keys that were chosen to collide can't be written.
@@ -36,11 +38,11 @@ class _ArrayType:
 
 
 class _DType:
-    """A number type; structured, object and string types are refused."""
+    """A number type, or the type of a text; structured and object types are refused."""
 
     def __init__(self, name: object = None, *_: object) -> None:
         name = name.decode("latin1") if isinstance(name, bytes) else name
-        if not isinstance(name, str) or not PLAIN_DTYPE.fullmatch(name):
+        if not isinstance(name, str) or not (PLAIN_DTYPE.fullmatch(name) or TEXT_DTYPE.fullmatch(name)):
             raise ForbiddenGlobal(f"an array of type {name!r:.40}")
         self.dtype = np.dtype(name)
 
@@ -92,6 +94,8 @@ class _Unpickler(pickle._Unpickler):
         """An array of ``raw``, whose length has to fit exactly."""
         if not isinstance(kind, _DType) or not isinstance(shape, tuple):
             raise ForbiddenGlobal("an array without type and shape")
+        if kind.dtype.kind == "U":
+            raise ForbiddenGlobal("an array of text")
         if not all(type(side) is int and 0 <= side < 2**40 for side in shape) or len(shape) > 16:
             raise ForbiddenGlobal(f"an array of shape {shape!r:.40}")
         raw = self.as_bytes(raw)
@@ -110,7 +114,13 @@ class _Unpickler(pickle._Unpickler):
         return bytes(raw)
 
     def scalar(self, kind: object, raw: object) -> Any:
-        """A numpy scalar as Python's own number."""
+        """A numpy scalar as Python's own number or text."""
+        if isinstance(kind, _DType) and kind.dtype.kind == "U":
+            raw = self.as_bytes(raw)
+            if len(raw) != kind.dtype.itemsize:
+                raise pickle.UnpicklingError(f"{len(raw)} bytes for a text of {kind.dtype.itemsize}")
+            self.spend(len(raw))
+            return raw.decode("utf-32-be" if kind.dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
         return self.array(kind, (), False, raw).item()
 
     def decoded(self, text: object, encoding: object = "latin1") -> bytes:

@@ -19,18 +19,8 @@ from mestad_d2.evaluation.report.examples import (
     false_positive_kinds,
 )
 from mestad_d2.evaluation.report.pictures import Frames, picture
-from mestad_d2.evaluation.report.style import STYLE
+from mestad_d2.evaluation.report.style import html_page
 from mestad_d2.formats.label_map import LabelMap
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>{style}</style></head>
-<body><main>
-{body}
-</main></body>
-</html>
-"""
 
 
 def write_report(
@@ -84,7 +74,7 @@ def _page(result: FrameMAP, label_map: LabelMap, frames: Frames | None, note: st
         "highest bar.</p>",
         _curves(result),
     ]
-    return _PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(parts))
+    return html_page(title, parts)
 
 
 def _cards(result: FrameMAP, label_map: LabelMap) -> str:

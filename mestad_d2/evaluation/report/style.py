@@ -1,4 +1,9 @@
-"""Looks of the report page, for light and dark screens."""
+"""Looks of the report pages, for light and dark screens."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
 
 STYLE = """
 :root { --ink:#1c2330; --soft:#667085; --line:#d9dee7; --page:#fff; --track:#eef1f6;
@@ -33,3 +38,18 @@ svg { width:49%; font-size:10px } svg text { fill:var(--soft) } .axis { fill:non
 .area { fill:var(--plain); opacity:.16 } rect.true { fill:var(--true) } rect.false { fill:var(--false) }
 .t { color:var(--true) } .f { color:var(--false) }
 """
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title}</title><style>{style}</style></head>
+<body><main>
+{body}
+</main></body>
+</html>
+"""
+
+
+def html_page(title: str, parts: Iterable[str]) -> str:
+    """A whole page that needs no network and no other file."""
+    return _PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(parts))

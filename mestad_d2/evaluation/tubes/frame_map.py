@@ -1,0 +1,116 @@
+"""Frame-mAP over all frames, and how well boxes fit whatever their class (frame-MABO)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mestad_d2.evaluation.tubes.matching import Candidates, claim, pair_up, suppress
+from mestad_d2.evaluation.tubes.overlap import box_iou
+from mestad_d2.evaluation.tubes.protocols import Protocol, Rules
+from mestad_d2.evaluation.tubes.result import ClassAPs, Judged, MapResult, check_labels, class_ap
+from mestad_d2.evaluation.tubes.video_map import class_failure, class_rows
+from mestad_d2.formats.tubes.records import FrameBoxes, Tubes
+
+_PAIRS_AT_ONCE = 1 << 21
+
+
+def frame_map(
+    gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: Protocol, threshold: float = 0.5
+) -> MapResult:
+    """Compute frame-mAP; detections on frames and videos without ground truth are false positives.
+
+    Args:
+        gt, det: of the same ``videos``.
+        threshold: of the box IoU.
+
+    Raises:
+        UserError: a class that the dataset has not.
+    """
+    rules = protocol.frame
+    check_labels(gt.label, classes, "ground truth")
+    check_labels(det.label, classes, "detections")
+    truth = gt.as_frames()
+    gt_rows = class_rows(truth.label, len(classes))
+    det_rows = class_rows(det.label, len(classes))
+    name = f"{threshold:g}"
+    result = MapResult("frame", protocol.name, rules, classes)
+    per_class, judged = np.full(len(classes), np.nan), {}
+    for c, class_name in enumerate(classes):
+        if class_name in rules.excluded:
+            continue
+        # Class by class: the pairs of all at once would be most of the memory.
+        judged[c] = judge_class(truth.select(gt_rows[c]), det, det_rows[c], rules, threshold)
+        judged[c] = Judged(judged[c].rows, _global(judged[c].claimed, gt_rows[c]), judged[c].truths)
+        per_class[c] = class_ap(judged[c], rules)
+    failure = class_failure(det_rows, np.array([len(rows) for rows in gt_rows]), classes, rules)
+    result.thresholds[name] = ClassAPs(per_class, failure)
+    result.judged[name] = judged
+    return result
+
+
+def judge_class(
+    truth: FrameBoxes, det: FrameBoxes, rows: np.ndarray, rules: Rules, threshold: float
+) -> Judged:
+    """Judge the detections ``rows`` of one class; ``claimed`` are rows of ``truth``."""
+    frames = 1 + max(int(truth.frame.max(initial=0)), int(det.frame[rows].max(initial=0)))
+    group = det.video[rows] * frames + det.frame[rows]
+    boxes, score = _rounded(det.boxes[rows], rules), det.score[rows]
+    keep = np.arange(len(rows))
+    if rules.nms:
+        keep, score = suppress(
+            group, score, rules.nms, lambda i, j: box_iou(boxes[i], boxes[j], rules.pixels)
+        )
+    if rules.order == "name":
+        base = _name_order(det, rows, group)
+    else:
+        base = np.argsort(group[keep], kind="stable") if rules.order == "frame" else np.arange(len(keep))
+    order = base[np.argsort(-score[base], kind="stable")]
+    keep = keep[order]
+    at, of, turn = pair_up(group[keep], truth.video * frames + truth.frame)
+    iou = box_iou(_rounded(truth.boxes, rules)[of], boxes[keep][at], rules.pixels)
+    if rules.holes == "zero":
+        iou = np.nan_to_num(iou, nan=0.0)
+    claimed, _, _ = claim(
+        Candidates(at, of, iou, turn), len(keep), len(truth), threshold, rules.taken == "rest", rules.strict
+    )
+    return Judged(rows[keep], claimed, len(truth))
+
+
+def frame_mabo(gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: Protocol) -> ClassAPs:
+    """Mean best overlap: for every ground-truth box the best IoU with any detection of its frame.
+
+    Classes and scores of detections don't matter. A class without ground truth is left out.
+    """
+    truth = gt.as_frames()
+    best = np.zeros(len(truth))
+    for v in range(len(gt.videos)):
+        # Video by video: pairs of all classes are many.
+        mine, other = np.flatnonzero(truth.video == v), np.flatnonzero(det.video == v)
+        at, of, _ = pair_up(truth.frame[mine], det.frame[other])
+        for part in range(0, len(at), _PAIRS_AT_ONCE):
+            a, b = at[part : part + _PAIRS_AT_ONCE], of[part : part + _PAIRS_AT_ONCE]
+            iou = box_iou(truth.boxes[mine[a]], det.boxes[other[b]], protocol.frame.pixels)
+            np.fmax.at(best, mine[a], iou)
+    count = np.bincount(truth.label, minlength=len(classes))
+    total = np.bincount(truth.label, best, minlength=len(classes))
+    with np.errstate(invalid="ignore"):
+        return ClassAPs(np.where(count > 0, total / np.maximum(count, 1), np.nan))
+
+
+def _rounded(boxes: np.ndarray, rules: Rules) -> np.ndarray:
+    return np.rint(boxes) if rules.rounded else boxes
+
+
+def _global(claimed: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    if not len(rows):
+        return claimed
+    return np.where(claimed >= 0, rows[claimed], -1)
+
+
+def _name_order(det: FrameBoxes, rows: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Rows in the order of the names of their frames' files."""
+    _, first, of = np.unique(group, return_index=True, return_inverse=True)
+    names = [f"{det.videos[det.video[rows[i]]]}_{det.frame[rows[i]]:05d}" for i in first.tolist()]
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return np.argsort(rank[of], kind="stable")

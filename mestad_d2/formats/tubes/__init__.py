@@ -1,0 +1,1 @@
+"""Action tubes in memory and in files."""
