@@ -16,9 +16,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.evaluation.report.tables import write_json
 from mestad_d2.evaluation.tubes.evaluate_files import compare, evaluate, read_inputs, summary
 from mestad_d2.evaluation.tubes.protocols import PROTOCOLS
+from mestad_d2.formats.files import write_json
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.formats.tubes.csv_files import write_tubes
 
@@ -80,11 +80,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.compare:
         print("\n" + compare(inputs))
     if args.output:
-        _written(args.output, lambda path: write_json(path, content))
+        write_json(args.output, content, fix="choose another --output")
     if args.write_tubes:
         if inputs.tubes is None:
             raise UserError("--write-tubes: there are no tubes; give --detections with tubes, or --link")
-        _written(args.write_tubes, lambda path: write_tubes(path, inputs.tubes))
+        write_tubes(args.write_tubes, inputs.tubes)
     if args.report:
         # Only here: a figure alone shall not wait for the page.
         from mestad_d2.evaluation.report.tube_page import write_tube_report
@@ -100,14 +100,6 @@ def _linker(name: str | None):
 
     check_linker(name)
     return lambda found, dataset: link(found, dataset, name)
-
-
-def _written(path: str, write) -> None:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write(path)
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror}); choose another path") from None
 
 
 if __name__ == "__main__":

@@ -227,3 +227,12 @@ def test_mutants_are_read_or_refused_in_little_memory(tmp_path: Path) -> None:
 def test_many_mutants(tmp_path: Path, seed: int) -> None:
     read, refused, grown = fuzz(tmp_path, seed, 10_000)
     assert read + refused == 10_000 and min(read, refused) > 400 and grown < 300_000
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("order", "<>")
+def test_text_scalars(tmp_path: Path, protocol: int, order: str) -> None:
+    """UCF101-24's pyannot.pkl has video names of numpy's text type as keys."""
+    name = np.array(["Diving/v_Ünï_g01"], dtype=f"{order}U23")[0]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({name: 1}, protocol))
+    assert load_arrays(tmp_path / "a.pkl") == {"Diving/v_Ünï_g01": 1}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mestad_d2.errors import UserError
 from mestad_d2.evaluation.report.charts import precision_recall_svg, score_histogram_svg
 from mestad_d2.evaluation.report.ribbons import Ribbon, ribbons_svg
 from mestad_d2.evaluation.report.style import html_page
@@ -19,6 +18,7 @@ from mestad_d2.evaluation.tubes.precision import curve
 from mestad_d2.evaluation.tubes.protocols import get_protocol
 from mestad_d2.evaluation.tubes.result import MapResult
 from mestad_d2.evaluation.tubes.summary import published_failures
+from mestad_d2.formats.files import write_text
 from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes
 
 _EXAMPLES = 24
@@ -39,11 +39,7 @@ def write_tube_report(folder: str | Path, inputs: Inputs, results: list[MapResul
     parts = [f"<h1>{html.escape(title)}</h1>", _facts(inputs), *map(_note, published_failures(results))]
     for result in results:
         parts += _section(inputs, result)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(html_page(title, parts), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror}); choose another --report") from None
+    write_text(path, html_page(title, parts), fix="choose another --report")
     return path
 
 

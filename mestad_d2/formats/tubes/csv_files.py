@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.csv_cells import text_cell
+from mestad_d2.formats.files import atomic_open
 from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes, VideoInfo
 
 BOX = ("x1", "y1", "x2", "y2")
@@ -154,15 +156,19 @@ def read_tubelets(path: str | Path, videos: Sequence[str] | None = None) -> Tube
 
 
 def write_tubes(path: str | Path, tubes: Tubes) -> None:
-    """Write a csv of tubes that ``read_tubes`` reads: coordinates to 3 decimals, scores to 6."""
+    """Write a csv of tubes that ``read_tubes`` reads: coordinates to 3 decimals, scores to 6.
+
+    Raises:
+        UserError: it can't be written.
+    """
     owner = tubes.owner.tolist()
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with atomic_open(path, newline="") as file:
         writer = csv.writer(file)
         writer.writerow(TUBES)
         scores = [f"{score:.6f}" for score in tubes.score.tolist()]
         for i, frame, box in zip(owner, tubes.frame.tolist(), tubes.boxes.tolist(), strict=True):
             corners = [f"{value:.3f}".rstrip("0").rstrip(".") if value == value else "nan" for value in box]
-            name = tubes.videos[tubes.video[i]]
+            name = text_cell(tubes.videos[tubes.video[i]])
             writer.writerow([name, tubes.label[i], tubes.name[i], frame, *corners, scores[i]])
 
 
@@ -182,7 +188,7 @@ class _Table:
             pick = [header.index(name) for name in needed]
             rows = []
             self.lines = []
-            for fields in reader:
+            for fields in _rows(path, reader):
                 if not fields:
                     continue
                 if len(fields) != len(header):
@@ -257,6 +263,15 @@ def _header(path: str | Path, reader) -> list[str]:
         return [name.strip() for name in next(reader, [])]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: no csv text ({error}); save it as UTF-8 csv") from None
+
+
+def _rows(path: str | Path, reader) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(
+            f"{path}: row {reader.line_num + 1}: no csv text ({error}); save it as UTF-8 csv"
+        ) from None
 
 
 def _is_number(text: str) -> bool:

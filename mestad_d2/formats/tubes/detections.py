@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.safe_pickle import read_arrays
 from mestad_d2.formats.tubes.csv_files import TubeDataset, csv_form, read_frames, read_tubelets, read_tubes
-from mestad_d2.formats.tubes.ground_truth import load_pickle
 from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes, tubes_of
 
 
@@ -35,7 +35,7 @@ def read_detections(path: str | Path, dataset: TubeDataset) -> Tubes | FrameBoxe
         return {"tubes": read_tubes, "frames": read_frames, "tubelets": read_tubelets}[form](
             path, dataset.names
         )
-    content = load_pickle(path)
+    content = read_arrays(path)
     if isinstance(content, np.ndarray):
         return _multisports_frames(content, path, dataset)
     return _multisports_tubes(content, path, dataset)
@@ -83,7 +83,7 @@ def _act_folder(folder: Path, dataset: TubeDataset) -> Tubes:
         path = folder / f"{name}_tubes.pkl"
         if not path.exists():
             raise UserError(f"{path}: no such file; the folder must have one for each test video")
-        content = load_pickle(path)
+        content = read_arrays(path)
         if not isinstance(content, Mapping):
             raise UserError(f"{path}: not {{label: [(array, score)]}}; see docs/tubes.md")
         try:

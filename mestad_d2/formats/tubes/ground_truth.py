@@ -14,7 +14,7 @@ import numpy as np
 from scipy.io import loadmat
 
 from mestad_d2.errors import UserError
-from mestad_d2.formats.safe_pickle import load_arrays
+from mestad_d2.formats.safe_pickle import read_arrays
 from mestad_d2.formats.tubes.csv_files import TubeDataset, read_tubes
 from mestad_d2.formats.tubes.records import Tubes, VideoInfo, tubes_of
 
@@ -47,7 +47,7 @@ def read_truth(
     if suffix == ".mat":
         return _ucf24(_from_mat(path), path, test_list, part)
     if suffix in (".pkl", ".pickle"):
-        content = load_pickle(path)
+        content = read_arrays(path)
         if isinstance(content, Mapping) and "gttubes" in content:
             return _act_layout(content, path, split, part)
         return _ucf24(_from_pyannot(content, path), path, test_list, part)
@@ -56,21 +56,6 @@ def read_truth(
         count = int(tubes.label.max(initial=-1)) + 1
         dataset = TubeDataset(tuple(map(str, range(count))), tuple(map(VideoInfo, tubes.videos)))
     return dataset, tubes
-
-
-def load_pickle(path: str | Path) -> Any:
-    """Read a pickle of arrays without running code that it names.
-
-    Raises:
-        UserError: it can't be read or holds something else.
-    """
-    try:
-        return load_arrays(path)
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}); give the path of the pickle") from None
-    except Exception as error:  # noqa: BLE001 - a broken pickle raises anything
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
-        raise UserError(f"{path}: no pickle of arrays ({reason}); fetch the file again") from None
 
 
 def read_test_list(path: str | Path) -> set[str]:
