@@ -24,6 +24,7 @@ def add_mestad_config(cfg: CN) -> None:
     _add_gfocal(cfg)
     _add_sparse_rcnn(cfg)
     _add_action_head(cfg)
+    _add_person_detector(cfg)
     _add_solver(cfg)
     _add_semisup(cfg)
     _add_test(cfg)
@@ -274,6 +275,23 @@ def _add_action_head(cfg: CN) -> None:
     cfg.MODEL.ROI_ACTION_HEAD.SCORE_THRESH_TEST = 0.002
     # Std of the normal initialisation of the last linear layer; 0: Xavier (paper).
     cfg.MODEL.ROI_ACTION_HEAD.INIT_STD = 0.0
+
+
+def _add_person_detector(cfg: CN) -> None:
+    # A person detector in front of the action network, for videos and TEST_BOXES "external".
+    cfg.MODEL.PERSON_DETECTOR = CN()
+    # "torchvision", "detectron2", "transformers", "csv" (boxes of a file) or a registered name; "": none.
+    cfg.MODEL.PERSON_DETECTOR.NAME = ""
+    # Which one: a name of that library's zoo, a folder, or with "csv" the file of boxes.
+    cfg.MODEL.PERSON_DETECTOR.MODEL = ""
+    # File of its weights; "": the library's own, where it has an API for that; "random": none, for tests.
+    cfg.MODEL.PERSON_DETECTOR.WEIGHTS = ""
+    # Least score of a person (PySlowFast's AVA configs test with boxes from 0.8 on, mmaction2's from 0.9 on).
+    cfg.MODEL.PERSON_DETECTOR.SCORE_THRESH = 0.8
+    # Boxes that overlap a better one by more than this IoU are dropped (detectron2's Faster R-CNN: 0.5).
+    cfg.MODEL.PERSON_DETECTOR.NMS_THRESH = 0.5
+    # People kept a key frame, best first (ours).
+    cfg.MODEL.PERSON_DETECTOR.MAX_PEOPLE = 100
 
 
 def _add_solver(cfg: CN) -> None:

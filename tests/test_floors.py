@@ -25,16 +25,17 @@ FLOORS = (
     },
     {"formats", "video"},
     {"modeling", "semisup"},
+    {"model_zoo"},
     {"data", "evaluation", "checkpoint"},
     {"engine", "inference", "analysis"},
     {"densify"},
-    {"benchmarks", "reproduce", "model_zoo"},
+    {"benchmarks", "reproduce"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOGETHER = (
     {"formats", "video"},
     {"engine", "inference", "analysis"},
-    {"benchmarks", "reproduce", "model_zoo"},
+    {"benchmarks", "reproduce"},
 )
 FILES_PER_FOLDER = 12
 

@@ -17,18 +17,20 @@ from mestad_d2.inference.app.session import AppSession, Limits
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
+    add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
+    detector_config,
     mode_of_arguments,
 )
 from mestad_d2.inference.predictor import VideoPredictor
-from mestad_d2.load_config import setup_cfg
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
+    add_persons_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", help="%(default)s; 0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, default=7860, help="%(default)s")
     add_rate_argument(parser, 2.0)
@@ -64,7 +66,7 @@ def main(args: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix="mestad-app-", ignore_cleanup_errors=True) as folder:
         gr = import_gradio(Path(folder) / "page")
-        cfg = setup_cfg(args.config_file, args.opts)
+        cfg = detector_config(args)
         keep_freed_memory(cfg.MODEL.DEVICE)
         predictor = VideoPredictor(
             cfg,

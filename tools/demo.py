@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from mestad_d2.data.person_boxes import write_person_boxes
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.host_memory import keep_freed_memory
@@ -18,11 +20,14 @@ from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
+    add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
+    detector_config,
     mode_of_arguments,
 )
 from mestad_d2.inference.output_files import output_folder, said_if_unwritable
+from mestad_d2.inference.person_detector.sources import DetectedPersons
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.results.outputs import (
     json_line,
@@ -32,7 +37,6 @@ from mestad_d2.inference.results.outputs import (
     write_strip,
     write_video,
 )
-from mestad_d2.load_config import setup_cfg
 from mestad_d2.video.duration import seconds_of
 from mestad_d2.video.output.writer import VideoWriter, recorded
 from mestad_d2.video.stream import StreamFrame, iterate_frames, probe
@@ -45,6 +49,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
+    add_persons_arguments(parser)
     parser.add_argument("--input", nargs="+", default=[], help="video files or folders of frames")
     parser.add_argument("--webcam", type=int, metavar="N", help="camera number N, until Ctrl-C or --seconds")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how long the camera is watched")
@@ -138,6 +143,8 @@ class Demo:
     ) -> None:
         # Weak scores are kept in the csv, which is for evaluation; people look at the others.
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
+        if self.predictor.persons is not None:
+            self._write_persons(stem, found)
         found = [sure_people(keyframe, self.args.person_threshold) for keyframe in found]
         shown = self.names, self.args.score_threshold
         rate = {"folder_fps": self.predictor.folder_fps}
@@ -147,6 +154,20 @@ class Demo:
         with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
             write_video(beside(stem, ".mp4"), video, found, *shown, **rate, progress=lambda _: bar.update())
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png")
+
+    def _write_persons(self, stem: Path, found: list[KeyframeDetections]) -> None:
+        """Keep the person detector's boxes, so that another run needs no detector, and say what it cost."""
+        boxes = {
+            (stem.name, round(keyframe.timestamp, 3)): np.column_stack(
+                [keyframe.boxes / ([keyframe.width, keyframe.height] * 2), keyframe.scores]
+            )
+            for keyframe in found
+        }
+        write_person_boxes(beside(stem, ".persons.csv"), boxes)
+        persons = self.predictor.persons
+        if isinstance(persons, DetectedPersons) and persons.pictures:
+            each = persons.seconds / persons.pictures
+            print(f"person detector: {each:.3f} s a key frame; boxes in {beside(stem, '.persons.csv')}")
 
 
 def beside(stem: Path, ending: str) -> Path:
@@ -175,7 +196,7 @@ def stems(inputs: list[str], output: Path) -> list[Path]:
 def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
     places = stems(args.input, args.output)
-    cfg = setup_cfg(args.config_file, args.opts)
+    cfg = detector_config(args)
     refuse_overwriting_inputs(
         [*args.input, args.config_file, args.labels, cfg.MODEL.WEIGHTS],
         [beside(stem, ending) for stem in places for ending in ENDINGS],

@@ -19,8 +19,10 @@ from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
+    add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
+    detector_config,
     mode_of_arguments,
 )
 from mestad_d2.inference.batch import ray_backend
@@ -39,13 +41,13 @@ from mestad_d2.inference.batch.jobs import (
 from mestad_d2.inference.batch.local_workers import LocalWorkers
 from mestad_d2.inference.batch.worker_setup import DetectorRecipe
 from mestad_d2.inference.output_files import output_folder, said_if_unwritable
-from mestad_d2.load_config import setup_cfg
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
+    add_persons_arguments(parser)
     parser.add_argument("--list", required=True, help="text file, one video or folder of frames a line")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for the results; those in it are kept"
@@ -78,7 +80,7 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
         raise UserError("--workers and --cpus-per-worker must be at least 1")
     if not args.keyframes_per_second > 0:
         raise UserError(f"--keyframes-per-second: {args.keyframes_per_second} is not above 0")
-    cfg = setup_cfg(args.config_file, args.opts)
+    cfg = detector_config(args)
     return DetectorRecipe(
         cfg=cfg,
         names=action_names(cfg, args.labels),

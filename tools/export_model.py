@@ -12,12 +12,11 @@ import torch
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.action_names import action_names
-from mestad_d2.inference.arguments import add_config_options, add_detector_arguments
+from mestad_d2.inference.arguments import add_config_options, add_detector_arguments, detector_config
 from mestad_d2.inference.export.check import compare, speed
 from mestad_d2.inference.export.files import FORMATS, clip_metadata, export, load_exported, need
 from mestad_d2.inference.export.model import ExportableDetector
 from mestad_d2.inference.predictor import VideoPredictor, clip_tensor, load_model
-from mestad_d2.load_config import setup_cfg
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -41,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
     if args.format == "onnx":
         for package in ("onnx", "onnxruntime") if args.compare else ("onnx",):
             need(package)
-    cfg = setup_cfg(args.config_file, [*args.opts, "MODEL.DEVICE", "cpu"])
+    cfg = detector_config(args, ["MODEL.DEVICE", "cpu"])
     refuse_overwriting_inputs([args.config_file, args.labels, args.compare, cfg.MODEL.WEIGHTS], [args.output])
     model = load_model(cfg)
     detector = ExportableDetector(model)

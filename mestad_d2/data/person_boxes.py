@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections import defaultdict
 from pathlib import Path
@@ -71,6 +72,20 @@ def _check(where: str, boxes: np.ndarray) -> None:
         raise UserError(f"{where}: a number that is not finite")
     if np.abs(boxes[:, :4]).max(initial=0) > 2:
         raise UserError(f"{where}: boxes in pixels? Divide x by the width and y by the height")
+
+
+def write_person_boxes(path: str | Path, found: PersonBoxes) -> None:
+    """Write boxes as csv ``video,timestamp,x1,y1,x2,y2,,score``, which ``read_person_boxes`` reads.
+
+    Args:
+        path: file to write.
+        found: see ``read_person_boxes``.
+    """
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        for (video, time), boxes in found.items():
+            for box in boxes:
+                writer.writerow([video, f"{time:.3f}", *(f"{v:.4f}" for v in box[:4]), "", f"{box[4]:.4f}"])
 
 
 def attach_person_boxes(dicts: list[dict], found: PersonBoxes, path: str | Path) -> None:

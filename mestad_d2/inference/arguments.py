@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import torch
+from detectron2.config import CfgNode
 
+from mestad_d2.inference.person_detector.sources import use_persons
 from mestad_d2.inference.speed.modes import DTYPES, SpeedMode, default_mode
+from mestad_d2.load_config import setup_cfg
+from mestad_d2.model_zoo import get_config_file
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--config-file`` and ``--labels``: which model, and how its actions are called."""
-    parser.add_argument("--config-file", required=True, help="the config that the model was trained with")
+    """``--config-file`` or ``--published``, ``--weights`` and ``--labels``: which model, and how its actions are called."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--config-file", help="the config that the model was trained with")
+    which.add_argument(
+        "--published", metavar="NAME", help="a published action detector by its name below configs/published/"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="weights; the same as --opts MODEL.WEIGHTS FILE")
     parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
+
+
+def add_persons_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--persons`` and ``--persons-weights``: a person detector in place of the model's own person head."""
+    group = parser.add_argument_group("person detector")
+    group.add_argument(
+        "--persons",
+        metavar="NAME:MODEL",
+        help="take the people's boxes from torchvision:MODEL, detectron2:CONFIG, transformers:FOLDER or csv:FILE; "
+        "default: the model's own person head",
+    )
+    group.add_argument(
+        "--persons-weights", metavar="FILE", help="weights of that detector; default: the library's own"
+    )
+
+
+def detector_config(args: argparse.Namespace, more: Sequence[str] = ()) -> CfgNode:
+    """The frozen config that the command line asks for, with ``more`` options KEY VALUE after its own.
+
+    Raises:
+        UserError: see ``get_config_file``, ``setup_cfg`` and ``use_persons``.
+    """
+    file = get_config_file(f"published/{args.published}") if args.published else args.config_file
+    cfg = setup_cfg(file, [*args.opts, *more], freeze=False)
+    if args.weights:
+        cfg.MODEL.WEIGHTS = args.weights
+    if getattr(args, "persons", None):
+        use_persons(cfg, args.persons, args.persons_weights)
+    cfg.freeze()
+    return cfg
 
 
 def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> None:

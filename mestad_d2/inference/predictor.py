@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from mestad_d2.inference.clip_stream import (
 from mestad_d2.inference.one_pass.detect import SegmentDetector, can_pass, slow_stride
 from mestad_d2.inference.one_pass.grid import KeyframeGrid
 from mestad_d2.inference.one_pass.segments import Segment, stream_segments
+from mestad_d2.inference.person_detector.sources import PersonSource, build_person_source, proposals_of
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 from mestad_d2.modeling.build import build_detector
@@ -69,10 +72,11 @@ def load_model(cfg: CfgNode) -> nn.Module:
     Raises:
         UserError: the config asks for boxes that a bare video has not.
     """
-    if cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES != "proposals":
+    boxes, persons = cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES, cfg.MODEL.PERSON_DETECTOR.NAME
+    if boxes == "gt" or (boxes == "external" and not persons):
         raise UserError(
-            f"MODEL.ROI_ACTION_HEAD.TEST_BOXES: {cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES!r} needs boxes from a "
-            'file, which a video has not; set "proposals"'
+            f"MODEL.ROI_ACTION_HEAD.TEST_BOXES: {boxes!r} needs boxes that a video has not; name a person detector "
+            "(--persons torchvision:fasterrcnn_resnet50_fpn_v2, or MODEL.PERSON_DETECTOR)"
         )
     model = build_detector(cfg)
     MESTADCheckpointer(model, cfg=cfg).load(cfg.MODEL.WEIGHTS)
@@ -102,6 +106,8 @@ class VideoPredictor:
         mode: "clip" or "pass"; backbones that can't see more than a clip (attention over a clip of fixed length)
             run in mode "clip" with one warning.
         segment_seconds: of film that the backbone of a pass takes at once, besides the half clips around it.
+        persons: where the people's boxes come from; by default what ``MODEL.PERSON_DETECTOR`` names, or the model
+            itself.
 
     Raises:
         UserError: a number that makes no sense, or an unknown mode.
@@ -119,6 +125,7 @@ class VideoPredictor:
         folder_fps: float | None = None,
         mode: str = "clip",
         segment_seconds: float = SEGMENT_SECONDS,
+        persons: PersonSource | None = None,
     ) -> None:
         if mode not in MODES:
             raise UserError(f"mode {mode!r} is unknown; use one of {', '.join(MODES)}")
@@ -129,6 +136,9 @@ class VideoPredictor:
         if model is None or speed is not None:
             model = prepare_for_inference(load_model(cfg) if model is None else model, speed)
         self.model = model
+        if persons is None and cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES == "external":
+            persons = build_person_source(cfg)
+        self.persons = persons
         self.keyframes_per_second = keyframes_per_second
         self.batch_size = batch_size or max(cfg.TEST.BATCH_SIZE, 1)
         self.smoothing = smoothing
@@ -148,8 +158,8 @@ class VideoPredictor:
 
     def clips(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeClip]:
         """Clips of all key frames of a video, in order, without running the model."""
-        frames = self._frames(source)
-        yield from stream_clips(frames, key_times(self.keyframes_per_second), self.offsets, self.resize)
+        times, seen = itertools.tee(key_times(self.keyframes_per_second))
+        yield from stream_clips(self._frames(source, seen), times, self.offsets, self.resize)
 
     def predict(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeDetections]:
         """Detections of a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
@@ -176,30 +186,39 @@ class VideoPredictor:
         Raises:
             UserError: nothing there that can be decoded.
         """
-        frames = self._frames(source)
         if self.mode == "pass":
+            times, seen = itertools.tee(times)
+            ticks = (tick * self.segments.grid.tick for tick, _ in self.segments.grid.nearest(seen))
+            frames = self._frames(source, ticks)
             segments = stream_segments(frames, times, self.segments.grid, self.segment_steps, self.resize)
             with_tensors = ((segment, clip_tensor(segment.frames)) for segment in segments)
             for segment, tensor in in_background(with_tensors, ahead=1):
                 yield from self.predict_segment(segment, tensor)
             return
-        clips = stream_clips(frames, times, self.offsets, self.resize)
+        times, seen = itertools.tee(times)
+        clips = stream_clips(self._frames(source, seen), times, self.offsets, self.resize)
         batches = batched(((clip, clip_tensor(clip.frames)) for clip in clips), self.batch_size)
         for batch in in_background(batches, ahead=2):
             yield from self.predict_batch(batch)
 
     def predict_segment(self, segment: Segment, tensor: torch.Tensor) -> Iterator[KeyframeDetections]:
         """Detections of a segment's key frames with its frames (3, T, h, w) uint8; track ids are -1."""
-        for tick, instances in self.segments(segment, tensor):
-            time = tick * self.segments.grid.tick
+        tick_times = [tick * self.segments.grid.tick for tick in segment.ticks]
+        people = self._proposals(tick_times, segment.height, segment.width, tensor)
+        found = self.segments(segment, tensor, people)
+        for time, (_, instances) in zip(tick_times, found, strict=True):
             yield _detections(time, segment.height, segment.width, instances)
 
     @torch.no_grad()
     def predict_batch(self, batch: list[tuple[KeyframeClip, torch.Tensor]]) -> list[KeyframeDetections]:
         """Detections of clips with their tensors (3, T, h, w) uint8; track ids are -1."""
-        outputs = self.model(
-            [{"clip": tensor, "height": clip.height, "width": clip.width} for clip, tensor in batch]
-        )
+        inputs = [{"clip": tensor, "height": clip.height, "width": clip.width} for clip, tensor in batch]
+        if self.persons is not None:
+            found = self._proposals(
+                [clip.timestamp for clip, _ in batch], batch[0][0].height, batch[0][0].width, batch[0][1]
+            )
+            inputs = [item | {"proposals": people} for item, people in zip(inputs, found, strict=True)]
+        outputs = self.model(inputs)
         return [
             _detections(clip.timestamp, clip.height, clip.width, out["instances"])
             for (clip, _), out in zip(batch, outputs, strict=True)
@@ -211,9 +230,23 @@ class VideoPredictor:
         geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
         return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]
 
-    def _frames(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterable[StreamFrame]:
+    def _frames(
+        self, source: str | os.PathLike[str] | Iterable[StreamFrame], keys: Iterable[float]
+    ) -> Iterable[StreamFrame]:
         named = isinstance(source, (str, os.PathLike))
-        return iterate_frames(source, folder_fps=self.folder_fps) if named else source
+        frames = iterate_frames(source, folder_fps=self.folder_fps) if named else source
+        if self.persons is None:
+            return frames
+        return self.persons.watch(frames, keys, Path(source).resolve().stem if named else None)
+
+    def _proposals(
+        self, times: list[float], height: int, width: int, clip: torch.Tensor
+    ) -> list[Instances] | None:
+        """The person source's people at ``times``, in pixels of ``clip`` (3, T, h, w); None without a source."""
+        if self.persons is None:
+            return None
+        found = self.persons.boxes(times, [(height, width)] * len(times))
+        return [proposals_of(boxes, (height, width), clip.shape[-2:]) for boxes in found]
 
     def _no_pass(self, still: bool) -> str:
         """Why this model can't run in mode "pass"; empty where it can."""

@@ -91,6 +91,7 @@ def test_flags_are_those_of_argparse() -> None:
 
     parser = argparse.ArgumentParser()
     arguments.add_detector_arguments(parser)
+    arguments.add_persons_arguments(parser)
     arguments.add_rate_argument(parser)
     arguments.add_speed_arguments(parser)
     arguments.add_config_options(parser)

@@ -48,22 +48,28 @@ class SegmentDetector:
         self.over_time = used
 
     @torch.no_grad()
-    def __call__(self, segment: Segment, clip: Tensor) -> Iterator[tuple[int, Instances]]:
+    def __call__(
+        self, segment: Segment, clip: Tensor, people: list[Instances] | None = None
+    ) -> Iterator[tuple[int, Instances]]:
         """Ticks of the segment's key frames, in order, each with its people in the frame's own pixels.
 
         Args:
             segment: as cut from the film.
             clip: its frames (3, T, h, w), uint8.
+            people: of each key frame, as the model's input ``proposals``; None: the model finds them itself.
         """
+        given = dict(zip(segment.ticks, people, strict=True)) if people is not None else {}
         found: dict[int, Instances] = {}
         for shift in range(self.grid.shifts):
             ticks = [tick for tick in segment.ticks if self.grid.place(tick)[2] == shift]
             if ticks:
-                found |= self._one_shift(segment, clip[:, shift :: self.grid.shifts], ticks)
+                found |= self._one_shift(segment, clip[:, shift :: self.grid.shifts], ticks, given)
         for tick in segment.ticks:
             yield tick, found[tick]
 
-    def _one_shift(self, segment: Segment, clip: Tensor, ticks: list[int]) -> dict[int, Instances]:
+    def _one_shift(
+        self, segment: Segment, clip: Tensor, ticks: list[int], given: dict[int, Instances]
+    ) -> dict[int, Instances]:
         images = self.model.preprocess([clip])
         by_start = dict(zip(self.starts, self.model.backbone(images.tensor), strict=True))
         first = self.grid.place(segment.first)[0]
@@ -76,7 +82,10 @@ class SegmentDetector:
             some = keys[begin : begin + BATCH]
             frames = torch.cat([images.tensor[:, :, start + at, None] for start, at in some])
             batch = ImageList(frames, images.image_sizes * len(some))
-            inputs = [{"height": segment.height, "width": segment.width}] * len(some)
+            size = {"height": segment.height, "width": segment.width}
+            inputs = [
+                size | ({"proposals": given[tick]} if given else {}) for tick in ticks[begin : begin + BATCH]
+            ]
             outputs = self.model.detect(batch, self._features(by_start, some), inputs)
             found += [output["instances"] for output in outputs]
         return dict(zip(ticks, found, strict=True))

@@ -1,0 +1,9 @@
+"""Person detectors that stand in front of an action network (the two-stage pipeline)."""
+
+from mestad_d2.inference.person_detector.base import (
+    PERSON_DETECTOR_REGISTRY,
+    PersonDetector,
+    build_person_detector,
+)
+
+__all__ = ["PERSON_DETECTOR_REGISTRY", "PersonDetector", "build_person_detector"]

@@ -1,0 +1,174 @@
+"""Boxes of people for the key frames of a video: found by a detector as the frames pass, or read from a file."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Boxes, Instances
+
+from mestad_d2.data.person_boxes import read_person_boxes
+from mestad_d2.errors import UserError
+from mestad_d2.inference.person_detector.base import PersonDetector, build_person_detector
+from mestad_d2.video.stream import StreamFrame
+
+# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
+TIE = 1e-6
+
+
+class PersonSource(Protocol):
+    """Where the boxes come from; one object serves one video at a time."""
+
+    def watch(
+        self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
+    ) -> Iterator[StreamFrame]:
+        """Pass the frames of a video on unchanged; ``keys`` are the times of its key frames, in s.
+
+        ``video`` is its name in a file of boxes.
+        """
+
+    def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """Give (N, 5) float32 boxes and scores of the key frames at ``times``, in pixels of (height, width) ``sizes``."""
+
+
+class DetectedPersons:
+    """Runs a person detector on the key frames alone, as they come by, a batch of them at a time.
+
+    A key frame's picture is kept from the moment it passes until its boxes are asked for.
+    """
+
+    def __init__(self, detector: PersonDetector) -> None:
+        self.detector = detector
+        # Time spent in the detector, in s, and pictures that it saw.
+        self.seconds, self.pictures = 0.0, 0
+        self._pictures: dict[float, np.ndarray] = {}
+        # Frames are decoded in a thread of their own.
+        self._lock = threading.Lock()
+
+    def watch(
+        self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
+    ) -> Iterator[StreamFrame]:
+        """See ``PersonSource``; the frame nearest to a key time is its key frame, of two the earlier."""
+        self._pictures.clear()
+        keys = iter(keys)
+        key, before, now = next(keys, None), None, None
+        for frame in frames:
+            before, now = now, frame
+            while key is not None and key <= now.time:
+                nearer = before is not None and key - before.time <= now.time - key + TIE
+                self._keep(key, before if nearer else now)
+                key = next(keys, None)
+            yield frame
+        # A key frame may lie after the last frame by float rounding only.
+        if now is not None and key is not None and key <= now.time + TIE:
+            self._keep(key, now)
+
+    def _keep(self, key: float, frame: StreamFrame) -> None:
+        with self._lock:
+            self._pictures[key] = frame.image
+
+    def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """See ``PersonSource``."""
+        with self._lock:
+            pictures = [self._pictures.pop(key) for key in times]
+        start = time.perf_counter()
+        found = self.detector(pictures)
+        self.seconds += time.perf_counter() - start
+        self.pictures += len(pictures)
+        return found
+
+
+class FilePersons:
+    """Takes the boxes from a file that an earlier run, or another detector, has written.
+
+    Args:
+        path: csv or pickle, see ``read_person_boxes``.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path, self._found = path, read_person_boxes(path)
+        self._videos = sorted({name for name, _ in self._found})
+        self._video = ""
+
+    def watch(
+        self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
+    ) -> Iterator[StreamFrame]:
+        """See ``PersonSource``; the frames are not looked at.
+
+        Raises:
+            UserError: the file has boxes of other videos only.
+        """
+        if video not in self._videos and len(self._videos) == 1:
+            video = self._videos[0]
+        if video not in self._videos:
+            raise UserError(
+                f"{self._path}: no boxes of video {video!r}; it has {', '.join(self._videos[:5]) or 'none'}"
+            )
+        self._video = video
+        yield from frames
+
+    def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+        """See ``PersonSource``; a time that the file does not have has nobody."""
+        nobody = np.zeros((0, 5))
+        return [
+            (self._found.get((self._video, round(key, 3)), nobody) * (w, h, w, h, 1)).astype(np.float32)
+            for key, (h, w) in zip(times, sizes, strict=True)
+        ]
+
+
+def build_person_source(cfg: CfgNode) -> PersonSource:
+    """Build what ``MODEL.PERSON_DETECTOR`` names: a detector, or with ``NAME`` "csv" the boxes of a file.
+
+    Raises:
+        UserError: see ``build_person_detector`` and ``FilePersons``.
+    """
+    if cfg.MODEL.PERSON_DETECTOR.NAME == "csv":
+        return FilePersons(cfg.MODEL.PERSON_DETECTOR.MODEL)
+    return DetectedPersons(build_person_detector(cfg))
+
+
+def use_persons(cfg: CfgNode, spec: str, weights: str | None = None) -> None:
+    """Have the action head classify boxes of a person detector, in place; cfg must not be frozen.
+
+    Args:
+        cfg: config of a detector or of an action network.
+        spec: ``NAME:MODEL`` as in ``MODEL.PERSON_DETECTOR``, such as ``torchvision:fasterrcnn_resnet50_fpn_v2`` or
+            ``csv:boxes.csv``.
+        weights: file of the person detector's weights.
+
+    Raises:
+        UserError: no such form.
+    """
+    name, colon, model = spec.partition(":")
+    if not colon or not name or not model:
+        raise UserError(
+            f"--persons {spec}: expected NAME:MODEL, such as torchvision:fasterrcnn_resnet50_fpn_v2, "
+            "detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml, transformers:FOLDER or csv:boxes.csv"
+        )
+    node = cfg.MODEL.PERSON_DETECTOR
+    node.NAME, node.MODEL = name, model
+    if weights is not None:
+        node.WEIGHTS = weights
+    cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "external"
+    # No FPN and no person head: their place is taken.
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
+
+
+def proposals_of(boxes: np.ndarray, frame: tuple[int, int], clip: tuple[int, int]) -> Instances:
+    """Turn boxes (N, 5) in pixels of a ``frame`` (height, width) into proposals in pixels of its ``clip``."""
+    proposals = Instances((int(clip[0]), int(clip[1])))
+    boxes = torch.as_tensor(boxes)
+    placed = Boxes(boxes[:, :4].clone())
+    placed.scale(clip[1] / frame[1], clip[0] / frame[0])
+    proposals.proposal_boxes = placed
+    proposals.objectness_logits = boxes[:, 4].clone()
+    return proposals
