@@ -16,7 +16,9 @@ from mestad_d2.errors import one_line_errors
 TASKS = {
     "data": "mestad_d2.benchmarks.data",
     "eval": "mestad_d2.benchmarks.evaluation",
+    "gpu": "mestad_d2.benchmarks.gpu",
     "inference": "mestad_d2.benchmarks.inference",
+    "pass": "mestad_d2.benchmarks.one_pass",
     "train": "mestad_d2.benchmarks.training",
 }
 
