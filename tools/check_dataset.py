@@ -102,6 +102,8 @@ def print_report(report: DatasetReport, show: int) -> None:
             print(f"  {fault.where}: {fault.text}")
         if len(faults) > show:
             print(f"  ... and {len(faults) - show} more")
+    for note in report.notes:
+        print(f"\nnote: {note}")
     print(f"\n{len(report.faults)} faults of {len(by_kind)} kinds" if by_kind else "\nno faults")
 
 

@@ -5,6 +5,7 @@ Timestamps are AVA's (seconds of the film); ``start`` is the timestamp of a file
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -13,12 +14,17 @@ from detectron2.structures import BoxMode
 from mestad_d2.data.per_video import Setting, value_of
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import Row, read_exclusions, read_ground_truth
+from mestad_d2.formats.people import people_of
 from mestad_d2.video.folder import FOLDER_FPS, is_folder
 from mestad_d2.video.frames import VideoInfo, probe
 from mestad_d2.video.video_locations import locate_videos, named_start
 
 # Cut AVA files hold seconds 900 to 1801 of a film; whole films are longer.
 CUT_SECONDS, CUT_START = 905.0, 900.0
+# A key frame may lie this many seconds outside its video: headers round.
+SLACK = 0.1
+
+logger = logging.getLogger(__name__)
 
 
 def file_start(info: VideoInfo, start: float | None) -> float:
@@ -51,21 +57,17 @@ def folder_rate(path: str, video_id: str, fps: Setting) -> float:
 
 
 def _annotations(rows: Sequence[Row], info: VideoInfo) -> list[dict]:
-    """One annotation a person: rows of the same person and box are merged."""
-    persons: dict[tuple, set[int]] = defaultdict(set)
-    for row in rows:
-        if row.box is not None:
-            persons[(row.person_id, row.box)].add(row.action_id)
+    """One annotation a person; see ``people_of``."""
     scale = (info.width, info.height, info.width, info.height)
     return [
         {
-            "bbox": [value * size for value, size in zip(box, scale, strict=True)],
+            "bbox": [value * size for value, size in zip(person.box, scale, strict=True)],
             "bbox_mode": BoxMode.XYXY_ABS,
             "category_id": 0,
-            "action_ids": sorted(actions),
-            "person_id": person_id,
+            "action_ids": sorted(person.action_ids),
+            "person_id": person.person_id,
         }
-        for (person_id, box), actions in persons.items()
+        for person in people_of(rows)
     ]
 
 
@@ -112,9 +114,11 @@ def load_ava(
     """
     frames, excluded = _key_frames(annotations, exclude)
     paths = locate_videos(list(frames), video_root)
-    dicts = []
+    dicts, outside = [], []
     for video_id, times in frames.items():
         fields, info = _video_fields(video_id, paths[video_id], start, fps)
+        used = [time for time in times if (video_id, round(time, 3)) not in excluded]
+        outside += check_times(annotations, video_id, used, fields["start"], info)
         for timestamp, rows in times.items():
             dicts.append(
                 {
@@ -125,7 +129,37 @@ def load_ava(
                     "annotations": _annotations(rows, info),
                 }
             )
+    if outside:
+        logger.warning(
+            "%s: %d of %d key frames lie outside their videos (%s) and show the nearest frame; "
+            "tools/check_dataset.py --fix-exclude leaves them out",
+            annotations,
+            len(outside),
+            len(dicts),
+            ", ".join(outside[:3]) + (", ..." if len(outside) > 3 else ""),
+        )
     return dicts
+
+
+def check_times(
+    annotations: str, video_id: str, times: Sequence[float], start: float, info: VideoInfo
+) -> list[str]:
+    """Names of the key frames that lie outside their video.
+
+    Raises:
+        UserError: all of them do.
+    """
+    end = start + info.duration if info.duration else float("inf")
+    outside = [time for time in times if not start - SLACK <= time <= end + SLACK]
+    if outside and len(outside) == len(times):
+        unit = ""
+        if all(time.is_integer() and 0 <= time <= info.duration * info.fps + 1 for time in times):
+            unit = f"; frame numbers? Divide them by {info.fps:.6g} frames a second"
+        raise UserError(
+            f"{annotations}: all {len(times)} key frames of {video_id} ({outside[0]:g} the first) are outside its "
+            f"{start:g} to {end:g} s{unit}; check START and the unit of the timestamps"
+        )
+    return [f"{video_id} at {time:g}" for time in outside]
 
 
 def load_unlabeled(

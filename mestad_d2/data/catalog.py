@@ -16,7 +16,7 @@ from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.per_video import Setting, as_setting
 from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
 from mestad_d2.errors import UserError
-from mestad_d2.formats.ava_csv import read_label_map
+from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.video.folder import FOLDER_FPS
 from mestad_d2.video.frame_list import listed_root
 

@@ -86,6 +86,20 @@ def _attach_person_boxes(cfg: CfgNode, name: str, dicts: list[dict], split: str)
         )
 
 
+def _check_action_ids(cfg: CfgNode, name: str, dicts: list[dict]) -> None:
+    """Refuse action ids that have no column of the action head, before the first clip is read."""
+    columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
+    people = (
+        person for item in dicts for part in ("annotations", "left", "right") for person in item.get(part, ())
+    )
+    largest = max((max(person["action_ids"]) for person in people), default=0)
+    if largest > columns:
+        raise UserError(
+            f"{MetadataCatalog.get(name).get('ground_truth', name)}: action id {largest} has no column; "
+            f"set MODEL.ROI_ACTION_HEAD.NUM_CLASSES ({columns}) to at least {largest}"
+        )
+
+
 def build_train_loader(cfg: CfgNode) -> DataLoader:
     """Endless batches of ``SOLVER.IMS_PER_BATCH`` labelled clips of ``DATASETS.TRAIN``.
 
@@ -99,6 +113,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
             for item in DatasetCatalog.get(name)
             if not item["excluded"] and (item["annotations"] or not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
         ]
+        _check_action_ids(cfg, name, dicts)
         _attach_person_boxes(cfg, name, dicts, "TRAIN")
         items.append((ClipMapper(cfg, True, _flip_pairs(name)), dicts))
     clips = sum(len(dicts) for _, dicts in items)
@@ -140,6 +155,7 @@ class _TestClips(Dataset):
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
     """Every key frame of a dataset once, in batches of ``TEST.BATCH_SIZE``, shared over the processes."""
     dicts = DatasetCatalog.get(dataset_name)
+    _check_action_ids(cfg, dataset_name, dicts)
     _attach_person_boxes(cfg, dataset_name, dicts, "TEST")
     return DataLoader(
         _TestClips(dicts, ClipMapper(cfg, False)),

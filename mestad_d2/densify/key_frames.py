@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mestad_d2.formats.ava_csv import Row, read_exclusions, read_ground_truth
+from mestad_d2.formats.people import people_of
 
 Box = tuple[float, float, float, float]
 
@@ -68,12 +69,7 @@ def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[K
 
 
 def _people(rows: Sequence[Row]) -> tuple[Person, ...]:
-    """Rows of the same person and box are one person with several actions."""
-    people: dict[tuple[int, Box], set[int]] = defaultdict(set)
-    for row in rows:
-        if row.box is not None:
-            people[(row.person_id, row.box)].add(row.action_id)
-    return tuple(Person(box, frozenset(actions), person) for (person, box), actions in people.items())
+    return tuple(Person(p.box, frozenset(p.action_ids), p.person_id) for p in people_of(rows))
 
 
 def stretches(frames: Sequence[KeyFrame], max_gap: float) -> list[tuple[KeyFrame, KeyFrame]]:

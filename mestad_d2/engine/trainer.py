@@ -45,6 +45,8 @@ class MESTADTrainer(DefaultTrainer):
         cfg = scale_to_processes(cfg, comm.get_world_size())
         self.cfg = cfg
         Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
+        # A mistake in what the evaluation reads costs seconds here, and the whole training at its end.
+        self.open_test_sets(cfg)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
@@ -111,13 +113,24 @@ class MESTADTrainer(DefaultTrainer):
         return AVAEvaluator(dataset_name, cfg, output_dir=str(folder))
 
     @classmethod
+    def open_test_sets(cls, cfg: CfgNode) -> dict[str, tuple[Any, AVAEvaluator]]:
+        """Loader and evaluator of every dataset of ``DATASETS.TEST``; all their files have been read.
+
+        Raises:
+            UserError: a file that the evaluation reads is missing or malformed.
+        """
+        return {
+            name: (cls.build_test_loader(cfg, name), cls.build_evaluator(cfg, name))
+            for name in cfg.DATASETS.TEST
+        }
+
+    @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> OrderedDict:
         """Evaluate on ``DATASETS.TEST``; one dict of metrics, or one a dataset where there are several."""
         results: OrderedDict = OrderedDict()
-        for name in cfg.DATASETS.TEST:
-            loader = StoppableLoader(cls.build_test_loader(cfg, name))
+        for name, (loader, evaluator) in cls.open_test_sets(cfg).items():
             results[name] = inference_on_dataset(
-                model, loader, DatasetEvaluators([cls.build_evaluator(cfg, name)])
+                model, StoppableLoader(loader), DatasetEvaluators([evaluator])
             )
         return next(iter(results.values())) if len(results) == 1 else results
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mestad_d2.evaluation.frame_map.protocols import Protocol
 from mestad_d2.evaluation.rows import Rows, frame_key
+from mestad_d2.formats.files import atomic_open
 
 FRAMES_AT_ONCE = 1000
 
@@ -84,7 +85,7 @@ def write_csv(path: str | PathLike[str], rows: Rows) -> None:
     # Scores come from the model in float32: their shortest text that keeps every difference.
     scores = rows.scores.astype(np.float32).astype(str).tolist()
     columns = (rows.frame.tolist(), rows.boxes.tolist(), rows.actions.tolist(), scores)
-    with open(path, "w", encoding="utf-8") as file:
+    with atomic_open(path, newline="") as file:
         file.writelines(
             f"{names[f]},{b[0]:.6f},{b[1]:.6f},{b[2]:.6f},{b[3]:.6f},{a},{s}\n"
             for f, b, a, s in zip(*columns, strict=True)

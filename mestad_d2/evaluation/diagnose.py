@@ -48,7 +48,7 @@ def _classes(rows: Rows, what: str, label_map: LabelMap) -> str | None:
     ids = np.unique(rows.actions)
     if np.isin(ids, list(label_map.names)).any():
         return None
-    return f"no action id of the {what} ({_few(ids.tolist())}) is in the label map ({_few(label_map.names)})"
+    return f"no action id of the {what} ({few(ids.tolist())}) is in the label map ({few(label_map.names)})"
 
 
 def _frames(gt: Rows, det: Rows) -> str | None:
@@ -58,7 +58,7 @@ def _frames(gt: Rows, det: Rows) -> str | None:
     gt_times, det_times = _times(gt), _times(det)
     videos = [v for v in det_times if v in gt_times]
     if not videos:
-        text = f"no video of the detections ({_few(det_times)}) is in the ground truth ({_few(gt_times)})"
+        text = f"no video of the detections ({few(det_times)}) is in the ground truth ({few(gt_times)})"
         stems = {PurePath(v).stem for v in gt_times}
         if any(PurePath(v).stem in stems for v in det_times):
             text += "; the names differ in folder or extension only"
@@ -144,7 +144,7 @@ def _fallback(gt: Rows, det: Rows) -> str:
     )
 
 
-def _few(values) -> str:
+def few(values) -> str:
     values = list(values)
     text = ", ".join(map(str, values[:3]))
     return text + (", ..." if len(values) > 3 else "")

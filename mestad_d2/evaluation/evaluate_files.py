@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mestad_d2.errors import UserError
 from mestad_d2.evaluation.diagnose import explain_zero
 from mestad_d2.evaluation.frame_map.protocols import get_protocol
 from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
-from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
-from mestad_d2.evaluation.report.tables import per_class_table, result_json, write_json
+from mestad_d2.evaluation.ground_truth import exclusion_keys
+from mestad_d2.evaluation.read_rows import read_rows
+from mestad_d2.evaluation.report.tables import per_class_table, result_json
+from mestad_d2.formats.ava_csv import read_exclusions
+from mestad_d2.formats.files import write_json
 from mestad_d2.formats.label_map import LabelMap, read_label_map
 
 if TYPE_CHECKING:
@@ -37,15 +38,14 @@ def evaluate_files(
         UserError: a file can't be read or written, or has a row that the protocol does not accept.
     """
     rules = get_protocol(protocol)
-    if exclude and not Path(exclude).exists():
-        raise UserError(f"{exclude}: no such file; give the exclusion list's path, or leave it out")
     label_map = read_label_map(labelmap)
     ids = set(label_map.names)
     gt = read_rows(groundtruth, "gt", rules, ids)
     det = read_rows(detections, "det", rules, ids)
-    result = frame_map(gt, det, label_map, rules, read_exclusions(exclude, rules))
+    excluded = exclusion_keys(read_exclusions(exclude), rules) if exclude else set()
+    result = frame_map(gt, det, label_map, rules, excluded)
     if output:
-        _write(output, result)
+        write_json(output, result_json(result), fix="choose another --output")
     text = summary(result, label_map)
     if exclude and not rules.exclusions:
         text += f"\nnote: protocol {rules.name} has no exclusions; {exclude} was not used"
@@ -67,11 +67,3 @@ def summary(result: FrameMAP, label_map: LabelMap) -> str:
     lines.append(f"frame-mAP@0.5 ({result.protocol}): {mean} over {result.num_classes} classes")
     lines += [f"  {group}: {100 * value:.2f}" for group, value in result.groups(label_map).items()]
     return "\n".join(lines)
-
-
-def _write(output: str, result: FrameMAP) -> None:
-    try:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        write_json(output, result_json(result))
-    except OSError as error:
-        raise UserError(f"{output}: can't be written ({error.strerror}); choose another --output") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +18,13 @@ from detectron2.utils import comm
 
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation.detections import FrameDetections, distinct_frames, persons, to_rows, write_csv
-from mestad_d2.evaluation.diagnose import explain_zero
+from mestad_d2.evaluation.diagnose import explain_zero, few
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS, Protocol, get_protocol
 from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
+from mestad_d2.evaluation.ground_truth import GroundTruth
 from mestad_d2.evaluation.person_ap import distinct_persons, person_ap
-from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
-from mestad_d2.evaluation.report.tables import none_if_nan, per_class_table, result_json, write_json
-from mestad_d2.evaluation.rows import Rows
+from mestad_d2.evaluation.report.tables import none_if_nan, per_class_table, result_json
+from mestad_d2.formats.files import write_json
 from mestad_d2.formats.label_map import LabelMap, read_label_map
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class AVAEvaluator(DatasetEvaluator):
                    (where the label map has these groups), num_classes, AP/<name>
         person:    AP50, AP50:95, AR@10
 
-    A whole-second protocol is left out, with a message, where the ground truth has fractional timestamps.
+    All files are read when the evaluator is made, so that a mistake in them is found before a training and not
+    after it. A whole-second protocol is left out, with a message, where the ground truth has fractional timestamps.
 
     Args:
         dataset_name: a registered dataset.
@@ -78,6 +79,8 @@ class AVAEvaluator(DatasetEvaluator):
         self._distributed = distributed
         self._prefix = prefix
         self._label_map = self._read_label_map()
+        self._ground_truth = self._read_ground_truth()
+        self._protocols = self._usable_protocols()
         self._frames: list[FrameDetections] = []
 
     def reset(self) -> None:
@@ -123,11 +126,10 @@ class AVAEvaluator(DatasetEvaluator):
             write_csv(self._output_dir / "detections.csv", rows)
         # As persons are counted: any timestamp, no scores of ground truth, exclusions.
         rules = replace(PROTOCOLS["activitynet"], gt_scores=False, exclusions=True)
-        persons_gt = read_rows(self._ground_truth(), "gt", rules, None)
-        judged = self._frame_maps(frames, self._usable_protocols(persons_gt.keys))
+        judged = self._frame_maps(frames)
         results: OrderedDict[str, dict[str, float]] = OrderedDict()
         results[self._prefix + "frame_map"] = self._frame_map_results(judged)
-        results[self._prefix + "person"] = self._person_results(frames, persons_gt, rules)
+        results[self._prefix + "person"] = self._person_results(frames, rules)
         if self._output_dir:
             content = {group: {k: none_if_nan(v) for k, v in r.items()} for group, r in results.items()}
             content["protocols"] = {r.protocol: result_json(r) for r in judged}
@@ -145,21 +147,28 @@ class AVAEvaluator(DatasetEvaluator):
             )
         return LabelMap(dict(names))
 
-    def _ground_truth(self) -> str:
+    def _read_ground_truth(self) -> GroundTruth:
         path = self._metadata.get("ground_truth")
         if not path:
             raise UserError(
                 f"dataset {self._dataset_name}: its metadata has no ground_truth csv to judge with"
             )
-        return path
+        truth = GroundTruth(path, self._metadata.get("exclude"))
+        ids = np.unique(truth.actions)
+        if len(ids) and not np.isin(ids, list(self._label_map.names)).any():
+            raise UserError(
+                f"{path}: none of its action ids ({few(ids.tolist())}) is in the label map "
+                f"({few(self._label_map.names)}), so there is nothing to judge; write ids of the label map"
+            )
+        return truth
 
-    def _frame_maps(self, frames: list[FrameDetections], protocols: list[Protocol]) -> list[FrameMAP]:
+    def _frame_maps(self, frames: list[FrameDetections]) -> list[FrameMAP]:
         ids = set(self._label_map.names)
         results = []
-        for protocol in protocols:
-            gt = read_rows(self._ground_truth(), "gt", protocol, ids)
+        for protocol in self._protocols:
+            gt = self._ground_truth.rows(protocol)
             det = to_rows(frames, sorted(ids), self._score_thresh, protocol)
-            excluded = read_exclusions(self._metadata.get("exclude"), protocol)
+            excluded = self._ground_truth.excluded_keys(protocol)
             result = frame_map(gt, det, self._label_map, protocol, excluded)
             if not results:
                 logger.info(
@@ -173,12 +182,13 @@ class AVAEvaluator(DatasetEvaluator):
             results.append(result)
         return results
 
-    def _usable_protocols(self, keys: list[str]) -> list[Protocol]:
-        """Without those of whole seconds if a frame of ``keys`` lies between seconds."""
-        if all(p.fractional for p in self._protocols) or all(key.endswith(".000000") for key in keys):
-            return self._protocols
-        left_out = [p.name for p in self._protocols if not p.fractional]
-        kept = [p for p in self._protocols if p.fractional] or [PROTOCOLS["activitynet"]]
+    def _usable_protocols(self) -> list[Protocol]:
+        """Those that can read every timestamp of the ground truth; with none, the official one."""
+        kept = [p for p in self._protocols if self._ground_truth.readable(p)]
+        left_out = [p.name for p in self._protocols if p not in kept]
+        if not left_out:
+            return kept
+        kept = kept or [PROTOCOLS["activitynet"]]
         logger.info(
             "%s has timestamps between whole seconds: without protocol %s",
             self._dataset_name,
@@ -192,12 +202,15 @@ class AVAEvaluator(DatasetEvaluator):
         results.update({f"mAP_{r.protocol}": 100 * r.mAP for r in judged[1:]})
         results.update({f"mAP_{g}": 100 * v for g, v in main.groups(self._label_map).items()})
         results["num_classes"] = main.num_classes
+        used = Counter(c.name for c in main.per_class.values())
         for c in main.per_class.values():
             if not math.isnan(c.ap):
-                results[f"AP/{c.name}"] = 100 * c.ap
+                # Two ids of one name must not overwrite each other.
+                name = c.name if used[c.name] == 1 and c.name else f"{c.name} ({c.id})".strip()
+                results[f"AP/{name}"] = 100 * c.ap
         return results
 
-    def _person_results(self, frames: list[FrameDetections], gt: Rows, rules: Protocol) -> dict[str, float]:
-        excluded = read_exclusions(self._metadata.get("exclude"), rules)
-        figures = person_ap(distinct_persons(gt, excluded), persons(frames, rules))
+    def _person_results(self, frames: list[FrameDetections], rules: Protocol) -> dict[str, float]:
+        truth = distinct_persons(self._ground_truth.rows(rules), self._ground_truth.excluded_keys(rules))
+        figures = person_ap(truth, persons(frames, rules))
         return {name: 100 * value for name, value in figures.items()}

@@ -1,8 +1,7 @@
-"""Ground truth, detections and exclusions from csv, under the parsing rules of either protocol."""
+"""Read ground truth and detections from csv exactly as the published evaluators do, refusals included."""
 
 from __future__ import annotations
 
-import csv
 import math
 from decimal import Decimal, InvalidOperation
 from os import PathLike
@@ -13,6 +12,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.evaluation.fast_csv import Chunk, NotPlain, chunks
 from mestad_d2.evaluation.frame_map.protocols import Protocol, get_protocol
 from mestad_d2.evaluation.rows import Rows
+from mestad_d2.formats.ava_csv import raw_csv_lines
 
 Path = str | PathLike[str]
 
@@ -39,23 +39,6 @@ def read_rows(path: Path, role: str, protocol: str | Protocol, class_ids: set[in
             return reader.exact()
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror}); check the path") from None
-
-
-def read_exclusions(path: Path | None, protocol: str | Protocol) -> set[str]:
-    """Frame names of an exclusion list (``video,timestamp``); empty where the protocol has none.
-
-    Raises:
-        UserError: unreadable file or a bad row.
-    """
-    protocol = get_protocol(protocol)
-    if path is None or not protocol.exclusions:
-        return set()
-    excluded = set()
-    for number, row in _csv_rows(str(path)):
-        if len(row) != 2:
-            raise _bad(str(path), number, f"{len(row)} columns", "write video,timestamp")
-        excluded.add(_key(row[0], row[1], protocol, str(path), number))
-    return excluded
 
 
 class _Reader:
@@ -124,7 +107,7 @@ class _Reader:
         """The whole file row by row, as Python's csv module reads it."""
         self.index = {}
         frame, boxes, actions, scores, lines = [], [], [], [], []
-        for number, row in _csv_rows(self.path):
+        for number, row in raw_csv_lines(self.path):
             if len(row) not in self.widths and not (self.score_needed and len(row) == 7):
                 what = "an empty line" if not row else f"{len(row)} columns"
                 fix = "remove it" if not row else self._form()
@@ -198,21 +181,6 @@ class _Reader:
         parts = self.parts or [empty]
         frame, boxes, actions, scores, lines = (np.concatenate(c) for c in zip(*parts, strict=True))
         return Rows(list(self.index), frame, boxes, actions, scores, lines, self.path)
-
-
-def _csv_rows(path: str):
-    """(line number, fields) of each row."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            for row in reader:
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise UserError(f"{path}, row {reader.line_num}: {error}; save it as plain csv") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save the csv as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}); check the path") from None
 
 
 def _key(video: str, timestamp: str, protocol: Protocol, path: str, number: int) -> str:

@@ -1,71 +1,189 @@
-"""AVA's text files, read strictly: ground truth, exclusions and label maps."""
+"""Read AVA's csv files, ground truth and exclusions: one reader for training, evaluation and the dataset check."""
 
 from __future__ import annotations
 
 import csv
 import math
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import NamedTuple
 
 from mestad_d2.errors import UserError
-
-GROUPS = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
+from mestad_d2.formats.label_map import read_label_map as read_label_map  # its name in version 0.1
+from mestad_d2.formats.lines import open_lines
 
 # Fields of a row: box and action without and with person, with confidence, or video and timestamp alone.
 WIDTHS = (2, 7, 8, 9)
+# Boxes beyond this are in pixels: fractions of width and height may only stick out of the picture a little.
+LARGEST = 2.0
+# Seconds and ids beyond these are mistakes, and later arithmetic would overflow.
+MAX_SECONDS, MAX_ID = 1e9, 2**31 - 1
+# Fault of a row -> what to do about it.
+FAULTS = {
+    "header": "remove the line of column names",
+    "fields": "write video,timestamp,x1,y1,x2,y2,action_id,person_id",
+    "number": "write finite numbers",
+    "pixels": "divide x by the width and y by the height of the frame",
+    "empty_box": "write x1 < x2 and y1 < y2",
+    "beside_picture": "remove the row, or mend the box: no part of it is in the picture",
+    "action_id": "ids start at 1 and are whole numbers",
+    "person_id": "person ids are whole numbers",
+    "confidence": "write 0 to 1, or leave the ninth field away",
+}
 
 
 class Row(NamedTuple):
-    """One row of a ground-truth csv; ``box`` x1, y1, x2, y2 in [0, 1], ``person_id`` -1 if absent.
+    """One annotation: ``box`` x1, y1, x2, y2 in [0, 1]; ``timestamp`` in s; ``person_id`` -1 if absent.
 
-    ``box`` is None and ``action_id`` 0 where the row only says that the key frame has no people.
+    ``box`` is None and ``action_id`` 0 where the row only says that the key frame has no people; ``confidence`` is None
+    where an annotator wrote the row.
     """
 
     video_id: str
     timestamp: float
     box: tuple[float, float, float, float] | None
     action_id: int
-    person_id: int
+    person_id: int = -1
+    confidence: float | None = None
 
 
-def csv_lines(path: str) -> Iterator[tuple[int, list[str]]]:
-    """(row number, fields) of a csv file without its empty rows.
+class RowFault(NamedTuple):
+    """What is wrong with a row: a key of ``FAULTS``, and what is there."""
+
+    kind: str
+    text: str
+
+
+def csv_lines(path: str | PathLike[str]) -> Iterator[tuple[int, list[str]]]:
+    """(row number, fields) of a csv file without its empty rows; blanks around fields are left out.
 
     Raises:
-        UserError: no such file, or no text.
+        UserError: no such file, no text, or a line of more than 10,000 characters.
     """
+    for number, fields in raw_csv_lines(path):
+        stripped = [field.strip() for field in fields]
+        if any(stripped):
+            yield number, stripped
+
+
+def raw_csv_lines(path: str | PathLike[str]) -> Iterator[tuple[int, list[str]]]:
+    """(line number, fields as they are) of every row of a csv file, the empty ones too.
+
+    Raises:
+        UserError: as ``csv_lines``.
+    """
+    reader = csv.reader(open_lines(path))
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            for number, fields in enumerate(csv.reader(file), start=1):
-                if fields:
-                    yield number, [field.strip() for field in fields]
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise UserError(f"{path}: no csv text in UTF-8 ({error})") from error
+        for fields in reader:
+            yield reader.line_num, fields
+    except csv.Error as error:
+        raise UserError(
+            f"{path}: row {reader.line_num}: no csv text ({error}); save it as plain csv"
+        ) from error
 
 
 def number(path: str, row: int, text: str, name: str) -> float:
     """The finite number in ``text``, or a UserError that names file, row and ``name``."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{path}: row {row}: {name} {text!r} is no number")
+    value = as_number(text)
+    if value is None:
+        raise UserError(f"{path}: row {row}: {name} {text!r:.60} is no number")
     return value
 
 
-def _integer(path: str, row: int, text: str, name: str) -> int:
-    value = number(path, row, text, name)
-    if value != int(value):
-        raise UserError(f"{path}: row {row}: {name} {text!r} is no whole number")
-    return int(value)
+def as_number(text: str) -> float | None:
+    """The finite number in a text, None where there is none."""
+    try:
+        # Python's own spelling 1_000 is no number of a csv file; long texts are none either.
+        value = float(text) if len(text) < 400 and "_" not in text else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
-def read_ground_truth(path: str, confidence: bool = True) -> list[Row]:
+def _whole(text: str) -> int | None:
+    value = as_number(text)
+    return int(value) if value is not None and value == int(value) else None
+
+
+def parse_row(fields: Sequence[str], line: int = 0) -> tuple[Row | None, list[RowFault]]:
+    """The annotation in the stripped fields of a csv row, or all faults for which it is none.
+
+    A row has 7 fields, 8 with a person id (which may be empty), 9 with a confidence (which may be empty), or names a
+    key frame without people: two fields, or nothing in the others.
+    """
+    # Spreadsheets fill rows up with empty fields.
+    fields = (
+        fields[: max((i for i, field in enumerate(fields, 1) if field), default=0)]
+        if len(fields) > 9
+        else fields
+    )
+    if len(fields) not in WIDTHS and (len(fields) < 2 or any(fields[2:])):
+        return None, [RowFault("fields", f"{len(fields)} fields{_separator(fields)}")]
+    video, time = fields[0], as_number(fields[1])
+    faults = []
+    if not video:
+        faults.append(RowFault("fields", "no name of a video"))
+    if time is None or abs(time) > MAX_SECONDS:
+        if line == 1 and as_number(fields[-1]) is None:
+            return None, [
+                RowFault("header", f"column names ({','.join(fields):.60}); timestamp {fields[1]!r:.40}")
+            ]
+        faults.append(RowFault("number", f"timestamp {fields[1]!r:.60} is no number of seconds"))
+    if not any(fields[2:]):
+        return (None, faults) if faults else (Row(video, time, None, 0), [])
+    box = _box(fields[2:6], faults)
+    action = _whole(fields[6])
+    if action is None:
+        faults.append(RowFault("action_id", f"action id {fields[6]!r:.60} is no whole number"))
+    elif not 1 <= action <= MAX_ID:
+        faults.append(RowFault("action_id", f"action id {action:.10g}"))
+    person = _whole(fields[7]) if len(fields) > 7 and fields[7] else -1
+    if person is None or abs(person) > MAX_ID:
+        faults.append(RowFault("person_id", f"person id {fields[7]!r:.60} is no whole number"))
+    confidence = None
+    if len(fields) == 9 and fields[8]:
+        confidence = as_number(fields[8])
+        if confidence is None or not 0 <= confidence <= 1:
+            faults.append(
+                RowFault("confidence", f"confidence {fields[8] if confidence else repr(fields[8]):.60}")
+            )
+    if faults:
+        return None, faults
+    return Row(video, time, box, action, person, confidence), []
+
+
+def _box(texts: Sequence[str], faults: list[RowFault]) -> tuple[float, float, float, float] | None:
+    values = [as_number(text) for text in texts]
+    bad = next((text for text, value in zip(texts, values, strict=True) if value is None), None)
+    if bad is not None:
+        faults.append(RowFault("number", f"coordinate {bad!r:.60} is no number"))
+        return None
+    x1, y1, x2, y2 = box = tuple(values)
+    if max(map(abs, box)) > LARGEST:
+        faults.append(RowFault("pixels", f"box {_short(box)} in pixels?"))
+    elif not (x1 < x2 and y1 < y2):
+        hint = ""
+        if min(box) >= 0 and x1 + x2 <= 1.01 and y1 + y2 <= 1.01 and x2 > 0 and y2 > 0:
+            hint = ", or is it x,y,width,height?"
+        faults.append(RowFault("empty_box", f"empty box {_short(box)}{hint}"))
+    elif not (x1 < 1 and y1 < 1 and x2 > 0 and y2 > 0):
+        faults.append(RowFault("beside_picture", f"box {_short(box)}"))
+    return box
+
+
+def _short(box: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in box) + ")"
+
+
+def _separator(fields: Sequence[str]) -> str:
+    """What the fields are separated by, where it is not the comma."""
+    found = next((mark for mark in (";", "\t") if len(fields) == 1 and fields[0].count(mark) > 1), None)
+    return (
+        f", separated by {'semicolons' if found == ';' else 'tabs'}; separate them by commas" if found else ""
+    )
+
+
+def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> list[Row]:
     """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id[,confidence]]`` without header.
 
     Fields behind the timestamp may all be empty (AVA-Kinetics) or absent: a key frame without people.
@@ -77,89 +195,32 @@ def read_ground_truth(path: str, confidence: bool = True) -> list[Row]:
         UserError: names file, row and fix.
     """
     rows = []
-    for row, fields in csv_lines(path):
-        if len(fields) not in WIDTHS:
+    for line, fields in csv_lines(path):
+        row, faults = parse_row(fields, line)
+        if row is None:
+            kind, text = faults[0]
+            raise UserError(f"{path}: row {line}: {text}; {FAULTS[kind]}")
+        if row.confidence is not None and not confidence:
             raise UserError(
-                f"{path}: row {row}: {len(fields)} fields; write video,timestamp,x1,y1,x2,y2,action_id,person_id"
+                f"{path}: row {line}: has a confidence, so nobody annotated it; make key frames of such rows with "
+                f"tools/densify.py --corrected"
             )
-        time = number(path, row, fields[1], "timestamp")
-        if not any(fields[2:]):
-            rows.append(Row(fields[0], time, None, 0, -1))
-            continue
-        x1, y1, x2, y2 = (number(path, row, text, "coordinate") for text in fields[2:6])
-        if max(abs(v) for v in (x1, y1, x2, y2)) > 2:
-            raise UserError(f"{path}: row {row}: box in pixels? Divide x by the width and y by the height")
-        if not (x1 < x2 and y1 < y2):
-            raise UserError(f"{path}: row {row}: empty box; write x1 < x2 and y1 < y2")
-        action = _integer(path, row, fields[6], "action id")
-        if len(fields) == 9 and fields[8]:
-            _check_confidence(path, row, fields[8], confidence)
-        if action < 1:
-            raise UserError(f"{path}: row {row}: action id {action}; ids start at 1")
-        person = _integer(path, row, fields[7], "person id") if len(fields) >= 8 and fields[7] else -1
-        rows.append(Row(fields[0], time, (x1, y1, x2, y2), action, person))
+        rows.append(row)
     return rows
 
 
-def _check_confidence(path: str, row: int, text: str, allowed: bool) -> None:
-    if not allowed:
-        raise UserError(
-            f"{path}: row {row}: has a confidence, so nobody annotated it; make key frames of such rows with "
-            f"tools/densify.py --corrected"
-        )
-    if not 0 <= number(path, row, text, "confidence") <= 1:
-        raise UserError(f"{path}: row {row}: confidence {text}; write 0 to 1 or leave the field away")
-
-
-def read_exclusions(path: str) -> set[tuple[str, float]]:
+def read_exclusions(path: str | PathLike[str]) -> set[tuple[str, float]]:
     """Pairs (video, timestamp rounded to ms) of ``video,second`` rows.
 
     Raises:
         UserError: names file and row.
     """
     excluded = set()
-    for row, fields in csv_lines(path):
-        if len(fields) != 2:
-            raise UserError(f"{path}: row {row}: {len(fields)} fields; write video,second")
-        excluded.add((fields[0], round(number(path, row, fields[1], "second"), 3)))
+    for line, fields in csv_lines(path):
+        # Spreadsheets end rows with commas.
+        while len(fields) > 2 and not fields[-1]:
+            fields.pop()
+        if len(fields) != 2 or not fields[0]:
+            raise UserError(f"{path}: row {line}: {len(fields)} fields; write video,second")
+        excluded.add((fields[0], round(number(str(path), line, fields[1], "second"), 3)))
     return excluded
-
-
-def read_label_map(path: str) -> tuple[dict[int, str], dict[int, str]]:
-    """Names and, where given, groups (pose, object, person) of action ids.
-
-    Reads AVA's pbtxt and lines ``1: name``.
-
-    Raises:
-        UserError: no label in the file, or an id twice.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: no label map that can be read ({error})") from error
-    names: dict[int, str] = {}
-    groups: dict[int, str] = {}
-    blocks = re.findall(r"\{([^{}]*)\}", text)
-    entries = [(_field(b, r"(?:label_)?id:\s*(\d+)"), _field(b, r'name:\s*"([^"]*)"'), b) for b in blocks]
-    if not blocks:
-        # The published evaluators do not look at braces.
-        bare = re.findall(r'\bname:\s*"([^"]*)"[^"]*?\b(?:label_)?id:\s*(\d+)', text)
-        lines = re.findall(r"^\s*(\d+)\s*:\s*(.+?)\s*$", text, flags=re.M)
-        entries = [(i, name, "") for name, i in bare] or [(i, name, "") for i, name in lines]
-    for label, name, block in entries:
-        if label is None or name is None:
-            raise UserError(f'{path}: an entry without name or id; write name: "..." and label_id: N')
-        if int(label) in names:
-            raise UserError(f"{path}: id {label} stands there twice")
-        names[int(label)] = name
-        group = GROUPS.get(_field(block, r"label_type:\s*(\w+)") or "")
-        if group:
-            groups[int(label)] = group
-    if not names:
-        raise UserError(f"{path}: no label; write AVA's pbtxt or lines `1: name`")
-    return names, groups
-
-
-def _field(block: str, pattern: str) -> str | None:
-    match = re.search(pattern, block)
-    return match.group(1) if match else None

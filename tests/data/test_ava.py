@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.check.dataset import check_dataset
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import read_exclusions, read_ground_truth, read_label_map
-from mestad_d2.formats.label_map import read_label_map as evaluated_labels
 
 ROWS = """a,0001,0.1,0.25,0.5,0.75,3,0
 a,0001,0.1,0.25,0.5,0.75,1,0
@@ -78,6 +78,7 @@ def test_excluded_key_frame_is_no_neighbour(dataset: Path) -> None:
 
 
 def test_ava_start_follows_the_length_of_the_file(dataset: Path) -> None:
+    (dataset / "gt.csv").write_text("a,0902,0.1,0.25,0.5,0.75,3,0\n")
     assert load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), start=None)[0]["start"] == 900.0
 
 
@@ -154,7 +155,9 @@ def test_rows_with_a_confidence_count_like_any_other_unless_it_is_forbidden(tmp_
     plain, dense = tmp_path / "gt.csv", tmp_path / "dense.csv"
     plain.write_text("a,1,0.1,0.1,0.5,0.5,1,3\na,1.2,0.1,0.1,0.5,0.5,2,\n")
     dense.write_text("a,1,0.1,0.1,0.5,0.5,1,3,\na,1.2,0.1,0.1,0.5,0.5,2,,0.4211\n")
-    assert read_ground_truth(str(dense)) == read_ground_truth(str(plain))
+    rows = read_ground_truth(str(dense))
+    assert [row._replace(confidence=None) for row in rows] == read_ground_truth(str(plain))
+    assert [row.confidence for row in rows] == [None, 0.4211]
     with pytest.raises(UserError, match=r"dense\.csv: row 2: has a confidence.*--corrected"):
         read_ground_truth(str(dense), confidence=False)
 
@@ -171,25 +174,44 @@ def test_parsers_raise_only_our_error(tmp_path_factory: pytest.TempPathFactory, 
             assert "\n" not in str(error)
 
 
-def test_label_maps_of_both_forms(tmp_path: Path) -> None:
-    (tmp_path / "a.pbtxt").write_text(
-        'label {\n  name: "stand"\n  label_id: 12\n  label_type: PERSON_MOVEMENT\n}\nitem {\n  name: "run"\n  id: 3\n}\n'
-    )
-    assert read_label_map(str(tmp_path / "a.pbtxt")) == ({12: "stand", 3: "run"}, {12: "pose"})
-    (tmp_path / "b.txt").write_text("1: bend/bow (at the waist)\n3: crouch/kneel\n")
-    assert read_label_map(str(tmp_path / "b.txt"))[0] == {1: "bend/bow (at the waist)", 3: "crouch/kneel"}
-
-
 @pytest.mark.parametrize(
-    "text",
+    ("times", "said"),
     [
-        '  name: "stand"\n  id: 12\n  name: "sit"\n  label_id: 11\n',
-        'item {\n  name: "stand"\n  id: 12\n}\nitem {\n  name: "sit"\n  id: 11\n}\n',
-        'item {\n\tname: "stand"\n\tid: 12\n}\nitem { name: "sit" id: 11 }\n',
-        "12: stand\n  11 : sit\n",
+        ("25 50 74", "frame numbers? Divide them by 25"),
+        ("902 903", "check START"),
+        ("1 8 9", "2 of 3 key frames"),
     ],
 )
-def test_training_and_evaluation_read_the_same_label_map(tmp_path: Path, text: str) -> None:
-    (tmp_path / "map").write_text(text)
-    assert read_label_map(str(tmp_path / "map"))[0] == {11: "sit", 12: "stand"}
-    assert evaluated_labels(tmp_path / "map").names == {11: "sit", 12: "stand"}
+def test_key_frames_outside_their_videos(
+    dataset: Path, times: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"a,{time},0.1,0.25,0.5,0.75,1,0\n" for time in times.split()]
+    (dataset / "gt.csv").write_text("".join(rows))
+    (dataset / "exclude.csv").write_text("".join(f"a,{time}\n" for time in times.split() if float(time) > 7))
+    logging.getLogger("mestad_d2").propagate = True
+    paths = str(dataset / "videos"), str(dataset / "gt.csv")
+    if "of" in said:
+        assert len(load_ava(*paths, start=0.0)) == 3
+        assert said in caplog.text and "a at 8, a at 9" in caplog.text
+        caplog.clear()
+        load_ava(*paths, str(dataset / "exclude.csv"), 0.0)
+        assert not caplog.text
+        return
+    with pytest.raises(UserError) as error:
+        load_ava(*paths, start=0.0)
+    assert said in str(error.value) and "gt.csv" in str(error.value)
+    # What is left out of training is no reason to stop it.
+    (dataset / "gt.csv").write_text("".join([*rows, "a,2,0.1,0.25,0.5,0.75,1,0\n"]))
+    load_ava(*paths, str(dataset / "exclude.csv"), 0.0)
+
+
+def test_rows_of_one_box_are_one_person_whatever_their_ids_say(dataset: Path) -> None:
+    box, near, far = "0.1,0.25,0.5,0.75", "0.1001,0.25,0.5,0.7504", "0.3,0.25,0.6,0.75"
+    (dataset / "gt.csv").write_text(
+        f"a,1,{box},1,0\na,1,{box},2,1\na,1,{near},3,0\na,1,{near},4,7\na,1,{far},5,0\na,1,{far},1,-1\n"
+        f"a,2,{box},1,-1\na,2,{near},2,-1\na,2,{far},3,-1\na,2,{far},4,6\n"
+    )
+    dicts = load_ava(str(dataset / "videos"), str(dataset / "gt.csv"), start=0.0)
+    found = [[(a["action_ids"], a["person_id"]) for a in d["annotations"]] for d in dicts]
+    assert found == [[([1, 2, 3, 4], 0), ([1, 5], 0)], [([1], -1), ([2], -1), ([3, 4], 6)]]
+    assert dicts[0]["annotations"][0]["bbox"] == pytest.approx([16, 16, 80, 48])

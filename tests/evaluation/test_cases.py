@@ -9,8 +9,11 @@ import pytest
 from shared_data import ROOT, shared_data
 
 from mestad_d2.errors import UserError
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 from mestad_d2.evaluation.frame_map.score import frame_map
-from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
+from mestad_d2.evaluation.ground_truth import exclusion_keys
+from mestad_d2.evaluation.read_rows import read_rows
+from mestad_d2.formats.ava_csv import read_exclusions
 from mestad_d2.formats.label_map import read_label_map
 
 CASES = sorted(p.name for p in (ROOT / "ava_eval_cases").glob("[0-9]*")) or ["01_basic"]
@@ -31,7 +34,7 @@ def test_case(case: str, protocol: str) -> None:
         labels = read_label_map(folder / "labelmap.pbtxt")
         gt = read_rows(folder / "groundtruth.csv", "gt", protocol, set(labels.names))
         det = read_rows(folder / "detections.csv", "det", protocol, set(labels.names))
-        excluded = read_exclusions(folder / "excluded_timestamps.csv", protocol)
+        excluded = exclusion_keys(read_exclusions(folder / "excluded_timestamps.csv"), PROTOCOLS[protocol])
         return frame_map(gt, det, labels, protocol, excluded)
 
     if expected["error"]:

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation import fast_csv
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS, get_protocol
-from mestad_d2.evaluation.read_rows import _Reader, read_exclusions, read_rows
+from mestad_d2.evaluation.ground_truth import exclusion_keys
+from mestad_d2.evaluation.read_rows import _Reader, read_rows
+from mestad_d2.formats.ava_csv import read_exclusions
 from mestad_d2.formats.label_map import read_label_map
 
 fuzz = settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -75,7 +77,7 @@ def test_any_bytes(tmp_path: Path, data: bytes, protocol: str) -> None:
     path.write_bytes(data)
     for read in (
         lambda: read_rows(path, "det", protocol, {1}),
-        lambda: read_exclusions(path, protocol),
+        lambda: read_exclusions(path),
         lambda: read_label_map(path),
     ):
         try:
@@ -149,43 +151,11 @@ def test_frames_without_people_as_ava_kinetics_writes_them(tmp_path: Path, empty
 
 def test_exclusions(tmp_path: Path) -> None:
     path = tmp_path / "e.csv"
-    path.write_text("v,0902\nw,903\n")
-    assert read_exclusions(path, "slowfast") == {"v,0902", "w,0903"}
-    assert read_exclusions(path, "activitynet") == set()
-    assert read_exclusions(None, "slowfast") == set()
+    path.write_text("v,0902\nw , 903.0\n\nu,904,,\nx,3.48\n")
+    excluded = read_exclusions(path)
+    assert excluded == {("v", 902.0), ("w", 903.0), ("u", 904.0), ("x", 3.48)}
+    assert exclusion_keys(excluded, PROTOCOLS["slowfast"]) == {"v,0902", "w,0903", "u,0904"}
+    assert exclusion_keys(excluded, PROTOCOLS["activitynet"]) == set()
     path.write_text("v,0902\nw\n")
-    with pytest.raises(UserError, match="e.csv, row 2: 1 columns; write video,timestamp"):
-        read_exclusions(path, "slowfast")
-
-
-def test_label_maps(tmp_path: Path) -> None:
-    path = tmp_path / "l"
-    path.write_text(
-        'item {\n  name: "a \\"b"\n  id: 1\n}\nlabel {\n  name: "c"\n  label_id: 3\n'
-        '  label_type: PERSON_INTERACTION\n}\n    name: "deep"\n    id: 4\n\tid: 5\n'
-    )
-    labels = read_label_map(path)
-    assert labels.names == {1: "a \\", 3: "c"}
-    assert labels.group_of(3) == "person"
-    path.write_text("1: bend/bow (at the waist)\n3: crouch: or kneel\n")
-    assert read_label_map(path).names == {1: "bend/bow (at the waist)", 3: "crouch: or kneel"}
-    path.write_text('item {\n\tname: "deep"\n\tid: 4\n}\nlabel { name: "line" label_id: 7 }\n')
-    assert read_label_map(path).names == {4: "deep", 7: "line"}
-    for text, said in (
-        ("  name: stand\n", "line 1: no name in double quotes"),
-        ("  id:5\n", "line 1: 'id:5' is no id"),
-        ('  name: "x"\n  id: 0\n', "line 2: id 0 is out of range"),
-        ("", "no class found"),
-    ):
-        path.write_text(text)
-        with pytest.raises(UserError, match=said):
-            read_label_map(path)
-
-
-def test_ava_groups(tmp_path: Path) -> None:
-    names = {11: "sit", 12: "stand", 14: "walk", 17: "carry/hold (an object)", 79: "talk to (e.g., self)"}
-    (tmp_path / "l").write_text("".join(f"{i}: {name}\n" for i, name in names.items()))
-    labels = read_label_map(tmp_path / "l")
-    assert [labels.group_of(i) for i in names] == ["pose", "pose", "pose", "object", "person"]
-    (tmp_path / "l").write_text("11: jump\n12: stand\n14: walk\n17: carry\n79: talk\n")
-    assert read_label_map(tmp_path / "l").group_of(12) is None
+    with pytest.raises(UserError, match="e.csv: row 2: 1 fields; write video,second"):
+        read_exclusions(path)

@@ -21,7 +21,8 @@ from mestad_d2.data.sampling import DrawBatches, Draws
 from mestad_d2.errors import UserError
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 from mestad_d2.evaluation.frame_map.score import frame_map
-from mestad_d2.evaluation.read_rows import read_exclusions, read_rows
+from mestad_d2.evaluation.ground_truth import GroundTruth
+from mestad_d2.evaluation.read_rows import read_rows
 from mestad_d2.evaluation.rows import make_rows
 from mestad_d2.formats import ava_csv
 from mestad_d2.formats.label_map import LabelMap, read_label_map
@@ -48,12 +49,11 @@ TEXTS = (
 )
 PARSERS: dict[str, Callable[[str], object]] = {
     "training csv": ava_csv.read_ground_truth,
-    "training exclusions": ava_csv.read_exclusions,
-    "training label map": ava_csv.read_label_map,
+    "exclusions": ava_csv.read_exclusions,
     "evaluation ground truth": lambda path: read_rows(path, "gt", "activitynet"),
     "evaluation detections": lambda path: read_rows(path, "det", "slowfast", {1, 12}),
-    "evaluation exclusions": lambda path: read_exclusions(path, "activitynet"),
-    "evaluation label map": read_label_map,
+    "evaluation ground truth in training": GroundTruth,
+    "label map": read_label_map,
     "person boxes": read_person_boxes,
 }
 

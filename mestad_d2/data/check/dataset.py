@@ -12,7 +12,9 @@ from mestad_d2.data.check.rows import KeyFrames, check_rows
 from mestad_d2.data.check.videos import check_video
 from mestad_d2.data.per_video import Setting
 from mestad_d2.errors import UserError
-from mestad_d2.formats.ava_csv import csv_lines, read_exclusions, read_label_map
+from mestad_d2.formats.ava_csv import csv_lines, read_exclusions
+from mestad_d2.formats.files import write_text
+from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.video.folder import FOLDER_FPS, listed_folders
 from mestad_d2.video.frame_list import split_listed
 
@@ -68,7 +70,7 @@ def write_exclusions(report: DatasetReport, path: str | Path, previous: str | Pa
     """
     lines = [",".join(fields) for _, fields in csv_lines(str(previous))] if previous else []
     lines += [f"{video},{time}" for video, time in report.excludable]
-    Path(path).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in lines))
     return len(report.excludable)
 
 

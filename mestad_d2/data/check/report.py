@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from mestad_d2.formats.ava_csv import FAULTS
+
 # Kind -> what to do about it.
 KINDS = {
-    "header": "remove the line of column names",
-    "fields": "write video,timestamp,x1,y1,x2,y2,action_id,person_id",
-    "number": "write finite numbers",
-    "pixels": "divide x by the width and y by the height of the frame",
+    **FAULTS,
     "outside": "cut the box to [0, 1]",
-    "empty_box": "write x1 < x2 and y1 < y2",
-    "action_id": "ids are whole numbers from 1 on",
+    "layout": "write x1,y1,x2,y2: add x to the width and y to the height",
     "num_classes": "set MODEL.ROI_ACTION_HEAD.NUM_CLASSES to the largest id",
     "unknown_id": "add the id to the label map, or remove the row",
-    "person_id": "person ids are whole numbers",
-    "confidence": "write 0 to 1, or leave the ninth field away",
     "duplicate": "remove the second row",
+    "nearly_equal": "write the same box: the two differ by rounding only",
     "person_twice": "one person has one box in a frame: give the second one another id",
     "no_rows": "put rows into the file",
-    "label_map": "write AVA's pbtxt or lines `1: name`",
+    "label_map": "mend the label map",
     "exclusions": "write video,timestamp of key frames that the annotations have",
     "video_id": "rename the video: ids must not leave the folder of videos",
     "setting": "give START and FPS as numbers, or a csv with a row of each video",
@@ -50,7 +47,8 @@ class Fault:
 class DatasetReport:
     """What was found: faults, rows of each action id, and numbers for a summary.
 
-    ``excludable`` holds the (video, timestamp as written) that can be left out instead of repaired.
+    ``notes`` are no faults, but good to know. ``excludable`` holds the (video, timestamp as written) that can be left out
+    instead of repaired.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -59,6 +57,7 @@ class DatasetReport:
     videos: int = 0
     key_frames: int = 0
     rows: int = 0
+    notes: list[str] = field(default_factory=list)
     excludable: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def add(self, kind: str, where: str, text: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mestad_d2.data.ava import first_timestamp, folder_rate
+from mestad_d2.data.ava import SLACK, first_timestamp, folder_rate
 from mestad_d2.data.per_video import Setting
 from mestad_d2.errors import UserError
 from mestad_d2.video.folder import FOLDER_FPS, is_folder, open_folder, read_picture
@@ -16,8 +16,6 @@ from mestad_d2.video.video_locations import find_video
 
 # Frames a second below which motion can't be told.
 MIN_FPS = 9.5
-# A key frame may lie this many seconds beyond the last frame: headers round.
-SLACK = 0.1
 
 # Kind, what was found, and the timestamps it concerns.
 VideoFault = tuple[str, str, Sequence[float]]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from os import PathLike
 from typing import Any
 
 from tabulate import tabulate
@@ -54,10 +52,3 @@ def result_json(result: FrameMAP) -> dict[str, Any]:
 def none_if_nan(value: float) -> float | None:
     """JSON has no NaN."""
     return None if math.isnan(value) else value
-
-
-def write_json(path: str | PathLike[str], content: Any) -> None:
-    """Write strict JSON."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")

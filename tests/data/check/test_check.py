@@ -104,6 +104,12 @@ PLANTS: list[tuple[str, Callable[[Path], object]]] = [
     ("pixels", add("a,2,12,20,60,64,1,0")),
     ("outside", add("a,2,0.1,0.2,0.5,1.3,1,0")),
     ("empty_box", add("a,2,0.5,0.2,0.1,0.6,1,0")),
+    ("beside_picture", add("a,2,-0.5,0.2,-0.1,0.6,1,0")),
+    ("nearly_equal", add("a,3,0.1001,0.2,0.5,0.6,1,0")),
+    ("action_id", add("a,2,0.1,0.2,0.5,0.6,1e12,0")),
+    ("person_id", add("a,2,0.1,0.2,0.5,0.6,1,1e30")),
+    ("number", add("a,1e30,0.1,0.2,0.5,0.6,1,0")),
+    ("number", add("a,1e400,0.1,0.2,0.5,0.6,1,0")),
     ("action_id", add("a,2,0.1,0.2,0.5,0.6,0,0")),
     ("num_classes", large_id),
     ("unknown_id", add("a,2,0.1,0.2,0.5,0.6,3,0")),
@@ -114,7 +120,7 @@ PLANTS: list[tuple[str, Callable[[Path], object]]] = [
     ("duplicate", add("a,03.0,0.10,0.2,0.5,6e-1,1,0")),
     ("person_twice", add("a,3,0.3,0.2,0.5,0.6,1,0")),
     ("no_rows", write("gt.csv", "")),
-    ("label_map", write("map.txt", "sit\nstand\n")),
+    ("label_map", write("map.txt", "a,1,0.1,0.2,0.5,0.6,1,0\n")),
     ("label_map", write("map.txt", "1: sit\n1: stand\n")),
     ("exclusions", write("exclude.csv", "z,0001\n")),
     ("exclusions", write("exclude.csv", "a\n")),
@@ -140,7 +146,24 @@ def test_each_planted_fault_is_found_alone(root: Path, kind: str, plant: Callabl
 
 
 def test_every_kind_is_planted() -> None:
-    assert {kind for kind, _ in PLANTS} == set(KINDS)
+    assert {kind for kind, _ in PLANTS} == set(KINDS) - {"layout"}
+
+
+def test_boxes_as_corner_and_size_are_recognised(root: Path) -> None:
+    rows = [f"a,{t},{x},0.3,0.2,0.4,1,{i}\n" for t in (1, 2) for i, x in enumerate((0.1, 0.5, 0.7))]
+    (root / "gt.csv").write_text("".join(rows))
+    assert {"layout", "empty_box"} <= check(root)
+    with pytest.raises(UserError, match=r"gt.csv: row 2: empty box .*x,y,width,height"):
+        load_ava(str(root / "videos"), str(root / "gt.csv"), start=0.0)
+
+
+def test_one_box_of_two_person_ids_is_told(root: Path) -> None:
+    add("b,3,0.1,0.2,0.5,0.6,3,7")(root)
+    write("map.txt", "1: sit\n2: stand\n3: run\n")(root)
+    report = check_dataset(
+        video_root=root / "videos", annotations=root / "gt.csv", label_map=root / "map.txt"
+    )
+    assert not report.faults and "1 rows have the box of another person id" in report.notes[0]
 
 
 def test_a_sound_dataset_has_no_faults(sound: Path) -> None:
