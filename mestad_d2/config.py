@@ -75,8 +75,11 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.VIDEO_RESNET.STAGE_BLOCKS = []
     # Channels of the (slow) stem; stage k has 4 * WIDTH * 2 ** k (paper: 64).
     cfg.MODEL.VIDEO_RESNET.WIDTH = 64
-    # Temporal kernel of the slow pathway: stem, res2..res5 (SlowFast paper: 1, 1, 1, 3, 3).
+    # Temporal kernel of the slow pathway: stem, res2..res5 (SlowFast paper: 1, 1, 1, 3, 3). A list in place of a
+    # number is repeated over the stage's blocks (I3D: 5, 3, [3, 1], [3, 1], [1, 3]).
     cfg.MODEL.VIDEO_RESNET.TEMPORAL_KERNELS = [1, 1, 1, 3, 3]
+    # Frames that max pooling joins after res2, slow-only models (C2D and I3D: 2; 1: no pooling).
+    cfg.MODEL.VIDEO_RESNET.TEMPORAL_POOL = 1
     # Only the first N blocks of a stage are temporal, in both pathways; -1: all (PySlowFast's R101-NL:
     # 6 of res4's 23).
     cfg.MODEL.VIDEO_RESNET.TEMPORAL_BLOCKS = [-1, -1, -1, -1]
@@ -90,14 +93,17 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.SLOWFAST = CN()
     # Fast frames per slow frame (SlowFast paper: 4 for 8x8).
     cfg.MODEL.SLOWFAST.ALPHA = 4
+    # Frames of the slow pathway: "stride", every ALPHA-th from the first on, so that its index T // 2 is the key
+    # frame (paper, release), or "linspace", evenly spread from the first to the last (PySlowFast, pytorchvideo).
+    cfg.MODEL.SLOWFAST.SLOW_SAMPLING = "stride"
     # Slow channels per fast channel (SlowFast paper: 8).
     cfg.MODEL.SLOWFAST.BETA_INV = 8
     # Temporal kernel of the lateral connections (pytorchvideo and R50: 7; R101-NL: 5).
     cfg.MODEL.SLOWFAST.FUSION_KERNEL = 7
     # Channels of a lateral connection, per channel of the fast pathway (SlowFast paper: 2).
     cfg.MODEL.SLOWFAST.FUSION_RATIO = 2
-    # Norm and ReLU in the lateral connections (SlowFast's own code, pytorchvideo: both; release and
-    # mmaction2: neither, or with its lateral_norm the norm alone).
+    # Norm and ReLU in the lateral connections (SlowFast's own code, pytorchvideo, mmaction2 with lateral_norm:
+    # both; release and mmaction2's default: neither).
     cfg.MODEL.SLOWFAST.FUSION_NORM = True
     cfg.MODEL.SLOWFAST.FUSION_RELU = True
     # Temporal kernel of the fast pathway: stem, res2..res5 (SlowFast paper: 5, 3, 3, 3, 3).
@@ -111,8 +117,10 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.NONLOCAL.LOCATIONS = [[], [], [], []]
     # "dot_product" or "softmax".
     cfg.MODEL.NONLOCAL.INSTANTIATION = "dot_product"
-    # Pooling of keys and values: T, H, W.
+    # Max pooling of keys and values: T, H, W (PySlowFast on AVA: 2, 2, 2; on Kinetics and mmaction2: 1, 2, 2).
     cfg.MODEL.NONLOCAL.POOL = [2, 2, 2]
+    # Pool before the convolutions of keys and values (PySlowFast) or after them (mmaction2).
+    cfg.MODEL.NONLOCAL.POOL_FIRST = True
 
     # Backbones of other libraries (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone",
     # "build_swin_backbone", "build_vivit_backbone"). X3D heeds VIDEO_RESNET's NORM and res5 too.
@@ -233,9 +241,12 @@ def _add_action_head(cfg: CN) -> None:
     cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES = 80
     # Feature that is pooled; its stride gives ROIAlign's scale.
     cfg.MODEL.ROI_ACTION_HEAD.IN_FEATURE = "res5"
-    # ROIAlign: output size (release: 8) and samples a bin (0: adaptive).
+    # ROIAlign: output size (release: 8; PySlowFast: 7) and samples a bin (0: adaptive).
     cfg.MODEL.ROI_ACTION_HEAD.POOLER_RESOLUTION = 8
     cfg.MODEL.ROI_ACTION_HEAD.POOLER_SAMPLING_RATIO = 0
+    # ROIAlign without its half-pixel error (release); False: with it, as pytorchvideo's detection models and
+    # PySlowFast's published ones were trained. The two lie half a cell of the feature apart.
+    cfg.MODEL.ROI_ACTION_HEAD.POOLER_ALIGNED = True
     # Predictor of ROI_ACTION_PREDICTOR_REGISTRY: "LinearActionHead" (paper) or "ACRNActionHead" (Table 7).
     cfg.MODEL.ROI_ACTION_HEAD.NAME = "LinearActionHead"
     # Pooling over time before ROIAlign: "avg" (release) or "max"; over space: "max" or "avg".

@@ -19,6 +19,7 @@ from mestad_d2.checkpoint.load_advice import hint
 from mestad_d2.checkpoint.match import OWN, backbone_keys, match
 from mestad_d2.checkpoint.read import UnreadableCheckpoint, read_checkpoint
 from mestad_d2.checkpoint.report import LoadReport
+from mestad_d2.checkpoint.settings import model_settings
 from mestad_d2.checkpoint.write import save_whole, write_text_whole
 from mestad_d2.errors import UserError
 
@@ -122,6 +123,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
         wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         state = content[wrapper] if wrapper else content
         checkpoint = {"model": _tensors(state), "__path__": filename}
+        if isinstance(content.get("cfg"), str):
+            checkpoint["__config__"] = content["cfg"]
         if not checkpoint["model"]:
             raise UnreadableCheckpoint(
                 f"{filename}: holds no weights (keys: {', '.join(map(str, content))[:80]})"
@@ -138,8 +141,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
             state,
             model,
             slow_into_slowfast=self._slow_into_slowfast,
-            pixels=_pixels(self.model),
-            lateral_relu=_lateral_relu(self.model),
+            settings=model_settings(self.model),
+            config=checkpoint.pop("__config__", None),
         )
         if matched is None:
             raise UserError(
@@ -170,19 +173,6 @@ class MESTADCheckpointer(DetectionCheckpointer):
             f"{path} ({report.origin}): only {have} of the backbone's {total} tensors can be loaded, "
             f"missing are {some} ...; {hint(report)}"
         )
-
-
-def _pixels(model: nn.Module) -> tuple[list[float], list[float]] | None:
-    """Mean and deviation that a whole model takes off its input."""
-    if not hasattr(model, "pixel_mean"):
-        return None
-    return model.pixel_mean.flatten().tolist(), model.pixel_std.flatten().tolist()
-
-
-def _lateral_relu(model: nn.Module) -> bool | None:
-    """Whether the lateral connections of SlowFast end with a ReLU; None: there are none."""
-    laterals = next((part for name, part in model.named_modules() if name.endswith("laterals")), None)
-    return None if laterals is None else any(isinstance(part, nn.ReLU) for part in laterals.modules())
 
 
 def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +14,14 @@ from mestad_d2.checkpoint.formats import recognise, vivit
 from mestad_d2.checkpoint.key_translation import BACKBONE, Named, canonical_name
 from mestad_d2.checkpoint.prefix import find_prefixes
 from mestad_d2.checkpoint.report import LoadReport
+from mestad_d2.checkpoint.settings import differing, note
 
 COUNTER = "num_batches_tracked"
 # Layers that we add to a library's backbone: no file of that library has them.
 ADDED = "pyramid."
 OWN = "mestad_d2"
+# Canonical names of the last layer of an action head.
+HEAD = ("head.weight", "head.bias")
 SLOW_INPUT = re.compile(
     r"(backbone\.)?slow\.res\d\.res_blocks\.0\.(block\.)?(branch1_conv|branch2\.conv_a)\.weight"
 )
@@ -44,8 +47,8 @@ def match(
     model: Mapping[str, Tensor],
     *,
     slow_into_slowfast: bool = False,
-    pixels: tuple[Sequence[float], Sequence[float]] | None = None,
-    lateral_relu: bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: str | None = None,
 ) -> tuple[dict[str, Tensor], LoadReport] | None:
     """The tensors to load, under our keys and in our shapes, and what became of all others.
 
@@ -54,8 +57,8 @@ def match(
         model: our model's state dict.
         slow_into_slowfast: lateral channels that a slow-only file lacks become zeros, and the fast
             pathway and laterals count as new.
-        pixels: mean and deviation that our model takes off its input; a note when the file's differ.
-        lateral_relu: whether our lateral connections end with a ReLU, which no tensor shows.
+        settings: what ``model_settings`` reads of our model; a note where the file's are others.
+        config: text of the config that the file holds beside its weights.
 
     Returns:
         None when no format is recognised.
@@ -65,6 +68,7 @@ def match(
     ours = {name: key for key in model if (name := canonical_name(key))}
     counts = {key: tensor for key, tensor in state.items() if key.endswith(COUNTER)}
     state = {key: tensor for key, tensor in state.items() if key not in counts}
+    named = None
     if own:
         report = LoadReport(OWN)
         pairs = {key: (key, tensor) for key, tensor in state.items()}
@@ -72,10 +76,6 @@ def match(
         report = LoadReport(file_format.NAME)
         named = file_format.canonical(state)
         pairs = _by_canonical_name(named, ours, report)
-        report.notes += [
-            *_input_notes(file_format, pixels),
-            *_lateral_notes(file_format, named, ours, lateral_relu),
-        ]
     else:
         prefixes = find_prefixes(state, model)
         if prefixes is None:
@@ -83,7 +83,11 @@ def match(
         off, on = prefixes
         report = LoadReport(f"the library of the backbone (its keys under {on!r})")
         pairs = {on + key.removeprefix(off): (key, tensor) for key, tensor in state.items()}
-    loading = _by_shape(pairs, model, slow_into_slowfast, report)
+    background = named is not None and getattr(file_format, "BACKGROUND_ROW", False)
+    loading = _by_shape(pairs, model, slow_into_slowfast, background, report)
+    if named is not None:
+        detector = any(canonical_name(key) == "head.weight" for key in report.loaded)
+        report.notes += _setting_notes(file_format, named, settings or {}, detector, config)
     if own and any(re.search(r"\blaterals\.\w+\.norm\.", key) for key in report.dropped):
         report.notes.append("the file's lateral connections have a norm: set MODEL.SLOWFAST.FUSION_NORM True")
     if own:
@@ -110,40 +114,20 @@ def _by_canonical_name(
     return pairs
 
 
-def _input_notes(
-    file_format: ModuleType, pixels: tuple[Sequence[float], Sequence[float]] | None
+def _setting_notes(
+    file_format: ModuleType, named: Named, settings: Mapping[str, Any], detector: bool, config: str | None
 ) -> list[str]:
-    if pixels is None or np.allclose(pixels, file_format.PIXELS, rtol=1e-3):
-        return []
-    mean, std = (list(values) for values in file_format.PIXELS)
-    return [f"{file_format.NAME} trains with MODEL.PIXEL_MEAN {mean} and PIXEL_STD {std}; set them"]
-
-
-def _lateral_notes(
-    file_format: ModuleType, named: Named, ours: Mapping[str, str], relu: bool | None
-) -> list[str]:
-    """The keys to set where the file's lateral connections are others than the model's."""
-    if not all("lateral.stem.conv.weight" in names for names in (named.tensors, ours)):
-        return []
-    norm = "lateral.stem.norm.weight"
-    has_norm = norm in named.tensors and norm not in named.filled
-    wanted = {}
-    if has_norm != (norm in ours):
-        wanted["FUSION_NORM"] = has_norm
-    if relu is not None and relu != file_format.LATERAL_RELU:
-        wanted["FUSION_RELU"] = file_format.LATERAL_RELU
-    if not wanted:
-        return []
-    have = " and ".join(f"{'a' if has else 'no'} {what}"
-                        for what, has in (("norm", has_norm), ("ReLU", file_format.LATERAL_RELU)))  # fmt: skip
-    keys = " and ".join(f"MODEL.SLOWFAST.{key} {value}" for key, value in wanted.items())
-    return [f"the file's lateral connections have {have}: set {keys} to compute what they did"]
+    """What the file's network computes otherwise than the model, in one line, or none."""
+    expected, preset = file_format.expected(named, detector, config)
+    wanted = differing(expected, settings)
+    return [note(file_format.NAME, wanted, settings, preset)] if wanted else []
 
 
 def _by_shape(
     pairs: Mapping[str, tuple[str, Tensor]],
     model: Mapping[str, Tensor],
     slow_into_slowfast: bool,
+    background: bool,
     report: LoadReport,
 ) -> dict[str, Tensor]:
     loading = {}
@@ -155,6 +139,9 @@ def _by_shape(
         if have != want and have == want[: len(have)] and tensor.numel() == model[key].numel():
             # Caffe2 leaves axes of size one off.
             tensor = tensor.reshape(want)
+        elif background and _has_one_row_more(key, have, want):
+            tensor = tensor[1:]
+            report.adapted[key] = f"without row 0 of {have[0]}, the background that is never trained"
         elif have != want and slow_into_slowfast and _only_lateral_channels_lack(key, have, want):
             zeros = tensor.new_zeros((want[0], want[1] - have[1], *want[2:]))
             tensor = torch.cat([tensor, zeros], dim=1)
@@ -167,6 +154,10 @@ def _by_shape(
         if key not in report.filled:
             report.loaded.append(key)
     return loading
+
+
+def _has_one_row_more(key: str, have: tuple[int, ...], want: tuple[int, ...]) -> bool:
+    return canonical_name(key) in HEAD and have[0] == want[0] + 1 and have[1:] == want[1:]
 
 
 def _only_lateral_channels_lack(key: str, have: tuple[int, ...], want: tuple[int, ...]) -> bool:

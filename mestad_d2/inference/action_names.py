@@ -7,6 +7,7 @@ import os
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from mestad_d2.formats.ava_actions import AVA_ACTIONS
 from mestad_d2.formats.label_map import read_label_map
 
 
@@ -29,7 +30,7 @@ class ActionNames:
 
 
 def action_names(cfg: CfgNode, label_map: str | os.PathLike[str] | None = None) -> ActionNames:
-    """Names from a label map file, else from the catalog entry of the first test dataset.
+    """Names from a label map file, else of the first test dataset, else AVA's own 80 where the model is AVA's.
 
     Raises:
         UserError: the file can't be read.
@@ -39,5 +40,10 @@ def action_names(cfg: CfgNode, label_map: str | os.PathLike[str] | None = None) 
     if not cfg.DATASETS.TEST:
         return ActionNames()
     label_map = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("label_map", None)
-    # The model runs without its dataset at hand; then actions have numbers only.
-    return ActionNames(read_label_map(label_map).names if label_map and os.path.isfile(label_map) else None)
+    if label_map and os.path.isfile(label_map):
+        return ActionNames(read_label_map(label_map).names)
+    # The model runs without its dataset at hand: AVA's names come with the package, others stay numbers.
+    is_ava = cfg.DATASETS.TEST[0].startswith("ava_") and cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES == len(
+        AVA_ACTIONS
+    )
+    return ActionNames(AVA_ACTIONS if is_ava else None)

@@ -1,6 +1,6 @@
 """Formats of others, recognised by their keys. Modules of one shape.
 
-Each has NAME, PIXELS, LATERAL_RELU, recognises(state) and canonical(state).
+Each has NAME, recognises(state), canonical(state) and expected(named, detector, config).
 """
 
 from __future__ import annotations

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
+from mestad_d2.checkpoint.formats import facebook
 from mestad_d2.checkpoint.key_translation import Named, rename
 
 NAME = "Caffe2"
-# Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
-PIXELS = ((114.75, 114.75, 114.75), (57.375, 57.375, 57.375))
-# Its lateral connections end with norm and ReLU.
-LATERAL_RELU = True
 
 _BN = r"_bn_(?P<bn>s|b|rm|riv)"
 _BLOCK = r"(?P<path>t_)?res(?P<stage>[2-5])_(?P<block>\d+)_branch"
@@ -58,3 +56,9 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 def canonical(state: Mapping[str, Tensor]) -> Named:
     """The tensors under canonical names, without the solver's."""
     return rename({key: blob for key, blob in state.items() if not SOLVER.fullmatch(key)}, RULES, WORDS)
+
+
+def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
+    """Settings that no tensor shows, and the preset that has them."""
+    found = facebook.expected(named, detector, aligned=False)
+    return found, facebook.preset(named, False) if detector else None

@@ -2,23 +2,24 @@
 
 Keys: ``backbone.slow_path`` and ``.fast_path``, or ``backbone`` alone for slow-only; ``conv1`` is the stem,
 ``layer1``..``layer4`` are res2..res5; each convolution has ``conv`` and ``bn`` inside. Lateral connections
-(``conv1_lateral``, ``layer1_lateral`` ...) have no ReLU, and a norm in a few configs only (``lateral_norm``).
+(``conv1_lateral``, ``layer1_lateral`` ...) are bare convolutions, or with ``lateral_norm`` end with norm and ReLU.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 from mestad_d2.checkpoint.key_translation import Named, rename
 
 NAME = "mmaction2"
+# Row 0 of a detector's head is the background, which its loss and its scores leave out.
+BACKGROUND_ROW = True
 # Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
-PIXELS = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-# Its lateral connections end without ReLU, with a norm or none.
-LATERAL_RELU = False
+PIXELS = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
 
 _PATH = r"(?:backbone\.)?(?:(?P<path>slow|fast)_path\.)?"
 _BLOCK = _PATH + r"layer(?P<stage>[1-4])\.(?P<block>\d+)\."
@@ -60,3 +61,27 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 def canonical(state: Mapping[str, Tensor]) -> Named:
     """The tensors under canonical names."""
     return rename(state, RULES, WORDS)
+
+
+def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
+    """Settings that no tensor shows, and the preset that has them."""
+    found: dict[str, Any] = {"PIXEL_MEAN": PIXELS[0], "PIXEL_STD": PIXELS[1]}
+    fast = "fast.stem.conv.weight" in named.tensors
+    if fast:
+        # The ReLU comes with the norm; a norm that the file lacks was filled in.
+        norm = "lateral.stem.norm.weight"
+        has_norm = norm in named.tensors and norm not in named.filled
+        found |= {"SLOWFAST.FUSION_NORM": has_norm, "SLOWFAST.FUSION_RELU": has_norm}
+    if any(".non_local." in name for name in named.tensors):
+        found |= {"NONLOCAL.POOL": [1, 2, 2], "NONLOCAL.POOL_FIRST": False}
+    if not detector:
+        return found, None
+    found |= {
+        "VIDEO_RESNET.RES5_STRIDE": 1,
+        "VIDEO_RESNET.RES5_DILATION": 1,
+        "SLOWFAST.FAST_RES5_DILATION": 1,
+        "SLOWFAST.SLOW_SAMPLING": "stride",
+        "ROI_ACTION_HEAD.POOLER_RESOLUTION": 8,
+        "ROI_ACTION_HEAD.POOLER_ALIGNED": True,
+    }
+    return found, "mmaction2/slowfast_r50_8x8" if fast else "mmaction2/slowonly_r50_4x16"

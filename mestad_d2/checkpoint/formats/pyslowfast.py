@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
+from mestad_d2.checkpoint.formats import facebook
 from mestad_d2.checkpoint.key_translation import Named, rename
 
 NAME = "PySlowFast"
-# Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
-PIXELS = ((114.75, 114.75, 114.75), (57.375, 57.375, 57.375))
-# Its lateral connections end with norm and ReLU.
-LATERAL_RELU = True
 
 _BLOCK = r"s(?P<stage>[2-5])\.pathway(?P<path>[01])_res(?P<block>\d+)\."
 _NON_LOCAL = r"s(?P<stage>[2-5])\.pathway(?P<path>[01])_nonlocal(?P<block>\d+)\."
@@ -52,3 +50,11 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 def canonical(state: Mapping[str, Tensor]) -> Named:
     """The tensors under canonical names."""
     return rename(state, RULES, WORDS)
+
+
+def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
+    """Settings that no tensor shows, and the preset that has them; ``config`` is what the file holds of its own."""
+    found = facebook.expected(named, detector)
+    found |= facebook.from_dump(config, detector) if config else {}
+    aligned = found.get("ROI_ACTION_HEAD.POOLER_ALIGNED", True)
+    return found, facebook.preset(named, aligned) if detector else None

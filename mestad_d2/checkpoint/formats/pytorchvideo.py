@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
+from mestad_d2.checkpoint.formats import facebook
 from mestad_d2.checkpoint.key_translation import Named, rename
 
 NAME = "pytorchvideo"
-# Mean and deviation of the pixels that its models were trained on, RGB in 0..255.
-PIXELS = ((114.75, 114.75, 114.75), (57.375, 57.375, 57.375))
-# Its lateral connections end with norm and ReLU.
-LATERAL_RELU = True
 
 _STAGE = r"(?:model\.)?blocks\.(?P<stage>\d+)\."
 RULES = (
@@ -52,3 +50,10 @@ def canonical(state: Mapping[str, Tensor]) -> Named:
     stages = {"0": "stem", **{str(n): f"res{k + 2}" for k, n in enumerate(order)}}
     words = {"path": {"0": "slow", "1": "fast"}.__getitem__, "stage": lambda n: stages.get(n, f"block{n}")}
     return rename(state, RULES, words)
+
+
+def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
+    """Settings that no tensor shows, and the preset that has them."""
+    found = facebook.expected(named, detector, aligned=False)
+    fast = "fast.stem.conv.weight" in named.tensors
+    return found, f"pytorchvideo/{'slowfast' if fast else 'slow'}_r50_detection" if detector else None

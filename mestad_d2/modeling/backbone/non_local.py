@@ -1,4 +1,4 @@
-"""Non-local blocks on a pathway, placed as PySlowFast's AVA config of R101-NL places them."""
+"""Non-local blocks on a pathway, as PySlowFast or mmaction2 build them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,18 @@ class WithNonLocal(nn.Module):
         return torch.cat(parts, dim=2)
 
 
+class PooledConv3d(nn.Conv3d):
+    """A 1x1x1 convolution followed by max pooling; its keys are the convolution's."""
+
+    def __init__(self, conv: nn.Conv3d, pool: tuple[int, ...]) -> None:
+        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size)
+        self.pool = nn.MaxPool3d(pool, pool)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pooled features of (N, C, T, H, W)."""
+        return self.pool(super().forward(x))
+
+
 def insert_non_local(pathway: Pathway, cfg: CfgNode) -> None:
     """Put non-local blocks after the residual blocks that ``MODEL.NONLOCAL.LOCATIONS`` names, in place.
 
@@ -59,10 +71,13 @@ def insert_non_local(pathway: Pathway, cfg: CfgNode) -> None:
             non_local = create_nonlocal(
                 dim_in=channels,
                 dim_inner=channels // 2,
-                pool_size=tuple(node.POOL),
+                pool_size=tuple(node.POOL) if node.POOL_FIRST else None,
                 instantiation=node.INSTANTIATION,
                 norm=norm,
             )
+            if not node.POOL_FIRST:
+                for conv in ("conv_phi", "conv_g"):
+                    setattr(non_local, conv, PooledConv3d(getattr(non_local, conv), tuple(node.POOL)))
             # Starts as the identity (PySlowFast), so that weights without these blocks keep their features.
             nn.init.zeros_(non_local.norm.weight)
             blocks[index] = WithNonLocal(blocks[index], non_local)

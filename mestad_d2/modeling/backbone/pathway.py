@@ -25,19 +25,21 @@ class PathwaySpec:
     Attributes:
         width: channels of the stem; stage k has ``4 * width * 2 ** k`` outputs.
         blocks: residual blocks of res2..res5.
-        temporal_kernels: temporal kernel of the stem and of res2..res5.
+        temporal_kernels: temporal kernel of the stem and of res2..res5; a list is repeated over the blocks.
         temporal_blocks: how many first blocks of a stage are temporal; -1: all.
         extra_channels: channels that lateral connections add to the input of res2..res5.
         res5_stride, res5_dilation: spatial ones of res5 (release: 1 and, in the slow pathway, 2).
+        temporal_pool: frames that max pooling joins after res2; 1: none.
     """
 
     width: int
     blocks: Sequence[int]
-    temporal_kernels: Sequence[int]
+    temporal_kernels: Sequence[int | Sequence[int]]
     temporal_blocks: Sequence[int] = (-1, -1, -1, -1)
     extra_channels: Sequence[int] = (0, 0, 0, 0)
     res5_stride: int = 1
     res5_dilation: int = 2
+    temporal_pool: int = 1
     norm: Callable[..., nn.Module] = nn.BatchNorm3d
 
 
@@ -78,7 +80,9 @@ class Pathway(nn.Module):
             stride *= spatial
             dim_out = 4 * spec.width * 2**k
             temporal = spec.blocks[k] if spec.temporal_blocks[k] < 0 else spec.temporal_blocks[k]
-            kernels = [spec.temporal_kernels[k + 1] if i < temporal else 1 for i in range(spec.blocks[k])]
+            given = spec.temporal_kernels[k + 1]
+            cycle = [given] if isinstance(given, int) else list(given)
+            kernels = [cycle[i % len(cycle)] if i < temporal else 1 for i in range(spec.blocks[k])]
             stage = create_res_stage(
                 depth=spec.blocks[k],
                 dim_in=dim_in + spec.extra_channels[k],
@@ -96,6 +100,10 @@ class Pathway(nn.Module):
             self.add_module(name, stage)
             self.channels[name], self.strides[name] = dim_out, stride
             dim_in = dim_out
+        # Without parameters, so that no key depends on it.
+        self.time_stride = spec.temporal_pool
+        pool = (spec.temporal_pool, 1, 1)
+        self.temporal_pool = nn.MaxPool3d(pool, pool) if spec.temporal_pool > 1 else nn.Identity()
         _plain_ints(self)
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
@@ -103,6 +111,8 @@ class Pathway(nn.Module):
         x, features = self.stem(clips), {}
         for name in STAGES:
             x = features[name] = getattr(self, name)(x)
+            if name == "res2":
+                x = self.temporal_pool(x)
         return features
 
 
@@ -125,5 +135,6 @@ def slow_spec(cfg: CfgNode, extra_channels: Sequence[int] = (0, 0, 0, 0)) -> Pat
         extra_channels=extra_channels,
         res5_stride=node.RES5_STRIDE,
         res5_dilation=node.RES5_DILATION,
+        temporal_pool=node.TEMPORAL_POOL,
         norm=partial(video_norm, node.NORM),
     )

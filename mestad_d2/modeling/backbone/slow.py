@@ -16,11 +16,12 @@ from mestad_d2.modeling.backbone.pathway import STAGES, Pathway, slow_spec
 class SlowOnly(Backbone):
     """Features of one pathway: stage name -> [(N, C, T, H, W)]."""
 
-    time_strides = (1,)
-
     def __init__(self, pathway: Pathway) -> None:
         super().__init__()
         self.slow = pathway
+        # Pooling over time (C2D, I3D) begins anew with each clip: no one pass then.
+        if pathway.time_stride == 1:
+            self.time_strides = (1,)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
         """Features of clips (N, 3, T, H, W)."""

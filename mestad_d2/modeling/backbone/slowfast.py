@@ -16,6 +16,8 @@ from mestad_d2.modeling.backbone.non_local import insert_non_local
 from mestad_d2.modeling.backbone.norm import video_norm
 from mestad_d2.modeling.backbone.pathway import STAGES, Pathway, PathwaySpec, slow_spec, stage_blocks
 
+SLOW_SAMPLINGS = ("stride", "linspace")
+
 
 class Lateral(nn.Module):
     """From fast to slow: a time-strided convolution, with or without norm and ReLU."""
@@ -38,14 +40,28 @@ class Lateral(nn.Module):
 class SlowFast(Backbone):
     """Features of both pathways: stage name -> [slow, fast], before lateral fusion (release).
 
-    The slow pathway takes every ``alpha``-th frame from the first on, so that its index T // 2 is the
-    clip's key frame; a linspace over the clip misses it.
+    With ``slow_sampling`` "stride" the slow pathway takes every ``alpha``-th frame from the first on, so that its
+    index T // 2 is the clip's key frame. "linspace" spreads them from the first frame to the last, as PySlowFast
+    and pytorchvideo do, and misses the key frame by up to ``alpha`` - 1 frames.
     """
 
-    def __init__(self, slow: Pathway, fast: Pathway, laterals: dict[str, Lateral], alpha: int) -> None:
+    def __init__(
+        self,
+        slow: Pathway,
+        fast: Pathway,
+        laterals: dict[str, Lateral],
+        alpha: int,
+        slow_sampling: str = "stride",
+    ) -> None:
         super().__init__()
-        self.slow, self.fast, self.alpha = slow, fast, alpha
-        self.time_strides = (alpha, 1)
+        if slow_sampling not in SLOW_SAMPLINGS:
+            raise UserError(
+                f"MODEL.SLOWFAST.SLOW_SAMPLING: {slow_sampling!r} is unknown; use {' or '.join(SLOW_SAMPLINGS)}"
+            )
+        self.slow, self.fast, self.alpha, self.slow_sampling = slow, fast, alpha, slow_sampling
+        # Frames spread over each clip anew fit no grid over a film: no one pass then.
+        if slow_sampling == "stride":
+            self.time_strides = (alpha, 1)
         self.laterals = nn.ModuleDict(laterals)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
@@ -60,7 +76,7 @@ class SlowFast(Backbone):
                 f"INPUT.CLIP.NUM_FRAMES {frames} does not put the key frame on the slow pathway; "
                 f"use a multiple of {2 * self.alpha} (2 * MODEL.SLOWFAST.ALPHA)"
             )
-        return self.forward_phases(clips, (0,))[0]
+        return self._with_slow(self.slow_frames(clips), self._fast(clips))
 
     def forward_phases(self, frames: Tensor, phases: Sequence[int]) -> list[dict[str, list[Tensor]]]:
         """Features of frames (N, 3, T, H, W), any T, for slow pathways that start at other frames.
@@ -72,13 +88,20 @@ class SlowFast(Backbone):
         Returns:
             features for each phase; step i of slow stands at step alpha * i of its fast features.
         """
+        fast = self._fast(frames)
+        return [
+            self._with_slow(frames[:, :, p :: self.alpha], {n: x[:, :, p:] for n, x in fast.items()})
+            for p in phases
+        ]
+
+    def _fast(self, frames: Tensor) -> dict[str, Tensor]:
         fast = {"stem": self.fast.stem(frames)}
         for before, name in zip(("stem", *STAGES), STAGES, strict=False):
             fast[name] = getattr(self.fast, name)(fast[before])
-        return [self._with_slow(frames[:, :, p:], {n: x[:, :, p:] for n, x in fast.items()}) for p in phases]
+        return fast
 
-    def _with_slow(self, frames: Tensor, fast: dict[str, Tensor]) -> dict[str, list[Tensor]]:
-        slow = self.laterals["stem"](self.slow.stem(frames[:, :, :: self.alpha]), fast["stem"])
+    def _with_slow(self, slow_frames: Tensor, fast: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+        slow = self.laterals["stem"](self.slow.stem(slow_frames), fast["stem"])
         features = {}
         for name in STAGES:
             slow = getattr(self.slow, name)(slow)
@@ -86,6 +109,14 @@ class SlowFast(Backbone):
             if name in self.laterals:
                 slow = self.laterals[name](slow, fast[name])
         return features
+
+    def slow_frames(self, clips: Tensor) -> Tensor:
+        """The slow pathway's frames (N, 3, T / alpha, H, W) of clips (N, 3, T, H, W)."""
+        if self.slow_sampling == "stride":
+            return clips[:, :, :: self.alpha]
+        frames = clips.shape[2]
+        index = torch.linspace(0, frames - 1, frames // self.alpha, device=clips.device).long()
+        return clips.index_select(2, index)
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels of both pathways together, and the spatial stride, of every stage."""
@@ -101,6 +132,8 @@ class SlowFast(Backbone):
 def build_slowfast_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> SlowFast:
     """SlowFast by ``MODEL.VIDEO_RESNET``, ``MODEL.SLOWFAST`` and ``MODEL.NONLOCAL``."""
     node, pair = cfg.MODEL.VIDEO_RESNET, cfg.MODEL.SLOWFAST
+    if node.TEMPORAL_POOL != 1:
+        raise UserError("MODEL.VIDEO_RESNET.TEMPORAL_POOL: SlowFast has no pooling over time; set it to 1")
     width = max(node.WIDTH // pair.BETA_INV, 1)
     norm = partial(video_norm, node.NORM)
     # Fast channels that reach res2..res5 of the slow pathway: of the stem, res2, res3 and res4.
@@ -129,4 +162,4 @@ def build_slowfast_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) 
         )
         for name, channels in zip(("stem", *STAGES[:3]), sources, strict=True)
     }
-    return SlowFast(slow, fast, laterals, pair.ALPHA)
+    return SlowFast(slow, fast, laterals, pair.ALPHA, pair.SLOW_SAMPLING)

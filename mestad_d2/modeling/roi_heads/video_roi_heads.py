@@ -107,7 +107,7 @@ class VideoROIHeads(nn.Module):
                 output_size=head.POOLER_RESOLUTION,
                 scales=(1.0 / shape.stride,),
                 sampling_ratio=head.POOLER_SAMPLING_RATIO,
-                pooler_type="ROIAlignV2",
+                pooler_type="ROIAlignV2" if head.POOLER_ALIGNED else "ROIAlign",
             ),
             "predictor": build_action_predictor(cfg, shape.channels),
             "num_classes": head.NUM_CLASSES,

@@ -1,0 +1,114 @@
+"""Published detectors by name: they build and run, and a file that another config would change is told of."""
+
+from __future__ import annotations
+
+import models
+import pytest
+import rules
+import torch
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+
+from mestad_d2 import model_zoo
+from mestad_d2.checkpoint import MESTADCheckpointer
+
+PRESETS = [name for name in model_zoo.list() if name.startswith("published/")]
+
+
+def build(name: str, *opts: object) -> torch.nn.Module:
+    """A preset's model, narrow."""
+    cfg = model_zoo.get_config(name)
+    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.VIDEO_RESNET.WIDTH", 8, *opts])
+    return build_model(cfg).eval()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_scores_given_boxes(name: str) -> None:
+    torch.manual_seed(0)
+    cfg = model_zoo.get_config(name)
+    boxes = Instances(
+        (64, 64), proposal_boxes=Boxes([[4.0, 6, 40, 60], [20, 1, 63, 50]]), objectness_logits=torch.ones(2)
+    )
+    clip = torch.randint(0, 256, (3, min(cfg.INPUT.CLIP.NUM_FRAMES, 16), 64, 64), dtype=torch.uint8)
+    found = build(name)([{"clip": clip, "proposals": boxes, "height": 64, "width": 64}])[0]["instances"]
+    assert found.pred_actions.shape == (2, 80)
+    assert ((found.pred_actions >= 0) & (found.pred_actions <= 1)).all()
+
+
+def detector_file(preset: str, style: str, tmp_path, rows: int = 80, config: str = "") -> str:
+    """A file of a detector with a preset's narrow network, under a format's names."""
+    model = models.shake(build(preset))
+    state, fast = model.state_dict(), hasattr(model.backbone, "fast")
+    name = {"PySlowFast": rules.pyslowfast, "Caffe2": rules.caffe2}.get(style)
+    laterals = any(".laterals.stem.norm." in key for key in state)
+    written = {
+        (name(e) if name else rules.mmaction(e, fast=fast)): state[rules.ours(e)]
+        for e in rules.entries(50, fast)
+        if laterals or e[3] != "bn_lateral"
+    }
+    head = {"PySlowFast": "head.projection.", "Caffe2": "pred_", "mmaction2": "roi_head.bbox_head.fc_cls."}[
+        style
+    ]
+    for leaf in ("weight", "bias"):
+        ours = state[f"roi_heads.predictor.classifier.{leaf}"]
+        background = torch.full((rows - len(ours), *ours.shape[1:]), 99.0)
+        written[head + (leaf[0] if style == "Caffe2" else leaf)] = torch.cat([background, ours])
+    content = {"blobs" if style == "Caffe2" else "model_state": written} | ({"cfg": config} if config else {})
+    torch.save(content, tmp_path / "detector.pyth")
+    return str(tmp_path / "detector.pyth")
+
+
+def notes(model: torch.nn.Module, path: str) -> tuple[list[str], MESTADCheckpointer]:
+    checkpointer = MESTADCheckpointer(model)
+    checkpointer.load(path)
+    return checkpointer.last_report.notes, checkpointer
+
+
+CASES = [
+    ("pyslowfast/SLOWFAST_32x2_R50_SHORT", "PySlowFast", 80),
+    ("pyslowfast/SLOW_8x8_R50_SHORT", "PySlowFast", 80),
+    ("pyslowfast/SLOW_4x16_R50", "Caffe2", 80),
+    ("mmaction2/slowfast_r50_8x8", "mmaction2", 81),
+    ("mmaction2/slowonly_r50_4x16", "mmaction2", 81),
+]
+
+
+@pytest.mark.parametrize(("preset", "style", "rows"), CASES)
+def test_a_detectors_file_fits_its_preset_without_a_note_and_another_config_with_one(
+    preset: str, style: str, rows: int, tmp_path
+) -> None:
+    path = detector_file(f"published/{preset}", style, tmp_path, rows)
+    model = build(f"published/{preset}")
+    told, checkpointer = notes(model, path)
+    assert not told and not checkpointer.last_report.dropped and not checkpointer.last_report.new
+    assert float(model.roi_heads.predictor.classifier.weight.detach().max()) < 99
+    fast = "fast" in preset.split("/")[1].lower()
+    other = build("AVA-v2.2/SlowFast_R50_8x8" if fast else "AVA-v2.2/SlowOnly_R50_4x16")
+    (line,), _ = notes(other, path)
+    assert f"published/{preset}" in line
+    told = "VIDEO_RESNET.RES5_DILATION 1" if style == "mmaction2" else "ROI_ACTION_HEAD.POOLER_RESOLUTION 7"
+    assert told in line and ("POOLER_ALIGNED False" in line) == (style == "Caffe2")
+    assert ("SLOW_SAMPLING linspace" in line) == (fast and style == "PySlowFast")
+
+
+def test_the_config_inside_a_pyslowfast_file_is_believed(tmp_path) -> None:
+    dump = """
+DATA: {MEAN: [0.45, 0.45, 0.45], STD: [0.225, 0.225, 0.225]}
+DETECTION: {ALIGNED: false}
+MODEL: {ARCH: slowfast}
+NONLOCAL: {INSTANTIATION: dot_product, POOL: [[[1, 2, 2], [1, 2, 2]]]}
+RESNET: {SPATIAL_DILATIONS: [[1, 1], [2, 1]], SPATIAL_STRIDES: [[2, 2], [1, 1]]}
+SLOWFAST: {ALPHA: 8}
+"""
+    preset = "published/pyslowfast/SLOWFAST_32x2_R50_SHORT"
+    (line,), _ = notes(build(preset), detector_file(preset, "PySlowFast", tmp_path, config=dump))
+    for key in ("SLOWFAST.ALPHA 8", "POOLER_ALIGNED False", "FAST_RES5_DILATION 1"):
+        assert key in line
+    assert "RES5_STRIDE" not in line
+
+
+def test_a_kinetics_classifier_says_nothing_of_detection(tmp_path) -> None:
+    preset = "published/pyslowfast/SLOWFAST_32x2_R50_SHORT"
+    path = detector_file(preset, "PySlowFast", tmp_path, rows=400)
+    told, checkpointer = notes(build("AVA-v2.2/SlowFast_R50_8x8"), path)
+    assert not told and len(checkpointer.last_report.dropped) == 2
