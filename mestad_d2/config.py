@@ -247,7 +247,8 @@ def _add_action_head(cfg: CN) -> None:
     # ROIAlign without its half-pixel error (release); False: with it, as pytorchvideo's detection models and
     # PySlowFast's published ones were trained. The two lie half a cell of the feature apart.
     cfg.MODEL.ROI_ACTION_HEAD.POOLER_ALIGNED = True
-    # Predictor of ROI_ACTION_PREDICTOR_REGISTRY: "LinearActionHead" (paper) or "ACRNActionHead" (Table 7).
+    # Predictor of ROI_ACTION_PREDICTOR_REGISTRY: "LinearActionHead" (paper), "ACRNActionHead" (Table 7) or
+    # "RelationMapActionHead" (ACRN as mmaction2 trains it).
     cfg.MODEL.ROI_ACTION_HEAD.NAME = "LinearActionHead"
     # Pooling over time before ROIAlign: "avg" (release) or "max"; over space: "max" or "avg".
     cfg.MODEL.ROI_ACTION_HEAD.TEMPORAL_POOL = "avg"
@@ -259,7 +260,12 @@ def _add_action_head(cfg: CN) -> None:
     # Concatenate the pooled whole frame to each actor's feature (release: True; the paper adds
     # no module).
     cfg.MODEL.ROI_ACTION_HEAD.WITH_CONTEXT = False
-    # ACRN: channels of the relation maps, 0: a quarter of the pooled feature's; its 3x3 convolutions (ours).
+    # Hidden layers (linear, ReLU) as wide as the feature before the last linear one (paper: 0; mmaction2's MLP head: 1).
+    cfg.MODEL.ROI_ACTION_HEAD.HIDDEN_LAYERS = 0
+    # From logits to scores: "sigmoid", several actions at once (paper), or "softmax", exactly one (MultiSports).
+    cfg.MODEL.ROI_ACTION_HEAD.ACTIVATION = "sigmoid"
+    # ACRN: channels of the relation maps, 0: a quarter of the pooled feature's, with "RelationMapActionHead" all of
+    # them; its 3x3 convolutions (ours).
     cfg.MODEL.ROI_ACTION_HEAD.ACRN_DIM = 0
     cfg.MODEL.ROI_ACTION_HEAD.ACRN_CONVS = 1
     # Focal form of L_ac: alpha (1 - p_t)^gamma times the cross entropy; gamma 0 and alpha 1: none (paper;

@@ -29,6 +29,8 @@ OURS: Rules = (
     (r"laterals\.(?P<from>stem|res[234])\.conv_fast_to_slow\.weight", "lateral.{from}.conv.weight"),
     (r"laterals\.(?P<from>stem|res[234])\.norm\.(?P<x>\w+)", "lateral.{from}.norm.{x}"),
     (r"roi_heads\.(?:.+\.)?classifier\.(?P<x>weight|bias)", "head.{x}"),
+    (r"roi_heads\.(?:.+\.)?hidden\.(?P<n>\d+)\.(?P<x>weight|bias)", "head.hidden.{n}.{x}"),
+    (r"roi_heads\.(?:.+\.)?relation\.(?P<rest>conv\d\.(?:conv|bn)\.\w+)", "head.relation.{rest}"),
 )
 
 

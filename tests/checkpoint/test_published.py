@@ -31,7 +31,7 @@ def test_a_preset_scores_given_boxes(name: str) -> None:
     )
     clip = torch.randint(0, 256, (3, min(cfg.INPUT.CLIP.NUM_FRAMES, 16), 64, 64), dtype=torch.uint8)
     found = build(name)([{"clip": clip, "proposals": boxes, "height": 64, "width": 64}])[0]["instances"]
-    assert found.pred_actions.shape == (2, 80)
+    assert found.pred_actions.shape == (2, cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES)
     assert ((found.pred_actions >= 0) & (found.pred_actions <= 1)).all()
 
 

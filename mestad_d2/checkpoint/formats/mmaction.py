@@ -44,7 +44,9 @@ RULES = (
         "{path}.{stage}.{block}.non_local.conv_out.{x}",
     ),
     (_BLOCK + r"non_local_block\.conv_out\.bn\.(?P<x>\w+)", "{path}.{stage}.{block}.non_local.norm.{x}"),
-    (r"(?:cls_head|roi_head\.bbox_head)\.fc_cls\.(?P<x>weight|bias)", "head.{x}"),
+    (r"(?:cls_head|roi_head\.bbox_head)\.fc_cls\.(?:2\.)?(?P<x>weight|bias)", "head.{x}"),
+    (r"roi_head\.bbox_head\.fc_cls\.0\.(?P<x>weight|bias)", "head.hidden.0.{x}"),
+    (r"roi_head\.shared_head\.(?P<rest>conv[12]\.(?:conv|bn)\.\w+)", "head.relation.{rest}"),
 )
 WORDS = {
     "path": lambda name: name or "slow",

@@ -21,7 +21,7 @@ def build_action_predictor(cfg: CfgNode, channels: int) -> nn.Module:
 
 @ROI_ACTION_PREDICTOR_REGISTRY.register()
 class LinearActionHead(nn.Module):
-    """Spatial pooling, dropout and one linear layer (paper, section 3.3).
+    """Spatial pooling, dropout and one linear layer, after hidden ones where asked for (paper, section 3.3).
 
     With context, the whole frame, average-pooled to the same grid, is concatenated to every actor's
     map (release).
@@ -37,13 +37,20 @@ class LinearActionHead(nn.Module):
         dropout: float = 0.5,
         dropout_before_pool: bool = False,
         with_context: bool = False,
+        hidden_layers: int = 0,
         init_std: float = 0.0,
     ) -> None:
         super().__init__()
         self.pool = {"max": nn.AdaptiveMaxPool2d, "avg": nn.AdaptiveAvgPool2d}[spatial_pool](1)
         self.with_context = with_context
         self.dropout, self.dropout_before_pool = nn.Dropout(dropout), dropout_before_pool
-        self.classifier = nn.Linear(channels * (2 if with_context else 1), num_classes)
+        width = channels * (2 if with_context else 1)
+        layers = [part for _ in range(hidden_layers) for part in (nn.Linear(width, width), nn.ReLU())]
+        self.hidden = nn.Sequential(*layers)
+        for layer in layers[::2]:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.classifier = nn.Linear(width, num_classes)
         if init_std > 0:
             nn.init.normal_(self.classifier.weight, std=init_std)
         else:
@@ -60,6 +67,7 @@ class LinearActionHead(nn.Module):
             "dropout": head.DROPOUT,
             "dropout_before_pool": head.DROPOUT_BEFORE_POOL,
             "with_context": head.WITH_CONTEXT,
+            "hidden_layers": head.HIDDEN_LAYERS,
             "init_std": head.INIT_STD,
         }
 
@@ -72,5 +80,5 @@ class LinearActionHead(nn.Module):
             grid = nn.functional.adaptive_avg_pool2d(frames, actors.shape[-2:])
             actors = torch.cat([actors, grid[clip_index]], dim=1)
         if self.dropout_before_pool:
-            return self.classifier(self.pool(self.dropout(actors)).flatten(1))
-        return self.classifier(self.dropout(self.pool(actors).flatten(1)))
+            return self.classifier(self.hidden(self.pool(self.dropout(actors)).flatten(1)))
+        return self.classifier(self.hidden(self.dropout(self.pool(actors).flatten(1))))

@@ -13,8 +13,12 @@ from detectron2.structures import Boxes, ImageList, Instances, pairwise_iou
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mestad_d2.errors import UserError
 from mestad_d2.modeling.proposal_generator.tower import mean_over_ranks
 from mestad_d2.modeling.roi_heads.action_heads import build_action_predictor
+
+# From logits to scores: several actions of a person at once (AVA), or exactly one (MultiSports).
+ACTIVATIONS = ("sigmoid", "softmax")
 
 
 def pool_time(pathways: list[Tensor], mode: str) -> Tensor:
@@ -84,6 +88,7 @@ class VideoROIHeads(nn.Module):
         focal_gamma: float = 0.0,
         focal_alpha: float = 1.0,
         score_with_person: bool = False,
+        activation: str = "sigmoid",
     ) -> None:
         super().__init__()
         self.in_feature = in_feature
@@ -96,6 +101,11 @@ class VideoROIHeads(nn.Module):
         self.loss_weight = loss_weight
         self.focal_gamma, self.focal_alpha = focal_gamma, focal_alpha
         self.score_with_person = score_with_person
+        if activation not in ACTIVATIONS:
+            raise UserError(
+                f"MODEL.ROI_ACTION_HEAD.ACTIVATION: {activation!r} is unknown; use {' or '.join(ACTIVATIONS)}"
+            )
+        self.activation = activation
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict) -> dict:
@@ -119,6 +129,7 @@ class VideoROIHeads(nn.Module):
             "focal_gamma": head.FOCAL_GAMMA,
             "focal_alpha": head.FOCAL_ALPHA,
             "score_with_person": head.SCORE_WITH_PERSON,
+            "activation": head.ACTIVATION,
         }
 
     def forward(
@@ -151,7 +162,10 @@ class VideoROIHeads(nn.Module):
         boxes = [b[keep] for b, (_, keep) in zip(boxes, matches, strict=True)]
         targets = torch.cat([target[keep] for target, keep in matches])
         logits = self._logits(frames, boxes)
-        loss = action_loss(logits, targets, self.focal_gamma, self.focal_alpha)
+        if self.activation == "softmax":
+            loss = exclusive_action_loss(logits, targets)
+        else:
+            loss = action_loss(logits, targets, self.focal_gamma, self.focal_alpha)
         return proposals, {"loss_action": self.loss_weight * loss}
 
     def _logits(self, frames: Tensor, boxes: list[Boxes]) -> Tensor:
@@ -161,7 +175,8 @@ class VideoROIHeads(nn.Module):
         return self.predictor(self.pooler([frames], boxes), frames, clip_index)
 
     def _inference(self, frames: Tensor, proposals: list[Instances], with_person: bool) -> list[Instances]:
-        scores = self._logits(frames, [p.proposal_boxes for p in proposals]).float().sigmoid()
+        logits = self._logits(frames, [p.proposal_boxes for p in proposals]).float()
+        scores = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
         results = []
         for proposal, actions in zip(proposals, scores.split([len(p) for p in proposals]), strict=True):
             result = Instances(proposal.image_size)
@@ -186,3 +201,13 @@ def action_loss(logits: Tensor, targets: Tensor, gamma: float = 0.0, alpha: floa
     if gamma != 0 or alpha != 1:
         terms = alpha * (1 - torch.exp(-terms)) ** gamma * terms
     return terms.sum() / (count * logits.shape[1])
+
+
+def exclusive_action_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Cross entropy of logits and targets (R, A) where a person does one action; mean over the boxes of all ranks.
+
+    A box with several actions shares its weight among them. Without boxes it is zero and keeps the graph.
+    """
+    count = mean_over_ranks(torch.tensor(float(logits.shape[0]), device=logits.device))
+    shares = targets / targets.sum(dim=1, keepdim=True).clamp(min=1)
+    return -(shares * logits.float().log_softmax(dim=1)).sum() / count
