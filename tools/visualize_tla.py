@@ -57,15 +57,14 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f"SEMISUP.PSEUDO_LABELER: {cfg.SEMISUP.PSEUDO_LABELER} labels nothing; choose TLA")
     teacher = TLATrainer.build_model(cfg).eval()
     MESTADCheckpointer(teacher, cfg=cfg).load(cfg.MODEL.WEIGHTS)
-    if labeler.needs_fit:
-        fit_to_training_set(cfg, teacher, labeler)
+    fit_to_training_set(cfg, teacher, labeler)
     dataset = cfg.DATASETS.TRAIN[0]
     names, judge = action_names(dataset), dense_judge(cfg)
     args.output.mkdir(parents=True, exist_ok=True)
     ratios = []
     for number, batch in enumerate(islice(build_unlabeled_loader(cfg), max(args.clips, args.judge))):
         found = find_people(teacher, batch, teacher_selection(cfg))
-        truth = labeler.label(found[0], batch[0]["left_instances"], batch[0]["right_instances"])
+        truth = labeler.label_clip(found[0], batch[0])
         if judge is not None:
             ratios.append(judge(batch, found, [truth]))
         if number < args.clips:

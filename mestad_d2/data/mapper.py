@@ -137,6 +137,8 @@ class ClipMapper:
         instances.gt_boxes = Boxes(torch.as_tensor(boxes[keep], dtype=torch.float32).reshape(-1, 4))
         instances.gt_classes = torch.zeros(len(kept), dtype=torch.long)
         instances.gt_actions = actions
+        # Which annotations these are: a crop leaves some out.
+        instances.gt_indices = torch.from_numpy(keep.nonzero()[0])
         instances.gt_person_ids = torch.tensor([a["person_id"] for a in kept], dtype=torch.long)
         return instances
 
@@ -173,6 +175,8 @@ class UnlabeledClipMapper(ClipMapper):
             "right_instances": self.instances(dataset_dict["right"], geometry, dataset_dict),
             "left_timestamp": dataset_dict["left_timestamp"],
             "right_timestamp": dataset_dict["right_timestamp"],
+            # Action ids that this clip's mirroring swaps.
+            "flip_ids": self.flip_ids if geometry.flip else {},
             # What judges pseudo labels where dense labels exist.
             "geometry": geometry,
         }

@@ -12,8 +12,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from mestad_d2.boxes import box_iou
-from mestad_d2.densify.change_points import log_odds
 from mestad_d2.densify.stretch import ActorLabels
+from mestad_d2.semisup.change_points import log_odds
 
 # What the columns of ``signs`` say, in words for people.
 SIGNS = (

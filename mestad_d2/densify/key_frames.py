@@ -11,25 +11,7 @@ from dataclasses import dataclass
 
 from mestad_d2.formats.ava_csv import Row, read_exclusions, read_ground_truth
 from mestad_d2.formats.people import people_of
-
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody on a key frame: ``box``, ``actions`` (label-map ids), ``person_id`` (-1: not given)."""
-
-    box: Box
-    actions: frozenset[int]
-    person_id: int
-
-
-@dataclass(frozen=True)
-class KeyFrame:
-    """An annotated moment: ``time`` in s and its people, possibly none."""
-
-    time: float
-    people: tuple[Person, ...]
+from mestad_d2.semisup.actors import Box, KeyFrame, Person
 
 
 @dataclass(frozen=True)

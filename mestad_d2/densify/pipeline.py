@@ -18,13 +18,13 @@ from mestad_d2.densify.confidence import confidence, signs
 from mestad_d2.densify.detections.frames import frame_times, wanted_indices
 from mestad_d2.densify.detections.teacher import Sighting, load_sightings, save_sightings, watch
 from mestad_d2.densify.detections.video import WatchedVideo
-from mestad_d2.densify.exclusive_actions import exclusive_pairs
 from mestad_d2.densify.key_frames import KeyFrame, LabelRow, stretches
 from mestad_d2.densify.measure.calibrate import box_noise, boxes_help, fit_confidence, left_out
 from mestad_d2.densify.person_ids import number_people
 from mestad_d2.densify.stretch import ActorLabels, Stretch, label_stretch
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.semisup.exclusive_actions import exclusive_pairs
 from mestad_d2.video.frames import probe
 
 

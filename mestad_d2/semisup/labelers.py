@@ -5,6 +5,7 @@ Shapes: N persons of the teacher, A action columns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from mestad_d2.errors import UserError
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.semisup.tracks import StretchLooks
 
 PSEUDO_LABELER_REGISTRY = Registry("PSEUDO_LABELER")
 PSEUDO_LABELER_REGISTRY.__doc__ = "Strategies of SEMISUP.PSEUDO_LABELER: classes made of a config."
@@ -26,10 +28,15 @@ class PseudoLabeler:
     Attributes:
         uses_unlabeled: whether unlabelled clips are wanted at all.
         needs_fit: whether ``fit`` must see the teacher's scores on the training set first.
+        needs_teacher: whether ``label_clip`` wants the teacher's people; if not, it is given None.
+        looks: moments of every stretch on which the teacher looks for ``fit_stretches``; 0: it is given the
+            key frames alone; None: it is not called.
     """
 
     uses_unlabeled = True
     needs_fit = False
+    needs_teacher = True
+    looks: int | None = None
 
     def __init__(self, cfg: CfgNode) -> None:
         pass
@@ -48,6 +55,23 @@ class PseudoLabeler:
             into left, then right; -1: nobody's), and ``gt_costs`` (N,), 0 unless assigned by cost.
         """
         raise NotImplementedError
+
+    def label_clip(self, teacher: Instances | None, item: dict) -> Instances:
+        """Pseudo ground truth of an unlabelled sample; what training calls.
+
+        Args:
+            teacher: as in ``label``; None without ``needs_teacher``.
+            item: the mapper's sample, with ``left_instances``, ``right_instances``, ``timestamp``,
+                ``left_timestamp``, ``right_timestamp`` (s; None where there is no neighbour).
+        """
+        return self.label(teacher, item["left_instances"], item["right_instances"])
+
+    def teacher_boxes(self, item: dict) -> Instances | None:
+        """Boxes (``gt_boxes``) that the teacher classifies instead of finding people; None: it finds them."""
+        return None
+
+    def fit_stretches(self, stretches: Sequence[StretchLooks]) -> None:
+        """Learn from the teacher's looks at every stretch of the training set; see ``looks``."""
 
     def fit(self, scores: Tensor, counts: Tensor) -> None:
         """Learn from the teacher's scores (K, A) on the training set, which has ``counts`` (A,) labels."""

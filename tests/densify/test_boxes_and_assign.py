@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mestad_d2.densify.assign import assign, pair_people
 from mestad_d2.densify.boxes import BoxNoise, fuse
 from mestad_d2.densify.detections.teacher import Sighting
 from mestad_d2.densify.key_frames import KeyFrame, Person
+from mestad_d2.semisup.actors import pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.semisup.tracks import assign
 
 LEFT, RIGHT = np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.3, 0.2, 0.5, 0.6])
 TIMES = 1 + np.arange(0, 26) / 25

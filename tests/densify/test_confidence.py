@@ -7,7 +7,6 @@ import pytest
 from scipy.optimize import minimize
 
 from mestad_d2.densify.confidence import CHANCE, DEFAULT, PRIOR_ROWS, SIGNS, confidence, fit, reasons
-from mestad_d2.densify.exclusive_actions import exclusive_pairs
 from mestad_d2.densify.key_frames import KeyFrame, LabelRow, Person
 from mestad_d2.densify.measure.dense_truth import (
     measure,
@@ -16,6 +15,7 @@ from mestad_d2.densify.measure.dense_truth import (
     right_rows,
     wrong_among_least_sure,
 )
+from mestad_d2.semisup.exclusive_actions import exclusive_pairs
 
 
 def test_the_fit_is_the_most_likely_one() -> None:

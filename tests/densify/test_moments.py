@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mestad_d2.densify.change_points import CORRELATION, MOST, centred, moment, start_posterior
+from mestad_d2.semisup.change_points import CORRELATION, MOST, centred, moment, start_posterior
 
 
 @settings(deadline=None, max_examples=40)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,7 @@ from detectron2.config import CfgNode
 
 from mestad_d2.formats.files import atomic_open
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """The teacher's people on a frame: ``boxes`` (N, 4) in [0, 1], ``scores`` (N,), ``actions`` (N, A)."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    actions: np.ndarray
+from mestad_d2.semisup.tracks import Sighting
 
 
 def teacher_cfg(cfg: CfgNode) -> CfgNode:

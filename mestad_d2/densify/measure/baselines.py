@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mestad_d2.densify.assign import pair_people
 from mestad_d2.densify.detections.video import WatchedVideo
 from mestad_d2.densify.key_frames import KeyFrame, LabelRow, stretches
+from mestad_d2.semisup.actors import pair_people
 
 
 def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[LabelRow]:

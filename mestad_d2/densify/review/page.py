@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from mestad_d2.densify.change_points import log_odds
 from mestad_d2.densify.key_frames import Person
 from mestad_d2.densify.review.stretches import Card, Picture
 from mestad_d2.formats.files import write_text
+from mestad_d2.semisup.change_points import log_odds
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1d22;--dim:#667;--paper:#f5f6f8;--card:#fff;--line:#d8dbe2;

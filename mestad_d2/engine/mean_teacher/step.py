@@ -123,19 +123,22 @@ class MeanTeacherStep(SupervisedStep):
         """The swap: the teacher begins as a copy of the student."""
         logger.info("burn-in ends: the teacher starts at iteration %d", self.iter)
         self.ema.copy_from(self.student)
-        if self.labeler.needs_fit and self.fit_labeler is not None:
+        if self.fit_labeler is not None:
             self.fit_labeler(self.ema.model)
         self.started = True
 
     def pseudo_label(self, unlabeled: list[dict]) -> tuple[list[dict], Ratios]:
         """The student's inputs with pseudo ``instances``, and figures for the log."""
-        found = find_people(self.ema.model, unlabeled, self.selection, self.amp)
+        found: list[Instances | None] = [None] * len(unlabeled)
+        if self.labeler.needs_teacher:
+            given = [self.labeler.teacher_boxes(item) for item in unlabeled]
+            boxes = None if None in given else given
+            found = find_people(self.ema.model, unlabeled, self.selection, self.amp, boxes)
         truths = [
-            self.labeler.label(persons, item["left_instances"], item["right_instances"])
-            for persons, item in zip(found, unlabeled, strict=True)
+            self.labeler.label_clip(persons, item) for persons, item in zip(found, unlabeled, strict=True)
         ]
         ratios = label_ratios(truths)
-        if self.judge is not None:
+        if self.judge is not None and self.labeler.needs_teacher:
             ratios |= self.judge(unlabeled, found, truths)
         inputs = [{**item, "instances": truth} for item, truth in zip(unlabeled, truths, strict=True)]
         return inputs, ratios

@@ -20,15 +20,22 @@ class TeacherSelection:
 
 @torch.no_grad()
 def find_people(
-    teacher: nn.Module, clips: list[dict], selection: TeacherSelection, amp: bool = False
+    teacher: nn.Module,
+    clips: list[dict],
+    selection: TeacherSelection,
+    amp: bool = False,
+    boxes: list[Instances] | None = None,
 ) -> list[Instances]:
     """The teacher's persons, in the clips' own pixels, with float32 scores.
 
     Args:
         teacher: in eval mode.
         clips: dicts with ``clip_weak`` (3, T, H, W), or ``clip`` where there is no such view.
+        boxes: people (``gt_boxes``) of each clip to classify instead of finding some.
     """
     inputs = [{"clip": item.get("clip_weak", item["clip"])} for item in clips]
+    if boxes is not None:
+        inputs = [{**item, "instances": given} for item, given in zip(inputs, boxes, strict=True)]
     chosen = replace(
         teacher.proposal_generator.test_selection,
         score_thresh=selection.score_thresh,
@@ -38,7 +45,11 @@ def find_people(
     with torch.autocast("cuda", enabled=amp):
         # Eq. 6 compares scores of actions with labels, so they are not multiplied with the person's.
         found = teacher.inference(
-            inputs, do_postprocess=False, selection=chosen, test_boxes="proposals", score_with_person=False
+            inputs,
+            do_postprocess=False,
+            selection=chosen,
+            test_boxes="proposals" if boxes is None else "gt",
+            score_with_person=False,
         )
     for person in found:
         person.pred_boxes.tensor = person.pred_boxes.tensor.float()

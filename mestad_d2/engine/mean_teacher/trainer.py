@@ -17,6 +17,7 @@ from torch import nn
 from mestad_d2.checkpoint.write import save_whole
 from mestad_d2.data.loaders import build_unlabeled_loader
 from mestad_d2.data.sampling import start_at
+from mestad_d2.engine.mean_teacher.looks import look_at_stretches
 from mestad_d2.engine.mean_teacher.pseudo_quality import DenseJudge
 from mestad_d2.engine.mean_teacher.step import MeanTeacherStep
 from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
@@ -45,7 +46,11 @@ def dense_judge(cfg: CfgNode) -> DenseJudge | None:
 
 
 def fit_to_training_set(cfg: CfgNode, teacher: nn.Module, labeler: PseudoLabeler) -> None:
-    """Show the labeler the teacher's scores on all labelled key frames, and how often classes are labelled."""
+    """Show the labeler what it needs before it labels: ``PseudoLabeler.fit`` and ``fit_stretches``."""
+    if labeler.looks is not None:
+        labeler.fit_stretches(look_at_stretches(cfg, teacher, teacher_selection(cfg), labeler.looks))
+    if not labeler.needs_fit:
+        return
     cfg = cfg.clone()
     cfg.defrost()
     # The teacher finds people itself, so files of boxes are not wanted.

@@ -59,6 +59,14 @@ def match_actions(boxes: Boxes, gt: Instances, positive_iou: float) -> tuple[Ten
     return actions[index], keep
 
 
+@torch.no_grad()
+def match_weights(boxes: Boxes, gt: Instances) -> Tensor:
+    """Weights (R, A) of the targets of boxes: the matched person's ``gt_action_weights``, 1 without any."""
+    if not gt.has("gt_action_weights") or len(gt) == 0 or len(boxes) == 0:
+        return gt.gt_actions.new_ones(len(boxes), gt.gt_actions.shape[1])
+    return gt.gt_action_weights[pairwise_iou(boxes, gt.gt_boxes).argmax(dim=1)]
+
+
 def keep_at_most(keep: Tensor, count: int) -> Tensor:
     """``keep`` (R,) with at most ``count`` of its true entries, drawn at random; 0: all of them."""
     if count <= 0 or int(keep.sum()) <= count:
@@ -162,10 +170,13 @@ class VideoROIHeads(nn.Module):
         boxes = [b[keep] for b, (_, keep) in zip(boxes, matches, strict=True)]
         targets = torch.cat([target[keep] for target, keep in matches])
         logits = self._logits(frames, boxes)
+        weights = None
+        if any(gt.has("gt_action_weights") for gt in gt_instances):
+            weights = torch.cat([match_weights(b, gt) for b, gt in zip(boxes, gt_instances, strict=True)])
         if self.activation == "softmax":
             loss = exclusive_action_loss(logits, targets)
         else:
-            loss = action_loss(logits, targets, self.focal_gamma, self.focal_alpha)
+            loss = action_loss(logits, targets, self.focal_gamma, self.focal_alpha, weights)
         return proposals, {"loss_action": self.loss_weight * loss}
 
     def _logits(self, frames: Tensor, boxes: list[Boxes]) -> Tensor:
@@ -188,18 +199,26 @@ class VideoROIHeads(nn.Module):
         return results
 
 
-def action_loss(logits: Tensor, targets: Tensor, gamma: float = 0.0, alpha: float = 1.0) -> Tensor:
+def action_loss(
+    logits: Tensor,
+    targets: Tensor,
+    gamma: float = 0.0,
+    alpha: float = 1.0,
+    weights: Tensor | None = None,
+) -> Tensor:
     """Binary cross entropy, mean over boxes and classes (paper, Eq. 2), of logits and targets (R, A).
 
     With ``gamma`` or ``alpha`` each term is multiplied with alpha (1 - p_t)^gamma, where p_t is the score that
-    the target wants high (focal loss; not of the paper). The mean is over the boxes of all processes, so that
-    averaged gradients are those of the joint batch. Without boxes it is zero, still connected to the graph so
-    that every rank has gradients.
+    the target wants high (focal loss; not of the paper); ``weights`` (R, A) multiply terms, 0 masks one. The
+    mean is over the boxes of all processes, so that averaged gradients are those of the joint batch. Without
+    boxes it is zero, still connected to the graph so that every rank has gradients.
     """
     count = mean_over_ranks(torch.tensor(float(logits.shape[0]), device=logits.device))
     terms = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
     if gamma != 0 or alpha != 1:
         terms = alpha * (1 - torch.exp(-terms)) ** gamma * terms
+    if weights is not None:
+        terms = terms * weights
     return terms.sum() / (count * logits.shape[1])
 
 

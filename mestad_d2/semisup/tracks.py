@@ -1,4 +1,4 @@
-"""Who is who between two key frames: actors, and the teacher's people that are assigned to them."""
+"""The teacher's people between two key frames, assigned to the actors frame by frame."""
 
 from __future__ import annotations
 
@@ -7,59 +7,35 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from mestad_d2.boxes import pairwise_giou
-from mestad_d2.densify.detections.teacher import Sighting
-from mestad_d2.densify.key_frames import KeyFrame, Person
+from mestad_d2.semisup.actors import MIN_GIOU, Actor, KeyFrame
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-
-# People without ids, or a box that has to be somebody's, overlap or touch at least so much (GIoU).
-MIN_GIOU = 0.0
 
 
 @dataclass(frozen=True)
-class Actor:
-    """Somebody of a stretch: the person on the left and on the right key frame, at least one of them."""
+class Sighting:
+    """The teacher's people on a frame: ``boxes`` (N, 4) in [0, 1], ``scores`` (N,), ``actions`` (N, A)."""
 
-    left: Person | None
-    right: Person | None
-
-    @property
-    def person_id(self) -> int:
-        """The annotators' id, -1 where there is none."""
-        return next((p.person_id for p in (self.left, self.right) if p is not None and p.person_id >= 0), -1)
-
-    def box_at(self, weight: float) -> np.ndarray:
-        """Box (4,) at a share ``weight`` of the way from left to right: interpolated, or the only one."""
-        if self.left is None or self.right is None:
-            return np.array((self.left or self.right).box)
-        return (1 - weight) * np.array(self.left.box) + weight * np.array(self.right.box)
+    boxes: np.ndarray
+    scores: np.ndarray
+    actions: np.ndarray
 
 
-def pair_people(left: KeyFrame, right: KeyFrame) -> list[Actor]:
-    """The people of two key frames as actors: by person id, and those without one by overlap."""
-    free_left, free_right, actors = list(left.people), list(right.people), []
-    for person in left.people:
-        same = [other for other in free_right if other.person_id == person.person_id >= 0]
-        # An id that stands twice on a key frame names nobody.
-        if len(same) == 1 and sum(p.person_id == person.person_id for p in left.people) == 1:
-            actors.append(Actor(person, same[0]))
-            free_left.remove(person)
-            free_right.remove(same[0])
-    known = {person.person_id for person in free_left} & {person.person_id for person in free_right}
-    a = [p for p in free_left if p.person_id < 0 or p.person_id in known]
-    b = [p for p in free_right if p.person_id < 0 or p.person_id in known]
-    if a and b:
-        gain = pairwise_giou(np.array([p.box for p in a]), np.array([p.box for p in b]))
-        for row, column in zip(
-            *linear_sum_assignment(np.maximum(gain, MIN_GIOU), maximize=True), strict=True
-        ):
-            if gain[row, column] > MIN_GIOU:
-                actors.append(Actor(a[row], b[column]))
-                free_left.remove(a[row])
-                free_right.remove(b[column])
-    return actors + [Actor(p, None) for p in free_left] + [Actor(None, p) for p in free_right]
+@dataclass(frozen=True)
+class StretchLooks:
+    """What the teacher sees at some moments of a stretch of the training set.
+
+    Attributes:
+        left, right: key frames, boxes in [0, 1] of the whole frame, people in the order of the annotations.
+        times: (F,) ascending, in s of the csv; may begin and end with the key frames' own.
+    """
+
+    video_id: str
+    left: KeyFrame
+    right: KeyFrame
+    times: np.ndarray
+    sightings: Sequence[Sighting]
 
 
 @dataclass(frozen=True)
@@ -70,6 +46,7 @@ class Track:
         seen: (F,) bool, whether one of its people was assigned; the rest is only defined there.
         boxes: (F, 4) in [0, 1]; scores: (F,) of the person; actions: (F, A) in [0, 1].
         costs: (F,) of the assignment; sides: (F,) whose labels were assigned, 0 left, 1 right, 2 both alike.
+        rows: (F,) which of the teacher's people it was, -1 where not seen.
     """
 
     seen: np.ndarray
@@ -78,6 +55,7 @@ class Track:
     actions: np.ndarray
     costs: np.ndarray
     sides: np.ndarray
+    rows: np.ndarray | None = None
 
 
 def assign(
@@ -126,6 +104,7 @@ def assign(
                 track.seen[frame], track.boxes[frame] = True, sighting.boxes[row]
                 track.scores[frame], track.actions[frame] = sighting.scores[row], sighting.actions[row]
                 track.costs[frame], track.sides[frame] = float(costs[row]), side
+                track.rows[frame] = row
     return tracks
 
 
@@ -141,5 +120,5 @@ def _choices(number: int, actor: Actor) -> list[tuple[int, int, frozenset[int]]]
 def _empty(frames: int, columns: int) -> Track:
     return Track(
         np.zeros(frames, dtype=bool), np.zeros((frames, 4)), np.zeros(frames), np.zeros((frames, columns)),
-        np.zeros(frames), np.full(frames, -1),
+        np.zeros(frames), np.full(frames, -1), np.full(frames, -1),
     )  # fmt: skip

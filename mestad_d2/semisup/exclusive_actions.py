@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
 
-from mestad_d2.densify.key_frames import KeyFrame
+from mestad_d2.semisup.actors import KeyFrame
 
 # Pairs that would have met so often by chance, but never did, exclude each other.
 EXPECTED = 5.0

@@ -1,0 +1,245 @@
+"""Pseudo labels by actors: the people of both key frames are paired first, then the teacher's are assigned.
+
+In Algorithm 1 nearly every actor stands twice among the people to choose from, once a key frame, so people
+seldom outnumber them and background columns hardly act. Here an actor is one, its box is moved to the moment of
+the clip before costs are taken, and actions that only one key frame shows start or end at an unknown moment
+between (``between.action_chances``, which ``densify`` uses too).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.structures import Instances
+from torch import Tensor
+
+from mestad_d2.semisup.actors import Actor, KeyFrame, pair_people
+from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.semisup.between import action_chances
+from mestad_d2.semisup.change_points import log_odds
+from mestad_d2.semisup.exclusive_actions import exclusive_pairs
+from mestad_d2.semisup.key_frame_labels import clip_actors
+from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, pseudo_truth
+from mestad_d2.semisup.thresholds import per_class_thresholds
+from mestad_d2.semisup.tracks import Sighting, StretchLooks, Track, assign
+
+
+def clip_sighting(teacher: Instances) -> Sighting:
+    """The teacher's people of a clip, boxes as fractions of it."""
+    height, width = teacher.image_size
+    boxes = teacher.pred_boxes.tensor.detach().cpu().double().numpy() / [width, height, width, height]
+    return Sighting(boxes, teacher.scores.cpu().numpy(), teacher.pred_actions.detach().cpu().double().numpy())
+
+
+@PSEUDO_LABELER_REGISTRY.register()
+class ActorTLA(PseudoLabeler):
+    """One-to-one assignment to actors instead of to the people of both key frames together.
+
+    A person gets the labels of the key frame that the costs choose for its actor, as in Algorithm 1; people
+    of nobody are background.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        semisup = cfg.SEMISUP
+        self.assigner = TemporalLabelAssigner(semisup.COST_BCE, semisup.COST_L1, semisup.COST_GIOU)
+
+    def label_clip(self, teacher: Instances, item: dict) -> Instances:
+        left, right, actors, place = clip_actors(item)
+        tracks = assign(actors, [place], [clip_sighting(teacher)], self.assigner)
+        actions, weights = np.zeros((2, *teacher.pred_actions.shape))
+        sides = [{id(p): n for n, p in enumerate(frame.people)} for frame in (left, right)]
+        givers, costs = np.full(len(teacher), -1), np.zeros(len(teacher))
+        for actor, track in zip(actors, tracks, strict=True):
+            if not track.seen[0]:
+                continue
+            row = track.rows[0]
+            actions[row], weights[row] = self.label_actor(actor, track, left, right, item)
+            by_right = track.sides[0] == 1
+            person = actor.right if by_right else actor.left
+            givers[row] = sides[by_right][id(person)] + (len(left.people) if by_right else 0)
+            costs[row] = track.costs[0]
+        like = teacher.pred_actions
+        weights = torch.from_numpy(weights).to(like)
+        truth = pseudo_truth(
+            teacher,
+            torch.from_numpy(actions).to(like),
+            weights.any(dim=1),
+            torch.from_numpy(givers).to(like.device),
+            torch.from_numpy(costs).to(like),
+        )
+        truth.gt_action_weights = weights
+        return truth
+
+    def label_actor(
+        self, actor: Actor, track: Track, left: KeyFrame, right: KeyFrame, item: dict
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and weights (A,) of an actor of which the teacher sees ``track``, one frame."""
+        columns = track.actions.shape[1]
+        person = actor.right if track.sides[0] == 1 else actor.left
+        targets = np.zeros(columns)
+        targets[[action - 1 for action in person.actions]] = 1
+        return targets, np.ones(columns)
+
+
+class _ByChance(ActorTLA):
+    """Actions by their probability at the clip's moment, given one look of the teacher.
+
+    A single look can't be centred between both ends, so each class is centred on the score above which it is
+    predicted as often on the training set as it is labelled (``PerClassThreshold``).
+    """
+
+    needs_fit = True
+    looks = 0
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__(cfg)
+        self.middle: np.ndarray | None = None
+        self.exclusive: frozenset[frozenset[int]] = frozenset()
+
+    def fit_stretches(self, stretches: Sequence[StretchLooks]) -> None:
+        frames = {(s.video_id, frame.time): frame for s in stretches for frame in (s.left, s.right)}
+        self.exclusive = exclusive_pairs(frames.values())
+
+    def fit(self, scores: Tensor, counts: Tensor) -> None:
+        thresholds = per_class_thresholds(scores.detach().cpu().float(), counts.cpu()).clamp(0, 1)
+        self.middle = log_odds(thresholds.double().numpy())
+
+    def label_actor(
+        self, actor: Actor, track: Track, left: KeyFrame, right: KeyFrame, item: dict
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return self.from_chances(self.chances(actor, track, left, right, item), track.actions.shape[1])
+
+    def chances(
+        self, actor: Actor, track: Track, left: KeyFrame, right: KeyFrame, item: dict
+    ) -> dict[int, float]:
+        """Probability of every action that one of the key frames shows."""
+        if actor.left is None or actor.right is None:
+            return dict.fromkeys((actor.left or actor.right).actions, 1.0)
+        times = np.array([item["timestamp"]])
+        # The scores and labels of a mirrored clip are those of a mirrored world.
+        flip = item.get("flip_ids", {})
+        exclusive = frozenset(frozenset(flip.get(a, a) for a in pair) for pair in self.exclusive)
+        middle = None if self.middle is None else self.middle.copy()
+        for action, other in flip.items() if middle is not None else ():
+            middle[action - 1] = self.middle[other - 1]
+        found, _ = action_chances(actor, track, times, left.time, right.time, exclusive, middle)
+        return {action: float(chance[0]) for action, chance in found.items()}
+
+    def from_chances(self, chances: dict[int, float], columns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Targets and weights (A,)."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        pairs = sorted(sorted(pair) for pair in self.exclusive)
+        middle = {} if self.middle is None else {"middle": torch.from_numpy(self.middle)}
+        return {"exclusive": torch.tensor(pairs).reshape(-1, 2), **middle}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.exclusive = frozenset(
+            frozenset(pair) for pair in state.get("exclusive", torch.empty(0)).tolist()
+        )
+        if "middle" in state:
+            self.middle = torch.as_tensor(state["middle"]).numpy()
+
+
+@PSEUDO_LABELER_REGISTRY.register()
+class SoftTLA(_ByChance):
+    """Actions that one key frame shows are taught by their probability at the clip's moment."""
+
+    def from_chances(self, chances: dict[int, float], columns: int) -> tuple[np.ndarray, np.ndarray]:
+        targets = np.zeros(columns)
+        for action, chance in chances.items():
+            targets[action - 1] = chance
+        return targets, np.ones(columns)
+
+
+@PSEUDO_LABELER_REGISTRY.register()
+class AgreementTLA(_ByChance):
+    """Actions on which both key frames agree count in full, others by how sure their probability is.
+
+    With a probability p an action is taught as on above 1/2 and off below, with weight ``|2 p - 1|``: what
+    is as likely on as off is neither taught as present nor as absent.
+    """
+
+    def from_chances(self, chances: dict[int, float], columns: int) -> tuple[np.ndarray, np.ndarray]:
+        targets, weights = np.zeros(columns), np.ones(columns)
+        for action, chance in chances.items():
+            targets[action - 1], weights[action - 1] = chance >= 0.5, abs(2 * chance - 1)
+        return targets, weights
+
+
+@PSEUDO_LABELER_REGISTRY.register()
+class TrackTLA(AgreementTLA):
+    """As ``AgreementTLA``, with probabilities from several looks of the teacher along each actor's track.
+
+    At the swap the teacher looks at ``SEMISUP.LOOKS`` moments between every two key frames and at the key
+    frames themselves. Their scores give each action's start or end as ``densify`` finds it.
+    """
+
+    needs_fit = False
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__(cfg)
+        self.looks = cfg.SEMISUP.LOOKS
+        # Stretch -> times (F,), and of each actor: number on the left and the right key frame (-1: not
+        # there), and action -> probabilities (F,).
+        self.tracks: dict[str, dict[str, Any]] = {}
+
+    @staticmethod
+    def key(video_id: str, left: float, right: float) -> str:
+        """Name of a stretch."""
+        return f"{video_id},{left:.6f},{right:.6f}"
+
+    def fit_stretches(self, stretches: Sequence[StretchLooks]) -> None:
+        super().fit_stretches(stretches)
+        for looks in stretches:
+            actors = pair_people(looks.left, looks.right)
+            places = (looks.times - looks.left.time) / (looks.right.time - looks.left.time)
+            tracks = assign(actors, places.tolist(), looks.sightings, self.assigner)
+            left, right = (
+                {id(p): n for n, p in enumerate(frame.people)} for frame in (looks.left, looks.right)
+            )
+            entries = []
+            for actor, track in zip(actors, tracks, strict=True):
+                chances, _ = action_chances(
+                    actor, track, looks.times, looks.left.time, looks.right.time, self.exclusive
+                )
+                entries.append(
+                    {
+                        "left": left.get(id(actor.left), -1),
+                        "right": right.get(id(actor.right), -1),
+                        "chances": {action: torch.from_numpy(chance) for action, chance in chances.items()},
+                    }
+                )
+            key = self.key(looks.video_id, looks.left.time, looks.right.time)
+            self.tracks[key] = {"times": torch.from_numpy(looks.times), "actors": entries}
+
+    def chances(
+        self, actor: Actor, track: Track, left: KeyFrame, right: KeyFrame, item: dict
+    ) -> dict[int, float]:
+        if actor.left is None or actor.right is None:
+            return dict.fromkeys((actor.left or actor.right).actions, 1.0)
+        stretch = self.tracks.get(self.key(item["video_id"], left.time, right.time))
+        number = next(n for n, p in enumerate(left.people) if p is actor.left)
+        annotation = int(item["left_instances"].gt_indices[number])
+        entry = next((e for e in stretch["actors"] if e["left"] == annotation), None) if stretch else None
+        if entry is None:
+            return super().chances(actor, track, left, right, item)
+        times, flip = stretch["times"].numpy(), item.get("flip_ids", {})
+        found = {
+            flip.get(action, action): float(np.interp(item["timestamp"], times, chance.numpy()))
+            for action, chance in entry["chances"].items()
+        }
+        # The crop may hide one end, or another person of the same id: labels stay those of the actor here.
+        return {a: found.get(a, 1.0) for a in actor.left.actions | actor.right.actions}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "tracks": self.tracks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.tracks = state.get("tracks", {})
