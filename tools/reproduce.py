@@ -18,6 +18,7 @@ from mestad_d2.reproduce.document import document
 from mestad_d2.reproduce.execution import execute
 from mestad_d2.reproduce.report import write
 from mestad_d2.reproduce.runs import Run, plan, simulate_boxes
+from mestad_d2.reproduce.strict import command as strict
 from mestad_d2.reproduce.tables import DATASETS, TABLES
 
 
@@ -33,6 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("output/reproduce"))
     parser.add_argument("--document", type=Path, help="take all results of --output into this page, and stop")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
+    strict.add_arguments(parser)
     return parser.parse_args()
 
 
@@ -79,6 +81,11 @@ def main() -> None:
         return
     if args.list or args.table is None:
         show_list()
+        return
+    if args.strict:
+        if args.table != 5:
+            raise UserError("--strict: only Table 5 has a strict form; add --table 5")
+        strict.run(args)
         return
     # The rows' processes find it where this one does.
     os.environ.setdefault("DETECTRON2_DATASETS", "datasets")

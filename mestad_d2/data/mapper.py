@@ -49,7 +49,12 @@ class ClipMapper:
         sides = inputs.MIN_SIZE_TRAIN if is_train else (inputs.MIN_SIZE_TEST,)
         return {
             "reader": ClipReader(
-                clip.NUM_FRAMES, clip.SAMPLING_RATE, clip.FPS, clip.STILL, clip.CACHE_MB if is_train else 0
+                clip.NUM_FRAMES,
+                clip.SAMPLING_RATE,
+                clip.FPS,
+                clip.STILL,
+                clip.CACHE_MB if is_train else 0,
+                clip.DECODED_DIR,
             ),
             "geometry": GeometrySampler(
                 short_sides=tuple(sides) if isinstance(sides, (tuple, list)) else (sides,),

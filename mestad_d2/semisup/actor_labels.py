@@ -58,7 +58,7 @@ class ActorTLA(PseudoLabeler):
                 continue
             row = track.rows[0]
             actions[row], weights[row] = self.label_actor(actor, track, left, right, item)
-            by_right = track.sides[0] == 1
+            by_right = int(track.sides[0] == 1)
             person = actor.right if by_right else actor.left
             givers[row] = sides[by_right][id(person)] + (len(left.people) if by_right else 0)
             costs[row] = track.costs[0]

@@ -27,8 +27,16 @@ FPS = (25, 30)
 SPLITS = ("train", "val")
 
 
-def _settings(seed: int, videos: int, val_videos: int, seconds: float | None) -> dict:
-    return {"version": VERSION, "seed": seed, "videos": videos, "val_videos": val_videos, "seconds": seconds}
+def _settings(seed: int, videos: int, val_videos: int, seconds: float | None, pace: float) -> dict:
+    settings = {
+        "version": VERSION,
+        "seed": seed,
+        "videos": videos,
+        "val_videos": val_videos,
+        "seconds": seconds,
+    }
+    # The usual pace is not named, so that datasets rendered before there were others still count.
+    return settings if pace == 1 else {**settings, "pace": pace}
 
 
 def toy_is_ready(root: Path, settings: dict) -> bool:
@@ -47,21 +55,23 @@ def make_toy(
     val_videos: int = 20,
     seconds: float | None = None,
     workers: int | None = None,
+    pace: float = 1.0,
 ) -> None:
     """Render the dataset into ``root``, unless it is there with the same settings.
 
     ``videos`` and ``val_videos`` count the files of the two splits; ``seconds`` is the length of each (by
     default drawn from 20 to 24); ``workers`` processes render (default: one per usable core) and don't change
-    what is rendered. Everything is written beside ``root`` first and renamed at the end.
+    what is rendered; actions last
+    ``pace`` times as long as usual. Everything is written beside ``root`` first and renamed at the end.
 
     Raises UserError if ``root`` holds something else than a toy dataset, or a number makes no sense.
     """
     root = Path(root)
-    settings = _settings(seed, videos, val_videos, seconds)
+    settings = _settings(seed, videos, val_videos, seconds, pace)
     if toy_is_ready(root, settings):
         return
-    if videos < 0 or val_videos < 0 or (seconds is not None and seconds < 2):
-        raise UserError(f"{root}: numbers of videos must be 0 or more and seconds 2 or more")
+    if videos < 0 or val_videos < 0 or (seconds is not None and seconds < 2) or pace <= 0:
+        raise UserError(f"{root}: numbers of videos must be 0 or more, seconds 2 or more, the pace above 0")
     if root.exists() and any(root.iterdir()) and not (root / "settings.json").is_file():
         raise UserError(f"{root}: holds files that are no toy dataset; name another --output or empty it")
     part = root.with_name(f".{root.name}.part{os.getpid()}")
@@ -84,7 +94,16 @@ def _jobs(part: Path, settings: dict) -> list[tuple]:
             seed = (settings["seed"], number, index)
             length = settings["seconds"] or float(20 + np.random.default_rng([*seed, 1]).integers(5))
             name = f"toy_{split}_{index:03d}"
-            jobs.append((part / "videos" / f"{name}.mp4", name, seed, FPS[index % 2], length))
+            jobs.append(
+                (
+                    part / "videos" / f"{name}.mp4",
+                    name,
+                    seed,
+                    FPS[index % 2],
+                    length,
+                    settings.get("pace", 1.0),
+                )
+            )
     return jobs
 
 
@@ -144,9 +163,10 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=70, help="training videos")
     parser.add_argument("--val-videos", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=None, help="of every video (default: 20 to 24)")
+    parser.add_argument("--pace", type=float, default=1.0, help="how much longer actions last")
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
     args = parser.parse_args()
-    make_toy(args.output, args.seed, args.videos, args.val_videos, args.seconds, args.workers)
+    make_toy(args.output, args.seed, args.videos, args.val_videos, args.seconds, args.workers, args.pace)
 
 
 if __name__ == "__main__":

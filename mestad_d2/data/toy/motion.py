@@ -63,8 +63,13 @@ class Actor:
     person: list[Segment] = field(default_factory=list)
 
 
-def plan_actors(rng: np.random.Generator, count: int, seconds: float, width: int, height: int) -> list[Actor]:
-    """Draw ``count`` actors with their timelines over ``seconds`` in a picture of width x height pixels."""
+def plan_actors(
+    rng: np.random.Generator, count: int, seconds: float, width: int, height: int, pace: float = 1.0
+) -> list[Actor]:
+    """Draw ``count`` actors with their timelines over ``seconds`` in a picture of width x height pixels.
+
+    Actions last ``pace`` times as long as usual.
+    """
     tallest = 72.0 if count < 4 else 60.0
     actors = []
     for _ in range(count):
@@ -75,11 +80,11 @@ def plan_actors(rng: np.random.Generator, count: int, seconds: float, width: int
                 object_side=int(rng.choice([-1, 1])),
             )
         )
-    _plan_poses(rng, actors, seconds, width)
+    _plan_poses(rng, actors, seconds, width, pace)
     for actor in actors:
         carries = rng.random() < 0.75
-        actor.object = _plan_limb(rng, seconds, OBJECT_NEXT if carries else {0: {0: 1.0}})
-        actor.person = _plan_limb(rng, seconds, PERSON_NEXT)
+        actor.object = _plan_limb(rng, seconds, OBJECT_NEXT if carries else {0: {0: 1.0}}, pace)
+        actor.person = _plan_limb(rng, seconds, PERSON_NEXT, pace)
     return actors
 
 
@@ -88,7 +93,7 @@ def _duration(rng: np.random.Generator, action: int | str) -> float:
 
 
 def _plan_limb(
-    rng: np.random.Generator, seconds: float, following: dict[int, dict[int, float]]
+    rng: np.random.Generator, seconds: float, following: dict[int, dict[int, float]], pace: float
 ) -> list[Segment]:
     time, action, segments = -rng.uniform(0.0, 3.0), 0, []
     while time < seconds:
@@ -96,7 +101,7 @@ def _plan_limb(
             action, {0: 0.6, act.HOLD: 0.4} if action in act.TOY_AMBIGUOUS[2] else {0: 1.0}
         )
         action = int(rng.choice(list(options), p=list(options.values())))
-        end = time + _duration(rng, action or "idle")
+        end = time + pace * _duration(rng, action or "idle")
         segments.append(Segment(time, end, action, _limb_numbers(rng, action)))
         time = end
     return segments
@@ -114,7 +119,9 @@ def _limb_numbers(rng: np.random.Generator, action: int) -> dict[str, float]:
     }
 
 
-def _plan_poses(rng: np.random.Generator, actors: list[Actor], seconds: float, width: int) -> None:
+def _plan_poses(
+    rng: np.random.Generator, actors: list[Actor], seconds: float, width: int, pace: float
+) -> None:
     halves = [0.30 * actor.height for actor in actors]
     slack = max(0.0, width - 2.0 * sum(halves))
     gaps = rng.dirichlet(np.ones(len(actors) + 1)) * slack
@@ -133,7 +140,7 @@ def _plan_poses(rng: np.random.Generator, actors: list[Actor], seconds: float, w
             if i != index
         ]
         bounds = (min(halves[index], width / 2), max(width - halves[index], width / 2))
-        segment = _next_pose(rng, actors[index], times[index], places[index], bounds, others)
+        segment = _next_pose(rng, actors[index], times[index], places[index], bounds, others, pace)
         actors[index].pose.append(segment)
         times[index] = segment.end
         travelled = segment.numbers["speed"] * (segment.end - segment.start)
@@ -148,6 +155,7 @@ def _next_pose(
     x: float,
     bounds: tuple[float, float],
     others: list[tuple[float, float]],
+    pace: float,
 ) -> Segment:
     last = actor.pose[-1] if actor.pose else None
     action = last.action if last else int(rng.choice([act.STAND, act.SIT]))
@@ -169,7 +177,7 @@ def _next_pose(
             action = act.STAND if action != act.STAND else act.CROUCH
             for choice in choices:
                 room = _room(x, choice, bounds, [] if passes else others)
-                wanted = _duration(rng, int(choice))
+                wanted = pace * _duration(rng, int(choice))
                 if room >= 1.2 * speed:
                     action, duration = int(choice), min(wanted, room / speed)
                     break
@@ -180,11 +188,11 @@ def _next_pose(
     if action == act.CROUCH:
         target = rng.uniform(0.0, 0.5)
     if action in (act.RISE, act.CROUCH):
-        duration = float(np.clip(abs(target - level) * rng.uniform(1.9, 3.0), 1.2, 2.5))
+        duration = pace * float(np.clip(abs(target - level) * rng.uniform(1.9, 3.0), 1.2, 2.5))
     signed = speed * {act.WALK_LEFT: -1.0, act.WALK_RIGHT: 1.0}.get(action, 0.0)
     numbers = {"x": x, "speed": signed, "from": level, "to": target, "spread": rng.random()}
     numbers |= {"period": rng.uniform(0.55, 0.85), "phase": rng.random()}
-    return Segment(time, time + (duration or _duration(rng, action)), action, numbers)
+    return Segment(time, time + (duration or pace * _duration(rng, action)), action, numbers)
 
 
 def _room(x: float, action: int, bounds: tuple[float, float], others: list[tuple[float, float]]) -> float:

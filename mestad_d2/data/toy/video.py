@@ -44,17 +44,21 @@ def seen_boxes(track: Track, camera: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return clipped / [WIDTH, HEIGHT, WIDTH, HEIGHT], area(clipped) >= HIDDEN * area(boxes)
 
 
-def render_video(path: Path, name: str, seed: tuple[int, ...], fps: int, seconds: float) -> list[str]:
+def render_video(
+    path: Path, name: str, seed: tuple[int, ...], fps: int, seconds: float, pace: float = 1.0
+) -> list[str]:
     """Write the video ``path`` (mp4, 160x128, ``fps``) and return its rows of dense.csv.
 
-    The picture depends on ``seed`` alone. Rows: video,time,x1,y1,x2,y2,action_id,person_id with the time of
+    The picture depends on ``seed`` and ``pace`` (``plan_actors``) alone.
+
+    Rows: video,time,x1,y1,x2,y2,action_id,person_id with the time of
     the frame in seconds, frame number / fps, to six digits; one row per frame, person and action.
     """
     rng = np.random.default_rng(list(seed))
     frames = round(seconds * fps)
     times = np.arange(frames) / fps
     count = int(rng.choice([1, 2, 3, 4], p=[0.2, 0.38, 0.28, 0.14]))
-    actors = plan_actors(rng, count, seconds, WIDTH, HEIGHT)
+    actors = plan_actors(rng, count, seconds, WIDTH, HEIGHT, pace)
     builds = [draw_build(rng) for _ in actors]
     looks = [draw_look(rng) for _ in actors]
     things = [draw_distractor(rng, WIDTH, HEIGHT) for _ in range(int(rng.integers(1, 5)))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,12 @@ class DenseTruth:
         )
 
 
+@lru_cache(maxsize=8)
+def dense_truth(path: str, flip_pairs: tuple[tuple[int, int], ...]) -> DenseTruth:
+    """Read a dense csv once a process."""
+    return DenseTruth(path, flip_pairs)
+
+
 def judge_clip(found: Instances, pseudo: Instances, truth: Instances, threshold: float = 0.5) -> Ratios:
     """Pseudo labels of one clip against the truth, as (numerator, denominator).
 
@@ -124,7 +131,7 @@ class DenseJudge:
 
     def __init__(self, dense: Sequence[tuple[str | Path, Sequence[tuple[int, int]]]]) -> None:
         """Paths of dense csv files, each with its dataset's flip pairs."""
-        self.truths = [DenseTruth(path, pairs) for path, pairs in dense]
+        self.truths = [dense_truth(str(path), tuple(map(tuple, pairs))) for path, pairs in dense]
 
     def __call__(self, batch: list[dict], found: list[Instances], pseudo: list[Instances]) -> Ratios:
         """Figures of ``judge_clip`` over a batch, named ``pseudo/...``; all names, also without clips."""

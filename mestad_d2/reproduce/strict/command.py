@@ -1,0 +1,66 @@
+"""The strict comparison from the command line: data, timing, runs, tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import torch
+
+from mestad_d2.errors import UserError
+from mestad_d2.reproduce.strict.data import CONDITIONS, prepare
+from mestad_d2.reproduce.strict.rows import ALL, ROWS, order
+from mestad_d2.reproduce.strict.schedule import run_tasks
+from mestad_d2.reproduce.strict.training import Plan
+
+# Labelers that the third split of videos chose; docs/tla.md says by which figures.
+BEST = ("track", "agreement")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``--strict``."""
+    group = parser.add_argument_group("with --table 5 --strict")
+    group.add_argument("--strict", action="store_true", help="Table 5 against more clips, passes and oracles")
+    group.add_argument("--best", nargs=2, default=list(BEST), choices=sorted(ROWS), metavar="ROW")
+    group.add_argument("--burn-in", type=int, default=600, help="iterations before the rows part")
+    group.add_argument("--iterations", type=int, default=400, help="of a row")
+    group.add_argument("--videos", type=int, nargs=2, default=[70, 16], help="toy videos: training, each test")
+    group.add_argument("--real", type=Path, help="folder ucf24_mini, for curves on real clips")
+    group.add_argument("--curves", nargs="*", help="conditions beside the toy (default: all)")
+    group.add_argument("--deadline", type=float, help="seconds after which what is finished counts")
+    group.add_argument("--work", type=Path, help="folder of data and checkpoints (default: --output/work)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Render, train, evaluate; go on with what an earlier command left.
+
+    Raises:
+        UserError: an unknown condition, or runs that failed.
+    """
+    began = time.perf_counter()
+    curves = [name for name in CONDITIONS if name != "toy"] if args.curves is None else args.curves
+    unknown = sorted(set(curves) - CONDITIONS.keys())
+    if unknown:
+        raise UserError(f"--curves: no condition {', '.join(unknown)}; choose among {', '.join(CONDITIONS)}")
+    curves = [name for name in curves if args.real or not CONDITIONS[name].gap]
+    work = args.work or args.output / "work"
+    plan = Plan(work / "data", work / "runs", args.real, args.burn_in, args.iterations, opts=tuple(args.opts))
+    workers = max(args.jobs, 1)
+    prepare([CONDITIONS[name] for name in ("toy", *curves)], plan.root, args.real, tuple(args.videos), workers)
+    print(f"data ready after {time.perf_counter() - began:.0f} s", flush=True)
+    tasks = list(order(args.best, args.seeds or ALL, curves))
+    args.output.mkdir(parents=True, exist_ok=True)
+    facts = {
+        "best": args.best, "burn_in": args.burn_in, "iterations": args.iterations, "seeds": args.seeds,
+        "jobs": args.jobs, "opts": args.opts, "torch": torch.__version__, "machine": platform.machine(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }  # fmt: skip
+    (args.output / "strict.json").write_text(json.dumps(facts, indent=1) + "\n")
+    left = None if args.deadline is None else args.deadline - (time.perf_counter() - began)
+    failures = run_tasks(plan, tasks, args.output / "strict.jsonl", workers, left)
+    print(f"ended after {time.perf_counter() - began:.0f} s", flush=True)
+    if failures:
+        raise UserError(f"{len(failures)} of {len(tasks)} runs failed; {failures[0]}")

@@ -1,0 +1,150 @@
+"""The data of the strict comparison: what it trains on, and videos that no earlier figure used."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
+from mestad_d2.data.toy.dataset import make_toy
+from mestad_d2.video.decoded import decode_whole
+
+# Seeds of rendered videos: choices are made on DEV, TEST is looked at once.
+TRAIN_SEED, DEV_SEED, TEST_SEED = 0, 101, 202
+# As in AVA (and as reproduce.person_boxes simulates a detector): shares of persons and of actions that
+# annotators miss, and how far edges are off, in box sides.
+MISSED, SHIFT, FORGOTTEN = 0.04, 0.04, 0.05
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Data of one point of the comparison.
+
+    Attributes:
+        pace: how much longer the toy's actions last; noise: whether training labels have people's faults.
+        gap: s between two labels of a real clip; 0: toy, labelled once a second.
+    """
+
+    name: str
+    pace: float = 1.0
+    noise: bool = False
+    gap: int = 0
+
+    @property
+    def config(self) -> str:
+        """Config of its runs, below ``configs``."""
+        return "ucf24/strict.yaml" if self.gap else "toy/strict.yaml"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What is evaluated, in order: choices are made on "dev"."""
+        return ("dev", "test") if self.name == "toy" else ("test",)
+
+
+CONDITIONS = {
+    c.name: c
+    for c in (
+        Condition("toy"),
+        Condition("toy_x0.5", pace=0.5),
+        Condition("toy_x2", pace=2.0),
+        Condition("toy_noise", noise=True),
+        Condition("ucf_1s", gap=1),
+        Condition("ucf_2s", gap=2),
+        Condition("ucf_4s", gap=4),
+    )
+}
+
+
+def entries(condition: Condition, root: Path, ucf: Path | None) -> dict[str, dict]:
+    """``DATASETS.CUSTOM`` entries of a condition: "train" and its splits."""
+    if condition.gap:
+        common = {"VIDEOS": str(ucf / "videos"), "LABEL_MAP": str(ucf / "annotations" / "labelmap.pbtxt"),
+                  "DENSE": str(ucf / "annotations" / "dense.csv")}  # fmt: skip
+        train = root / f"ucf_{condition.gap}s.csv"
+        return {
+            "train": {"NAME": f"{condition.name}_train", "ANNOTATIONS": str(train), **common},
+            "test": {"NAME": f"{condition.name}_test", **common,
+                     "ANNOTATIONS": str(ucf / "annotations" / "val.csv")},
+        }  # fmt: skip
+    suffix = "" if condition.pace == 1 else f"_x{condition.pace:g}"
+    result = {}
+    for split in ("train", *condition.splits):
+        folder = root / f"toy{suffix}_{split}"
+        annotations = folder / "annotations"
+        labels = annotations / ("train.csv" if split == "train" else "val.csv")
+        if condition.noise and split == "train":
+            labels = root / "toy_noise.csv"
+        result[split] = {
+            "NAME": f"{condition.name}_{split}", "VIDEOS": str(folder / "videos"), "ANNOTATIONS": str(labels),
+            "LABEL_MAP": str(annotations / "label_map.pbtxt"), "DENSE": str(annotations / "dense.csv"),
+            "FLIP_PAIRS": [list(pair) for pair in TOY_FLIP_PAIRS],
+        }  # fmt: skip
+    return result
+
+
+def prepare(
+    conditions: Sequence[Condition], root: Path, ucf: Path | None, videos: tuple[int, int], workers: int
+) -> None:
+    """Render, thin and spoil what the conditions need, and decode all videos.
+
+    Args:
+        root: folder of it all; what is there already is kept.
+        ucf: folder of ucf24_mini.
+        videos: number of training videos, and of each other split.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    short_sides: dict[str, tuple[int, ...]] = {}
+    for condition in conditions:
+        if condition.gap:
+            thin_labels(ucf / "annotations" / "train.csv", root / f"ucf_{condition.gap}s.csv", condition.gap)
+            short_sides |= {str(path): (144, 128) for path in sorted((ucf / "videos").glob("*.mp4"))}
+            continue
+        for split, entry in entries(condition, root, ucf).items():
+            folder = Path(entry["VIDEOS"]).parent
+            seed = {"train": TRAIN_SEED, "dev": DEV_SEED, "test": TEST_SEED}[split]
+            counts = (videos[0], 0) if split == "train" else (0, videos[1])
+            make_toy(folder, seed, *counts, workers=workers, pace=condition.pace)
+            short_sides |= {str(path): (128,) for path in sorted((folder / "videos").glob("*.mp4"))}
+            if condition.noise and split == "train":
+                spoil_labels(folder / "annotations" / "train.csv", Path(entry["ANNOTATIONS"]))
+    jobs = [(path, side) for path, sides in short_sides.items() for side in sides]
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        paths, sides = zip(*jobs, strict=True)
+        list(pool.map(decode_whole, paths, repeat(str(root / "decoded")), sides, chunksize=4))
+
+
+def thin_labels(source: Path, target: Path, gap: int) -> None:
+    """Keep one key frame every ``gap`` s of each video of a csv, counted from its first one."""
+    rows = [line.split(",", 2) for line in source.read_text().splitlines()]
+    first: dict[str, int] = {}
+    for video, second, _ in rows:
+        first[video] = min(first.get(video, int(second)), int(second))
+    kept = [",".join(row) for row in rows if (int(row[1]) - first[row[0]]) % gap == 0]
+    target.write_text("".join(f"{line}\n" for line in kept))
+
+
+def spoil_labels(source: Path, target: Path, seed: int = 0) -> None:
+    """Labels with people's faults: persons and actions missing, boxes off; see ``MISSED``."""
+    rng = np.random.default_rng(seed)
+    people: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for line in source.read_text().splitlines():
+        video, second, x1, y1, x2, y2, action, person = line.split(",")
+        people[video, second, x1, y1, x2, y2, person].append(action)
+    lines = []
+    for (video, second, *corners, person), actions in people.items():
+        box = np.array(corners, dtype=float)
+        sides = np.tile(box[2:] - box[:2], 2)
+        box = np.clip(box + rng.normal(0, SHIFT, 4) * sides, 0, 1)
+        kept = [action for action in actions if rng.random() >= FORGOTTEN]
+        if rng.random() < MISSED or (box[2:] - box[:2] <= 0.005).any():
+            continue
+        text = ",".join(f"{value:.4f}" for value in box)
+        lines += [f"{video},{second},{text},{action},{person}" for action in kept]
+    target.write_text("".join(f"{line}\n" for line in lines))

@@ -1,0 +1,106 @@
+"""The rows of the strict comparison, and the order in which they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+# Half-width in seeds of what is run first, and of what follows.
+ALL, SOME, FEW = 8, 4, 2
+
+
+@dataclass(frozen=True)
+class Row:
+    """How training goes on from the burnt-in checkpoint.
+
+    Attributes:
+        key: short name; name: in the table.
+        labeler: ``SEMISUP.PSEUDO_LABELER``. "EMA" trains on labelled clips alone: its student is the row "None",
+            its teacher the row "EMA" of the same batch.
+        batch: labelled clips, as a multiple of the usual batch.
+        length: iterations, as a multiple of the usual ones.
+        restart: a new cosine from the full learning rate, instead of the second half of one over both phases.
+        cost: forward passes of an iteration per labelled clip of the usual batch, the teacher's included.
+    """
+
+    key: str
+    name: str
+    labeler: str = "EMA"
+    batch: int = 1
+    length: float = 1.0
+    restart: bool = False
+
+    @property
+    def cost(self) -> float:
+        """Clips that pass through a network in training, as a multiple of those of the row "none"."""
+        return self.length * (self.batch + PASSES.get(self.labeler, 2))
+
+
+# Passes of unlabelled clips: the student's alone, or the teacher's too.
+PASSES = {
+    "EMA": 0, "NearestKeyFrame": 1, "InterpolatedUnion": 1, "InterpolatedIntersection": 1, "OracleBoth": 1,
+}  # fmt: skip
+
+ROWS = {
+    row.key: row
+    for row in (
+        Row("none", "None / EMA"),
+        Row("none_x2", "None / EMA, twice the labelled clips", batch=2),
+        Row("none_passes", "None / EMA, as many forward passes", length=3.0),
+        Row("none_x2_passes", "None / EMA, twice the clips, as many forward passes", batch=2, length=1.5),
+        Row("tla", "TLA (Algorithm 1)", "TLA"),
+        Row("actor", "ActorTLA", "ActorTLA"),
+        Row("soft", "SoftTLA", "SoftTLA"),
+        Row("agreement", "AgreementTLA", "AgreementTLA"),
+        Row("track", "TrackTLA", "TrackTLA"),
+        Row("nearest", "nearest key frame, no teacher", "NearestKeyFrame"),
+        Row("union", "interpolated boxes, union of labels", "InterpolatedUnion"),
+        Row("intersection", "interpolated boxes, labels of both", "InterpolatedIntersection"),
+        Row("oracle_labels", "oracle: teacher's boxes, true labels", "OracleLabels"),
+        Row("oracle_boxes", "oracle: true boxes, TLA's labels", "OracleBoxes"),
+        Row("oracle_both", "oracle: true boxes and labels", "OracleBoth"),
+        Row("none_restart", "None / EMA, restarted", restart=True),
+        Row("none_x2_restart", "None / EMA, twice the clips, restarted", batch=2, restart=True),
+        Row("tla_restart", "TLA, restarted", "TLA", restart=True),
+        Row("actor_restart", "ActorTLA, restarted", "ActorTLA", restart=True),
+        Row("soft_restart", "SoftTLA, restarted", "SoftTLA", restart=True),
+        Row("agreement_restart", "AgreementTLA, restarted", "AgreementTLA", restart=True),
+        Row("track_restart", "TrackTLA, restarted", "TrackTLA", restart=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run: a row, or with ``row`` None the burn-in, of a condition with a seed."""
+
+    condition: str
+    seed: int
+    row: str | None = None
+
+
+def order(best: Sequence[str], seeds: int, curves: Sequence[str]) -> Iterator[Task]:
+    """All runs, the most telling first; of each group all rows of a seed before the next seed.
+
+    Args:
+        best: keys of the two labelers chosen on the third split of videos.
+        seeds: of the toy's main rows.
+        curves: conditions of the curves.
+    """
+    main = ["none", "none_x2", "tla", *best, "oracle_both", "oracle_labels", "none_passes"]
+    ceilings = ["nearest", "union", "intersection", "oracle_boxes", "none_x2_passes"]
+    curve = ["none", "none_x2", "tla", best[0]]
+    restarts = [f"{key}_restart" for key in ("none", "none_x2", "tla", best[0])]
+    groups: list[tuple[Sequence[str], Sequence[str], range]] = [
+        (["toy"], main, range(1, seeds + 1)),
+        (["toy"], ceilings, range(1, min(SOME, seeds) + 1)),
+        (curves, curve, range(1, min(FEW, seeds) + 1)),
+        (["toy"], restarts, range(1, min(SOME, seeds) + 1)),
+        (["toy"], ceilings, range(min(SOME, seeds) + 1, seeds + 1)),
+        (curves, curve, range(min(FEW, seeds) + 1, min(SOME, seeds) + 1)),
+    ]
+    for conditions, rows, numbers in groups:
+        for seed in numbers:
+            for condition in conditions:
+                for row in rows:
+                    yield Task(condition, seed, row)

@@ -1,0 +1,57 @@
+"""Whole videos decoded once into arrays on disk, which every process maps into its memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from mestad_d2.video.reader import VideoReader, nearest_indices
+
+
+def decode_whole(path: str, folder: str | os.PathLike[str], short_side: int | None) -> Path:
+    """Decode a video file into ``folder`` unless it is there; return the file of its frames.
+
+    Frames are (F, H, W, 3) uint8 RGB, as ``read_frames`` gives them; their times lie beside them.
+
+    Raises:
+        UserError: nothing there that can be decoded.
+    """
+    stat = os.stat(path)
+    facts = (str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns, short_side)
+    stem = Path(folder) / hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
+    frames = stem.with_suffix(".npy")
+    if not frames.is_file():
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        reader = VideoReader(path)
+        found = [(time, reader.make_picture(frame, short_side)) for time, frame in reader.frames_from(0.0)]
+        reader.close()
+        found.sort(key=lambda pair: pair[0])
+        # The times first: whoever sees the frames finds them too.
+        for target, array in (
+            (stem.with_suffix(".times.npy"), np.array([time for time, _ in found])),
+            (frames, np.stack([picture for _, picture in found])),
+        ):
+            part = target.with_name(f"{target.name}.part{os.getpid()}")
+            with open(part, "wb") as file:
+                np.save(file, array)
+            part.replace(target)
+    return frames
+
+
+@lru_cache(maxsize=4096)
+def _mapped(path: str, folder: str, short_side: int | None) -> tuple[np.ndarray, np.ndarray]:
+    frames = decode_whole(path, folder, short_side)
+    return np.load(frames, mmap_mode="r"), np.load(frames.with_suffix(".times.npy"))
+
+
+def read_decoded(
+    path: str, times: Sequence[float], folder: str | os.PathLike[str], short_side: int | None = None
+) -> np.ndarray:
+    """Frames nearest to ``times`` (s), as ``read_frames`` gives them, from a video decoded into ``folder``."""
+    frames, stamps = _mapped(path, str(folder), short_side)
+    return frames[nearest_indices(stamps, np.maximum(times, 0.0))]
