@@ -40,7 +40,7 @@ class Condition:
     @property
     def config(self) -> str:
         """Config of its runs, below ``configs``."""
-        return "ucf24/strict.yaml" if self.gap else "toy/strict.yaml"
+        return f"ablations/table5_strict/{'ucf24' if self.gap else 'toy'}.yaml"
 
     @property
     def splits(self) -> tuple[str, ...]:
