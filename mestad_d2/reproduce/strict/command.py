@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--best", nargs=2, default=list(BEST), choices=sorted(ROWS), metavar="ROW")
     group.add_argument("--burn-in", type=int, default=600, help="iterations before the rows part")
     group.add_argument("--iterations", type=int, default=400, help="of a row")
-    group.add_argument("--videos", type=int, nargs=2, default=[70, 16], help="toy videos: training, each test")
+    group.add_argument(
+        "--videos", type=int, nargs=2, default=[70, 16], help="toy videos: training, each test"
+    )
     group.add_argument("--real", type=Path, help="folder ucf24_mini, for curves on real clips")
     group.add_argument("--curves", nargs="*", help="conditions beside the toy (default: all)")
     group.add_argument("--deadline", type=float, help="seconds after which what is finished counts")
@@ -49,7 +51,9 @@ def run(args: argparse.Namespace) -> None:
     work = args.work or args.output / "work"
     plan = Plan(work / "data", work / "runs", args.real, args.burn_in, args.iterations, opts=tuple(args.opts))
     workers = max(args.jobs, 1)
-    prepare([CONDITIONS[name] for name in ("toy", *curves)], plan.root, args.real, tuple(args.videos), workers)
+    prepare(
+        [CONDITIONS[name] for name in ("toy", *curves)], plan.root, args.real, tuple(args.videos), workers
+    )
     print(f"data ready after {time.perf_counter() - began:.0f} s", flush=True)
     tasks = list(order(args.best, args.seeds or ALL, curves))
     args.output.mkdir(parents=True, exist_ok=True)
