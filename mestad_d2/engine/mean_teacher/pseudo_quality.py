@@ -101,7 +101,7 @@ def judge_clip(found: Instances, pseudo: Instances, truth: Instances, threshold:
         )
     judged = on_people & pseudo.gt_action_mask.cpu()
     right = truth.gt_actions[person[judged]] > 0
-    given = pseudo.gt_actions.cpu()[judged] > 0
+    given = pseudo.gt_actions.cpu()[judged] >= 0.5
     own = found.pred_actions.cpu()[judged] > threshold
     count, hits = int(judged.sum()), float((given & right).sum())
     return {
