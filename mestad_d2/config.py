@@ -330,7 +330,7 @@ def _add_semisup(cfg: CN) -> None:
     # Mean-teacher training on the frames between key frames (paper, section 3.4).
     cfg.SEMISUP.ENABLED = False
     # Strategy of PSEUDO_LABELER_REGISTRY: "TLA", or Table 5's "EMA", "HardThreshold",
-    # "PerClassThreshold"; ours: "ActorTLA", "SoftTLA", "AgreementTLA", "TrackTLA", and without a teacher
+    # "PerClassThreshold"; ours: "ActorTLA", "SoftTLA", "AgreementTLA", "TrackTLA", "DenseTLA", and without a teacher
     # "NearestKeyFrame", "InterpolatedUnion", "InterpolatedIntersection" (docs/tla.md).
     cfg.SEMISUP.PSEUDO_LABELER = "TLA"
     # Supervised iterations before the teacher starts (paper: 20k of 60k).
@@ -352,7 +352,7 @@ def _add_semisup(cfg: CN) -> None:
     cfg.SEMISUP.TEACHER_SCORE_THRESH = 0.4
     cfg.SEMISUP.TEACHER_NMS_THRESH = 0.3
     cfg.SEMISUP.TEACHER_MAX_BOXES = 10
-    # Moments between two key frames on which the teacher looks once, at the swap, under "TrackTLA" (ours).
+    # Moments between two key frames on which the teacher looks once, at the swap, under "TrackTLA" and "DenseTLA" (ours).
     cfg.SEMISUP.LOOKS = 4
     # Score above which a class is a pseudo label under "HardThreshold" (ours).
     cfg.SEMISUP.HARD_THRESHOLD = 0.5

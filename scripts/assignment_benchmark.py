@@ -19,7 +19,7 @@ from mestad_d2.reproduce.strict import oracles  # noqa: F401  (registers)
 from mestad_d2.reproduce.strict.assignment import judge_labelers
 
 NAMES = (
-    "TLA", "ActorTLA", "SoftTLA", "AgreementTLA", "TrackTLA", "HardThreshold", "NearestKeyFrame",
+    "TLA", "ActorTLA", "SoftTLA", "AgreementTLA", "TrackTLA", "DenseTLA", "HardThreshold", "NearestKeyFrame",
     "InterpolatedUnion", "InterpolatedIntersection", "OracleLabels",
 )  # fmt: skip
 

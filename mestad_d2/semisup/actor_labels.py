@@ -19,10 +19,10 @@ from torch import Tensor
 
 from mestad_d2.semisup.actors import Actor, KeyFrame, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.between import action_chances
+from mestad_d2.semisup.between import action_chances, presence
 from mestad_d2.semisup.change_points import log_odds
 from mestad_d2.semisup.exclusive_actions import exclusive_pairs
-from mestad_d2.semisup.key_frame_labels import clip_actors
+from mestad_d2.semisup.key_frame_labels import as_ground_truth, clip_actors
 from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, pseudo_truth
 from mestad_d2.semisup.thresholds import per_class_thresholds
 from mestad_d2.semisup.tracks import Sighting, StretchLooks, Track, assign
@@ -243,3 +243,36 @@ class TrackTLA(AgreementTLA):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.tracks = state.get("tracks", {})
+
+
+@PSEUDO_LABELER_REGISTRY.register()
+class DenseTLA(TrackTLA):
+    """As ``TrackTLA``, for everybody of the key frames, also whom the teacher does not find: ``densify``'s labels.
+
+    An actor in view has the teacher's box, or the one on the line between both key frames where the teacher
+    finds nobody. The teacher's people who are no actors are left out.
+    """
+
+    def label_clip(self, teacher: Instances, item: dict) -> Instances:
+        left, right, actors, place = clip_actors(item)
+        tracks = assign(actors, [place], [clip_sighting(teacher)], self.assigner)
+        times = np.array([item["timestamp"]])
+        between = item["left_timestamp"] is not None and item["right_timestamp"] is not None
+        boxes, labels = [], []
+        for actor, track in zip(actors, tracks, strict=True):
+            seen = bool(track.seen[0])
+            if between:
+                there = presence(actor, track, times, left.time, right.time)[0] >= 0.5
+            else:
+                there = seen
+            if there:
+                boxes.append(track.boxes[0] if seen else actor.box_at(place))
+                labels.append(self.label_actor(actor, track, left, right, item))
+        columns = teacher.pred_actions.shape[1]
+        actions, weights = (
+            torch.from_numpy(np.array([label[k] for label in labels]).reshape(-1, columns)) for k in (0, 1)
+        )
+        boxes = np.array(boxes, dtype=np.float64)
+        truth = as_ground_truth(teacher.image_size, boxes, actions, weights.any(dim=1), teacher.pred_actions)
+        truth.gt_action_weights = weights.to(teacher.pred_actions)
+        return truth

@@ -3,7 +3,7 @@
 Between a key frame without and one with the action there is one moment at which it starts. With the scores
 s(t) as evidence, the log odds of the moment being tau are the sum of log odds of s after tau minus those
 before it. Neighbouring frames share most of their clip, so what counts is evidence a second, not a frame:
-each frame weighs the time it stands for, divided by ``CORRELATION``.
+each frame weighs the time it stands for, divided by ``CORRELATION``, and at most 1.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def start_posterior(times: np.ndarray, evidence: np.ndarray, left: float, right:
         return np.zeros(0)
     # Each frame stands for the time nearest to it; a moment lies between two frames or beyond the outer ones.
     edges = np.concatenate([[left], (times[1:] + times[:-1]) / 2, [right]])
-    shares = np.diff(edges) / CORRELATION
+    # One frame is at most one independent look, however long it stands for.
+    shares = np.minimum(np.diff(edges) / CORRELATION, 1.0)
     before = np.concatenate([[0.0], np.cumsum(-np.clip(evidence, -MOST, MOST) * shares)])
     gaps = np.diff(np.concatenate([[left], times, [right]]))
     logs = before + np.log(np.maximum(gaps, 1e-9))

@@ -22,7 +22,7 @@ def test_posterior_is_the_sum_over_all_moments(evidence: list[float], seed: int)
     for first in range(len(times) + 1):  # the first frame on which the action is on
         log = np.log([*times, 2.0][first] - [1.0, *times][first])
         for frame, value in enumerate(evidence):
-            share = (edges[frame + 1] - edges[frame]) / CORRELATION
+            share = min((edges[frame + 1] - edges[frame]) / CORRELATION, 1)
             if frame < first:
                 log -= share * min(max(value, -MOST), MOST)
         chances.append(np.exp(log))

@@ -12,6 +12,7 @@ import torch
 
 from mestad_d2.errors import UserError
 from mestad_d2.reproduce.strict.data import CONDITIONS, prepare
+from mestad_d2.reproduce.strict.report import write_report
 from mestad_d2.reproduce.strict.rows import ALL, ROWS, order
 from mestad_d2.reproduce.strict.schedule import run_tasks
 from mestad_d2.reproduce.strict.training import Plan
@@ -66,5 +67,6 @@ def run(args: argparse.Namespace) -> None:
     left = None if args.deadline is None else args.deadline - (time.perf_counter() - began)
     failures = run_tasks(plan, tasks, args.output / "strict.jsonl", workers, left)
     print(f"ended after {time.perf_counter() - began:.0f} s", flush=True)
+    print(write_report(args.output))
     if failures:
         raise UserError(f"{len(failures)} of {len(tasks)} runs failed; {failures[0]}")

@@ -53,6 +53,7 @@ ROWS = {
         Row("soft", "SoftTLA", "SoftTLA"),
         Row("agreement", "AgreementTLA", "AgreementTLA"),
         Row("track", "TrackTLA", "TrackTLA"),
+        Row("dense", "DenseTLA", "DenseTLA"),
         Row("nearest", "nearest key frame, no teacher", "NearestKeyFrame"),
         Row("union", "interpolated boxes, union of labels", "InterpolatedUnion"),
         Row("intersection", "interpolated boxes, labels of both", "InterpolatedIntersection"),
@@ -65,6 +66,7 @@ ROWS = {
         Row("actor_restart", "ActorTLA, restarted", "ActorTLA", restart=True),
         Row("soft_restart", "SoftTLA, restarted", "SoftTLA", restart=True),
         Row("agreement_restart", "AgreementTLA, restarted", "AgreementTLA", restart=True),
+        Row("dense_restart", "DenseTLA, restarted", "DenseTLA", restart=True),
         Row("track_restart", "TrackTLA, restarted", "TrackTLA", restart=True),
     )
 }

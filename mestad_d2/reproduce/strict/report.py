@@ -1,0 +1,129 @@
+"""Tables and curves of the strict comparison, from the file of its results."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from mestad_d2.reproduce.strict.data import CONDITIONS
+from mestad_d2.reproduce.strict.rows import ROWS
+from mestad_d2.reproduce.strict.schedule import read_results
+from mestad_d2.reproduce.strict.statistics import half_interval, paired
+
+Figures = dict[int, float]
+# Rows whose students are the plain network: they have no teacher phase of their own.
+PLAIN = {key for key, row in ROWS.items() if row.labeler == "EMA"}
+
+
+def figures(results: Sequence[dict], condition: str, row: str, name: str) -> Figures:
+    """A figure of a row by seed; ``name`` as in a result, such as "teacher_test_map"."""
+    return {
+        r["seed"]: r[name]
+        for r in results
+        if r["condition"] == condition and r["row"] == row and r.get(name) is not None
+    }
+
+
+def final(row: str, split: str = "test") -> str:
+    """Name of a row's main figure: the plain network's where there is no teacher phase, else the teacher's."""
+    return f"{'student' if row in PLAIN else 'teacher'}_{split}_map"
+
+
+def _cell(values: Figures, form: str = "{:.2f}") -> str:
+    if not values:
+        return "-"
+    half = half_interval(list(values.values()))
+    return form.format(statistics.mean(values.values())) + ("" if half != half else f" ± {half:.2f}")
+
+
+def _mean(values: Figures, form: str) -> str:
+    return form.format(statistics.mean(values.values())) if values else "-"
+
+
+def main_table(results: Sequence[dict], condition: str = "toy") -> str:
+    """All rows of a condition as Markdown, each against "None" and against twice the labelled clips."""
+    head = ["row", "mAP", "to None", "to twice the clips", "to TLA", "student's mAP", "person AP50", "seeds",
+            "passes", "seconds", "label sets right"]  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines += _line(results, condition, "none", "EMA of None", "teacher_test_map", main=False)
+    for key, row in ROWS.items():
+        lines += _line(results, condition, key, row.name.replace("None / EMA", "None"), final(key))
+    lines += _line(
+        results, condition, "none_x2", "EMA of twice the labelled clips", "teacher_test_map", main=False
+    )
+    return "\n".join(lines)
+
+
+def _line(
+    results: Sequence[dict], condition: str, key: str, name: str, figure: str, main: bool = True
+) -> list[str]:
+    own = figures(results, condition, key, figure)
+    if not own:
+        return []
+    restarted = "_restart" if key.endswith("_restart") else ""
+    cells = [name, _cell(own)]
+    for other in ("none", "none_x2", "tla"):
+        reference = other + restarted
+        difference = paired(own, figures(results, condition, reference, final(reference)))
+        cells.append(str(difference) if difference and (key, main) != (reference, True) else "-")
+    student = {} if key in PLAIN else figures(results, condition, key, "student_test_map")
+    cells += [
+        _cell(student),
+        _mean(figures(results, condition, key, figure.replace("map", "person")), "{:.1f}"),
+    ]
+    seconds = figures(results, condition, key, "train_seconds")
+    cells += [str(len(own)), f"{ROWS[key].cost:g}", _mean(seconds, "{:.0f}")]
+    cells.append(_mean(figures(results, condition, key, "pseudo/exact"), "{:.3f}"))
+    return [f"| {' | '.join(cells)} |"]
+
+
+def curve_table(results: Sequence[dict], best: str) -> str:
+    """Gains under other gaps, durations and labels' faults as Markdown."""
+    head = ["data", "None", "TLA to None", "TLA to twice the clips", f"{ROWS[best].name} to TLA",
+            f"{ROWS[best].name} to twice the clips", "label sets right: TLA", f"{ROWS[best].name}", "seeds"]  # fmt: skip
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for condition in CONDITIONS:
+        rows = {key: figures(results, condition, key, final(key)) for key in ("none", "none_x2", "tla", best)}
+        if not rows["tla"]:
+            continue
+        exact = [figures(results, condition, key, "pseudo/exact") for key in ("tla", best)]
+        pairs = [("tla", "none"), ("tla", "none_x2"), (best, "tla"), (best, "none_x2")]
+        cells = [condition, _cell(rows["none"])] + [str(paired(rows[a], rows[b]) or "-") for a, b in pairs]
+        cells += [_mean(values, "{:.3f}") for values in exact] + [str(len(rows["tla"]))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def dev_table(results: Sequence[dict], rows: Sequence[str]) -> str:
+    """Figures on the third split of videos, on which choices are made."""
+    lines = ["| row | mAP on the third split | to TLA | seeds |", "|---|---|---|---|"]
+    tla = figures(results, "toy", "tla", final("tla", "dev"))
+    for key in rows:
+        own = figures(results, "toy", key, final(key, "dev"))
+        if own:
+            lines.append(f"| {ROWS[key].name} | {_cell(own)} | {paired(own, tla) or '-'} | {len(own)} |")
+    return "\n".join(lines)
+
+
+def write_report(output: Path) -> str:
+    """Write ``strict.md`` beside ``strict.jsonl`` and return it."""
+    results = read_results(output / "strict.jsonl")
+    facts = json.loads((output / "strict.json").read_text())
+    best = facts["best"][0]
+    total = sum(r["seconds"] for r in results)
+    parts = [
+        f"{len(results)} runs on {facts['device']}, {facts['jobs']} at a time, {total / 3600:.2f} hours of "
+        f"processes in all; burn-in {facts['burn_in']} iterations, rows {facts['iterations']}. mAP in percent; "
+        "± and brackets are 95 % intervals over seeds, differences seed by seed. Passes: clips that go through "
+        "a network in training, the teacher's too, None = 1.",
+        main_table(results),
+        "On the third split of videos:",
+        dev_table(results, ["none", "none_x2", "tla", *facts["best"]]),
+        "Other data:",
+        curve_table(results, best),
+    ]
+    text = "\n\n".join(parts) + "\n"
+    (output / "strict.md").write_text(text)
+    return text
