@@ -83,14 +83,16 @@ def dense_truth(path: str, flip_pairs: tuple[tuple[int, int], ...]) -> DenseTrut
     return DenseTruth(path, flip_pairs)
 
 
-def judge_clip(found: Instances, pseudo: Instances, truth: Instances, threshold: float = 0.5) -> Ratios:
+def judge_clip(
+    found: Instances | None, pseudo: Instances, truth: Instances, threshold: float = 0.5
+) -> Ratios:
     """Pseudo labels of one clip against the truth, as (numerator, denominator).
 
-    ``on_people``: teacher boxes with IoU >= 0.5 to somebody; ``labelled``: of those, the ones with pseudo
+    ``on_people``: pseudo boxes with IoU >= 0.5 to somebody; ``labelled``: of those, the ones with pseudo
     labels. Of these, ``exact``: just the right label set; ``exact_thresholded``: the same for the teacher's
-    own scores above ``threshold``; ``precision`` and ``recall``: of single labels.
+    own scores above ``threshold``, where the boxes are those of ``found``; ``precision`` and ``recall``: of single labels.
     """
-    boxes, truth = found.pred_boxes.tensor.cpu(), truth.to("cpu")
+    boxes, truth = pseudo.gt_boxes.tensor.cpu(), truth.to("cpu")
     if len(truth) and len(boxes):
         iou, person = pairwise_iou(Boxes(boxes), truth.gt_boxes).max(dim=1)
         on_people = iou >= POSITIVE_IOU
@@ -102,16 +104,19 @@ def judge_clip(found: Instances, pseudo: Instances, truth: Instances, threshold:
     judged = on_people & pseudo.gt_action_mask.cpu()
     right = truth.gt_actions[person[judged]] > 0
     given = pseudo.gt_actions.cpu()[judged] >= 0.5
-    own = found.pred_actions.cpu()[judged] > threshold
     count, hits = int(judged.sum()), float((given & right).sum())
-    return {
+    ratios = {
         "on_people": (int(on_people.sum()), len(boxes)),
         "labelled": (count, int(on_people.sum())),
         "exact": (_exact(given, right), count),
-        "exact_thresholded": (_exact(own, right), count),
+        "exact_thresholded": (0, 0),
         "precision": (hits, float(given.sum())),
         "recall": (hits, float(right.sum())),
     }
+    if found is not None and len(found) == len(pseudo):
+        own = found.pred_actions.cpu()[judged] > threshold
+        ratios["exact_thresholded"] = (_exact(own, right), count)
+    return ratios
 
 
 def _exact(labels: Tensor, right: Tensor) -> int:
@@ -133,7 +138,9 @@ class DenseJudge:
         """Paths of dense csv files, each with its dataset's flip pairs."""
         self.truths = [dense_truth(str(path), tuple(map(tuple, pairs))) for path, pairs in dense]
 
-    def __call__(self, batch: list[dict], found: list[Instances], pseudo: list[Instances]) -> Ratios:
+    def __call__(
+        self, batch: list[dict], found: Sequence[Instances | None], pseudo: list[Instances]
+    ) -> Ratios:
         """Figures of ``judge_clip`` over a batch, named ``pseudo/...``; all names, also without clips."""
         parts = [dict.fromkeys(RATIOS, (0, 0))]
         for item, persons, labels in zip(batch, found, pseudo, strict=True):

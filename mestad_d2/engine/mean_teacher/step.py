@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 # Metric -> (numerator, denominator), so that ranks with different numbers of boxes can be averaged.
 Ratios = dict[str, tuple[float, float]]
-Judge = Callable[[list[dict], list[Instances], list[Instances]], Ratios]
+Judge = Callable[[list[dict], Sequence[Instances | None], list[Instances]], Ratios]
 
 
 def label_ratios(truths: list[Instances]) -> Ratios:
@@ -138,7 +138,7 @@ class MeanTeacherStep(SupervisedStep):
             self.labeler.label_clip(persons, item) for persons, item in zip(found, unlabeled, strict=True)
         ]
         ratios = label_ratios(truths)
-        if self.judge is not None and self.labeler.needs_teacher:
+        if self.judge is not None:
             ratios |= self.judge(unlabeled, found, truths)
         inputs = [{**item, "instances": truth} for item, truth in zip(unlabeled, truths, strict=True)]
         return inputs, ratios

@@ -74,9 +74,19 @@ def _line(
         _mean(figures(results, condition, key, figure.replace("map", "person")), "{:.1f}"),
     ]
     seconds = figures(results, condition, key, "train_seconds")
-    cells += [str(len(own)), f"{ROWS[key].cost:g}", _mean(seconds, "{:.0f}")]
+    cells += [str(len(own)), passes(results, condition, key), _mean(seconds, "{:.0f}")]
     cells.append(_mean(figures(results, condition, key, "pseudo/exact"), "{:.3f}"))
     return [f"| {' | '.join(cells)} |"]
+
+
+def passes(results: Sequence[dict], condition: str, key: str) -> str:
+    """Clips that went through a network in a row's training, as a multiple of those of "None"."""
+    own, none = (
+        sum(statistics.mean(part.values()) for name in ("student_clips", "teacher_clips")
+            if (part := figures(results, condition, row, name)))
+        for row in (key, "none")
+    )  # fmt: skip
+    return f"{own / none:.2f}" if none else "-"
 
 
 def curve_table(results: Sequence[dict], best: str) -> str:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -64,6 +65,7 @@ def run_tasks(
     failures: list[str] = []
     lost: set[tuple[str, int]] = set()
     running: dict[Future, Task] = {}
+    restarts = 3
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), start_process, (1,))
     results.parent.mkdir(parents=True, exist_ok=True)
 
@@ -95,7 +97,18 @@ def run_tasks(
             for future in wait(running, timeout=min(left(), 3600.0), return_when=FIRST_COMPLETED).done:
                 task = running.pop(future)
                 name = f"{task.condition}, seed {task.seed}, {task.row or 'burn-in'}"
-                if (error := future.exception()) is not None:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool) and restarts:
+                    # One process died and took the others with it; their runs are begun anew.
+                    restarts -= 1
+                    print(f"a process ended without a result; {name} and others begin again", flush=True)
+                    again = [task, *running.values()]
+                    running.clear()
+                    waiting[:0] = [task for task in again if task.row is not None]
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    pool = ProcessPoolExecutor(jobs, get_context("spawn"), start_process, (1,))
+                    break
+                if error is not None:
                     failures.append(f"{name}: {error!r}")
                     lost |= {(task.condition, task.seed)} if task.row is None else set()
                     print(f"failed: {failures[-1]}", flush=True)

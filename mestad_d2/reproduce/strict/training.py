@@ -152,7 +152,9 @@ def run_task(plan: Plan, task: Task) -> dict:
             trainer.optimizer.load_state_dict(state["optimizer"])
         # Labelled clips go on where the burn-in stopped, whatever the batch.
         start_at(trainer.data_loader, -(-burn_in // row.batch))
+        counts = [count_clips(model) for model in (trainer.bare_model, trainer._trainer.ema.model)]
         seconds = trainer.run(start, cfg.SOLVER.MAX_ITER)
+        result["student_clips"], result["teacher_clips"] = (count[0] for count in counts)
         result |= evaluate(cfg, trainer.teacher, "teacher") | evaluate(cfg, trainer.bare_model, "student")
         for name, history in trainer.storage.histories().items():
             if name.startswith("pseudo/"):
@@ -163,6 +165,17 @@ def run_task(plan: Plan, task: Task) -> dict:
     result["cpu_seconds"] = round(time.process_time() - cpu, 2)
     result["device"] = torch.cuda.get_device_name() if cfg.MODEL.DEVICE == "cuda" else "cpu"
     return result
+
+
+def count_clips(model: torch.nn.Module) -> list[int]:
+    """A list of one number, which grows with every clip that goes through the network's backbone."""
+    count = [0]
+
+    def add(module: torch.nn.Module, inputs: tuple) -> None:
+        count[0] += len(inputs[0])
+
+    model.backbone.register_forward_pre_hook(add)
+    return count
 
 
 def evaluate(cfg: CfgNode, model: torch.nn.Module, name: str) -> dict[str, float]:
