@@ -352,7 +352,7 @@ def _add_semisup(cfg: CN) -> None:
     cfg.SEMISUP.TEACHER_SCORE_THRESH = 0.4
     cfg.SEMISUP.TEACHER_NMS_THRESH = 0.3
     cfg.SEMISUP.TEACHER_MAX_BOXES = 10
-    # Moments between two key frames on which the teacher looks once, at the swap, under "TrackTLA" and "DenseTLA" (ours).
+    # Moments between two key frames on which the teacher looks once, at the swap, under "TrackTLA" (ours).
     cfg.SEMISUP.LOOKS = 4
     # Score above which a class is a pseudo label under "HardThreshold" (ours).
     cfg.SEMISUP.HARD_THRESHOLD = 0.5

@@ -246,8 +246,8 @@ class TrackTLA(AgreementTLA):
 
 
 @PSEUDO_LABELER_REGISTRY.register()
-class DenseTLA(TrackTLA):
-    """As ``TrackTLA``, for everybody of the key frames, also whom the teacher does not find: ``densify``'s labels.
+class DenseTLA(AgreementTLA):
+    """As ``AgreementTLA``, for everybody of the key frames, also whom the teacher does not find: ``densify``'s labels.
 
     An actor in view has the teacher's box, or the one on the line between both key frames where the teacher
     finds nobody. The teacher's people who are no actors are left out.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Half-width in seeds of what is run first, and of what follows.
+# Seeds of the main rows, of the ceilings and restarts, and of the curves before those.
 ALL, SOME, FEW = 8, 4, 2
 
 
@@ -89,17 +89,19 @@ def order(best: Sequence[str], seeds: int, curves: Sequence[str]) -> Iterator[Ta
         seeds: of the toy's main rows.
         curves: conditions of the curves.
     """
-    main = ["none", "none_x2", "tla", *best, "oracle_both", "oracle_labels", "none_passes"]
-    ceilings = ["nearest", "union", "intersection", "oracle_boxes", "none_x2_passes"]
+    main = ["none", "none_x2", "tla", *best, "none_passes", "oracle_both"]
+    ceilings = ["oracle_labels", "nearest", "union", "intersection", "oracle_boxes", "none_x2_passes"]
     curve = ["none", "none_x2", "tla", best[0]]
     restarts = [f"{key}_restart" for key in ("none", "none_x2", "tla", best[0])]
+    some, few = min(SOME, seeds), min(FEW, seeds)
     groups: list[tuple[Sequence[str], Sequence[str], range]] = [
         (["toy"], main, range(1, seeds + 1)),
-        (["toy"], ceilings, range(1, min(SOME, seeds) + 1)),
-        (curves, curve, range(1, min(FEW, seeds) + 1)),
-        (["toy"], restarts, range(1, min(SOME, seeds) + 1)),
-        (["toy"], ceilings, range(min(SOME, seeds) + 1, seeds + 1)),
-        (curves, curve, range(min(FEW, seeds) + 1, min(SOME, seeds) + 1)),
+        (curves, curve, range(1, 2)),
+        (["toy"], ceilings, range(1, some + 1)),
+        (curves, curve, range(2, few + 1)),
+        (["toy"], restarts, range(1, some + 1)),
+        (curves, curve, range(few + 1, some + 1)),
+        (["toy"], ceilings, range(some + 1, seeds + 1)),
     ]
     for conditions, rows, numbers in groups:
         for seed in numbers:
