@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
+DOCS_STAMP := $(VENV)/.installed-docs
 # Threads of the demo: the figures in the docs are for two cores.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup demo test stress lint clean
+.PHONY: setup demo test docs stress lint clean
 
 setup: $(STAMP)
 
@@ -22,6 +23,10 @@ $(TEST_STAMP): $(STAMP) requirements-test.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-test.txt
 	@touch $@
 
+$(DOCS_STAMP): $(STAMP) requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	@touch $@
+
 demo: setup
 	$(BIN)/python scripts/run_demo.py --output output/demo
 
@@ -29,9 +34,13 @@ lint: $(TEST_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Pages and API reference in output/site; a warning is an error.
+docs: $(DOCS_STAMP)
+	$(BIN)/mkdocs build --quiet --strict
+
 # One thread a process: pytest runs one process a core.
 test: export OMP_NUM_THREADS := 1
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest -n auto
 
 # Kill test, broken videos, fuzzers and leaks in their long forms, and a table; at most half an hour.

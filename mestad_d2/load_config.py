@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,3 +64,32 @@ def make_deterministic(cfg: CfgNode) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def import_extensions(names: Sequence[str]) -> None:
+    """Import a user's own code, so that the parts which it registers can be named in a config.
+
+    Args:
+        names: python files, or modules on the path.
+
+    Raises:
+        UserError: one of them is not there or fails.
+    """
+    for name in names:
+        try:
+            if not name.endswith(".py"):
+                importlib.import_module(name)
+                continue
+            path = Path(name).resolve()
+            if path.stem in sys.modules:
+                continue
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            module = importlib.util.module_from_spec(spec)
+            # Worker processes find classes of the file by this name.
+            sys.modules[path.stem] = module
+            spec.loader.exec_module(module)
+        # It is the user's code: whatever it raises is told in one line.
+        except Exception as error:
+            sys.modules.pop(Path(name).stem, None)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"--import {name}: {type(error).__name__}: {reason}") from error

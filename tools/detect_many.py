@@ -90,6 +90,7 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
         score_threshold=args.score_threshold,
         person_threshold=args.person_threshold,
         threads=args.cpus_per_worker,
+        imports=tuple(args.imports),
     )
 
 

@@ -21,12 +21,14 @@ from mestad_d2.engine.run_info import settle_seed, write_run_info
 from mestad_d2.engine.trainer import verify_results
 from mestad_d2.errors import one_line_errors
 from mestad_d2.host_memory import keep_freed_memory
-from mestad_d2.load_config import make_deterministic, setup_cfg
+from mestad_d2.inference.arguments import add_import_argument
+from mestad_d2.load_config import import_extensions, make_deterministic, setup_cfg
 
 
 @one_line_errors()
 def main(args: Namespace) -> dict:
     """Run one process; returns the evaluation results."""
+    import_extensions(args.imports)
     cfg = setup_cfg(args.config_file, args.opts)
     keep_freed_memory(cfg.MODEL.DEVICE)
     settle_seed(cfg, args.resume)
@@ -52,5 +54,6 @@ if __name__ == "__main__":
     parser = default_argument_parser()
     # detectron2's own default is one port a user, so a second run on the machine would fail.
     parser.set_defaults(dist_url="auto")
+    add_import_argument(parser)
     with one_line_errors():
         start(main, parser.parse_args())

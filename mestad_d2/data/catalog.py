@@ -49,7 +49,9 @@ def register_ava_dataset(
     Args:
         name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``; registering it again replaces it.
         video_root: folder of video files or frame folders, named by video id.
-        annotations, label_map, exclude: ground-truth csv, label map, excluded timestamps.
+        annotations: ground-truth csv.
+        label_map: the actions' ids and names.
+        exclude: csv of timestamps that are left out.
         start: timestamp of a file's first frame; None: 900 for AVA's cut files, 0 for films; or a csv
             ``video,timestamp`` where they differ.
         fps: frames per second of folders of frames, or a csv ``video,fps``; video files know their own.

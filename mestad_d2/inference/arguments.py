@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 
 from mestad_d2.inference.person_detector.sources import use_persons
 from mestad_d2.inference.speed.modes import DTYPES, SpeedMode, default_mode
-from mestad_d2.load_config import setup_cfg
+from mestad_d2.load_config import import_extensions, setup_cfg
 from mestad_d2.model_zoo import get_config_file
 
 
@@ -22,7 +22,20 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
         "--published", metavar="NAME", help="a published action detector by its name below configs/published/"
     )
     parser.add_argument("--weights", metavar="FILE", help="weights; the same as --opts MODEL.WEIGHTS FILE")
+    add_import_argument(parser)
     parser.add_argument("--labels", help="label map, pbtxt or csv; default: the one of DATASETS.TEST")
+
+
+def add_import_argument(parser: argparse.ArgumentParser) -> None:
+    """``--import``: code of the user's own that registers model parts."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="python file or module that registers parts named in the config; may be given several times",
+    )
 
 
 def add_persons_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +58,7 @@ def detector_config(args: argparse.Namespace, more: Sequence[str] = ()) -> CfgNo
     Raises:
         UserError: see ``get_config_file``, ``setup_cfg`` and ``use_persons``.
     """
+    import_extensions(args.imports)
     file = get_config_file(f"published/{args.published}") if args.published else args.config_file
     cfg = setup_cfg(file, [*args.opts, *more], freeze=False)
     if args.weights:

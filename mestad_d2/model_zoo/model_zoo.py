@@ -80,7 +80,8 @@ def get(name: str, trained: bool = False, device: str | None = None) -> nn.Modul
     """The model of a config, initialised and on its device.
 
     Args:
-        name, trained: see ``get_config``.
+        name: see ``get_config``.
+        trained: see ``get_config``.
         device: such as "cpu"; default: ``MODEL.DEVICE``.
 
     Raises:

@@ -46,8 +46,9 @@ class PseudoLabeler:
 
         Args:
             teacher: ``pred_boxes`` (N), ``scores`` (N,), ``pred_actions`` (N, A) in [0, 1], in clip pixels.
-            left, right: the key frames' people in the same pixels, ``gt_boxes`` and ``gt_actions``; None or
+            left: people of the key frame before, in the same pixels, ``gt_boxes`` and ``gt_actions``; None or
                 empty where there is none.
+            right: people of the key frame after, alike.
 
         Returns:
             ``gt_boxes`` (all N: they train L_al), ``gt_classes``, ``gt_actions`` (N, A), ``gt_action_mask``

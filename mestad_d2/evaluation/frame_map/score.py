@@ -59,7 +59,8 @@ def frame_map(
     """Frame-mAP at IoU 0.5.
 
     Args:
-        gt, det: rows with frame names of this protocol (``rows.frame_key``).
+        gt: ground truth, with frame names of this protocol (``rows.frame_key``).
+        det: detections, named alike.
         label_map: only its classes count.
         protocol: "activitynet" or "slowfast".
         excluded: frame names left out, where the protocol has exclusions.

@@ -14,6 +14,7 @@ from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.results.outputs import json_line, sure_people
 from mestad_d2.inference.speed.modes import SpeedMode
+from mestad_d2.load_config import import_extensions
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class DetectorRecipe:
         score_threshold: least score of an action in the result.
         person_threshold: least score of a person in the result.
         threads: that a worker computes with.
+        imports: see ``import_extensions``.
         mode: "clip" or "pass", see ``VideoPredictor``.
     """
 
@@ -38,6 +40,7 @@ class DetectorRecipe:
     score_threshold: float
     person_threshold: float
     threads: int
+    imports: tuple[str, ...] = ()
     mode: str = "clip"
 
     def settings(self) -> dict:
@@ -55,6 +58,7 @@ class DetectorRecipe:
 
     def __call__(self, number: int) -> Callable[[str], bytes]:
         """The function video -> JSON lines of worker ``number``; on several GPUs they take turns."""
+        import_extensions(self.imports)
         torch.set_num_threads(self.threads)
         cv2.setNumThreads(self.threads)
         cfg = self.cfg.clone()
