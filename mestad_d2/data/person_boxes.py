@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mestad_d2.data.coco_boxes import read_coco_boxes
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import csv_lines, number
+from mestad_d2.formats.files import atomic_open
 from mestad_d2.formats.safe_pickle import read_arrays
 
 PersonBoxes = dict[tuple[str, float], np.ndarray]
@@ -20,15 +22,23 @@ def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
     """(video, timestamp rounded to ms) -> (N, 5) float64: x1, y1, x2, y2 in [0, 1] and score.
 
     Args:
-        path: csv ``video,timestamp,x1,y1,x2,y2,<anything>,score`` (or without the seventh column), or a
-            pickle of ``"video,timestamp" -> (N, 5)``.
+        path: csv ``video,timestamp,x1,y1,x2,y2,<anything>,score`` (or without the seventh column), a
+            pickle of ``"video,timestamp" -> (N, 5)``, or COCO json (``read_coco_boxes``).
         min_score: boxes below it are left out.
 
     Raises:
-        UserError: names file and row.
+        UserError: names file and row; scores outside [0, 1], or that are person ids.
     """
     suffix = Path(path).suffix.lower()
-    found = _read_pickle(path) if suffix in (".pkl", ".pickle") else _read_csv(path)
+    if suffix in (".pkl", ".pickle"):
+        found = _read_pickle(path)
+    elif suffix == ".json":
+        found = {key: np.array(boxes) for key, boxes in read_coco_boxes(path).items()}
+        for key, boxes in found.items():
+            _check(f"{path}: boxes of {key[0]} at {key[1]:g}", boxes)
+    else:
+        found = _read_csv(path)
+    _check_all(path, found)
     return {key: boxes[boxes[:, 4] >= min_score] for key, boxes in found.items()}
 
 
@@ -56,13 +66,22 @@ def _read_pickle(path: str | Path) -> PersonBoxes:
     found = {}
     for key, value in content.items():
         video, _, second = str(key).rpartition(",")
+        where = f"{path}: entry {key!r:.80}"
         try:
-            time, boxes = float(second), np.asarray(value, dtype=np.float64).reshape(-1, 5)
-        except (ValueError, TypeError) as error:
-            raise UserError(f'{path}: entry {key!r}: write "video,timestamp" -> (N, 5) array') from error
+            time, boxes = float(second), np.asarray(value, dtype=np.float64)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise UserError(f'{where}: write "video,timestamp" -> (N, 5) array') from error
         if not video or not math.isfinite(time):
-            raise UserError(f'{path}: entry {key!r}: write "video,timestamp"')
-        _check(f"{path}: entry {key!r}", boxes)
+            raise UserError(f'{where}: write "video,timestamp"')
+        if boxes.size == 0:
+            boxes = np.zeros((0, 5))
+        # Five numbers in a row may be one box; an (N, 4) array is boxes without scores.
+        boxes = boxes[None] if boxes.shape == (5,) else boxes
+        if boxes.ndim != 2 or boxes.shape[1] != 5:
+            raise UserError(
+                f"{where}: an array of shape {boxes.shape}; write (N, 5), x1, y1, x2, y2 and score"
+            )
+        _check(where, boxes)
         found[video, round(time, 3)] = boxes
     return found
 
@@ -72,6 +91,29 @@ def _check(where: str, boxes: np.ndarray) -> None:
         raise UserError(f"{where}: a number that is not finite")
     if np.abs(boxes[:, :4]).max(initial=0) > 2:
         raise UserError(f"{where}: boxes in pixels? Divide x by the width and y by the height")
+    scores = boxes[:, 4]
+    wrong = scores[(scores < 0) | (scores > 1)]
+    if len(wrong):
+        raise UserError(
+            f"{where}: score {wrong[0]:g} is outside [0, 1]; a person id? Write the detector's score"
+        )
+
+
+def _check_all(path: str | Path, found: PersonBoxes) -> None:
+    """What only all boxes together tell."""
+    every = np.concatenate([np.zeros((0, 5)), *found.values()])
+    if not len(every):
+        return
+    scores = every[:, 4]
+    if (scores == np.round(scores)).all() and (scores == 0).any():
+        raise UserError(
+            f"{path}: all scores are 0 or 1; person ids? Write the detector's scores as the last column"
+        )
+    empty = (every[:, 2:4] <= every[:, :2]).any(axis=1)
+    if empty.mean() > 0.2:
+        raise UserError(
+            f"{path}: {empty.sum()} of {len(every)} boxes are empty; x,y,width,height? Write x1,y1,x2,y2"
+        )
 
 
 def write_person_boxes(path: str | Path, found: PersonBoxes) -> None:
@@ -81,7 +123,7 @@ def write_person_boxes(path: str | Path, found: PersonBoxes) -> None:
         path: file to write.
         found: see ``read_person_boxes``.
     """
-    with open(path, "w", newline="") as file:
+    with atomic_open(path, newline="") as file:
         writer = csv.writer(file)
         for (video, time), boxes in found.items():
             for box in boxes:

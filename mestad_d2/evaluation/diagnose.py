@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from pathlib import PurePath
 
@@ -15,18 +16,25 @@ from mestad_d2.formats.label_map import LabelMap
 
 # Pairs of boxes that are looked at; more would not change the verdict.
 _SAMPLE = 2000
+# Timestamps of one frame that were rounded differently are nearer than this, in s.
+SAME_MOMENT = 0.001
+# A layout is named only if its boxes fit this many times as often as by chance, and as those that are written.
+_CLEARLY = 4
 # A wrong file may still match a box by chance.
 _LOW = 0.01
 
 
-def explain_zero(result: FrameMAP, gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
-    """One sentence on the likely cause where mAP is zero or undefined, else None.
+def explain_zero(
+    result: FrameMAP, gt: Rows, det: Rows, label_map: LabelMap, from_files: bool = True
+) -> str | None:
+    """Give one sentence on the likely cause where mAP is zero or undefined, else None.
 
     Below one percent a cause is named too, if one of the usual mistakes fits.
 
-
     Args:
         result: what ``frame_map`` returned for ``gt``, ``det`` and ``label_map``.
+        from_files: the detections were read from a file that somebody may have written wrongly; False for those of the
+            model that is being trained, whose ids, timestamps and layout are right.
     """
     if result.mAP > _LOW:
         return None
@@ -34,14 +42,43 @@ def explain_zero(result: FrameMAP, gt: Rows, det: Rows, label_map: LabelMap) -> 
         return "the ground truth has no boxes"
     if not len(det):
         return "there are no detections"
-    reasons = (
-        _classes(gt, "ground truth", label_map),
-        _frames(gt, det),
-        _boxes(gt, det, label_map),
-        _classes(det, "detections", label_map),
+    if from_files:
+        reasons = (
+            _classes(gt, "ground truth", label_map),
+            _frames(gt, det),
+            _boxes(gt, det, label_map),
+            _classes(det, "detections", label_map),
+        )
+        found = next((r for r in reasons if r), None)
+    else:
+        found = _classes(gt, "ground truth", label_map)
+    return found or (_fallback(gt, det, from_files) if not result.mAP > 0 else None)
+
+
+def frames_note(gt: Rows, det: Rows) -> str | None:
+    """Say how many frames of two files do not meet, and whether rounded timestamps are the reason; None if all do."""
+    named, found = set(gt.keys), set(det.keys)
+    # Frames that were annotated as empty have no detections in a good file either.
+    annotated = {gt.keys[i] for i in np.unique(gt.frame)}
+    without, unknown = annotated - found, found - named
+    if not without and not unknown:
+        return None
+    text = (
+        f"{len(without)} of {len(annotated)} annotated frames have no detections; "
+        f"{len(unknown)} of {len(found)} frames of the detections are not in the ground truth"
     )
-    found = next((r for r in reasons if r), None)
-    return found or (_fallback(gt, det) if not result.mAP > 0 else None)
+    gt_times, near = {video: sorted(times) for video, times in _times(gt).items()}, 0
+    for key in unknown:
+        video, time = key.rsplit(",", 1)
+        times = gt_times.get(video, ())
+        at = bisect_left(times, float(time))
+        near += any(abs(t - float(time)) < SAME_MOMENT for t in times[max(at - 1, 0) : at + 1])
+    if near:
+        text += (
+            f"; {near} of these differ from an annotated frame by less than {1000 * SAME_MOMENT:g} ms: write the "
+            "timestamps of both files with the same decimals"
+        )
+    return text
 
 
 def _classes(rows: Rows, what: str, label_map: LabelMap) -> str | None:
@@ -101,10 +138,14 @@ def _boxes(gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
     by_frame = dict(zip(found.tolist(), np.split(order, heads[1:]), strict=True))
     shifts: Counter[int] = Counter()
     layouts: Counter[str] = Counter()
+    by_chance: Counter[str] = Counter()
+    chance = np.random.default_rng(0)
+    looked_at = 0
     for row in np.linspace(0, len(det) - 1, min(len(det), _SAMPLE)).astype(int).tolist():
         others = by_frame.get(frames.get(det.keys[det.frame[row]], -1))
         if others is None:
             continue
+        looked_at += 1
         x1, y1, x2, y2 = det.boxes[row].tolist()
         for name, box in {
             "x1,y1,x2,y2": (x1, y1, x2, y2),
@@ -113,9 +154,16 @@ def _boxes(gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
         }.items():
             near = others[pairwise_iou(np.array([box]), gt.boxes[others])[0] >= IOU_THRESHOLD]
             layouts[name] += len(near) > 0
+            # Boxes of another frame fit by chance alone.
+            stray = gt.boxes[chance.integers(0, len(gt), len(others))]
+            by_chance[name] += bool((pairwise_iou(np.array([box]), stray) >= IOU_THRESHOLD).any())
             if name == "x1,y1,x2,y2":
                 shifts.update(set((gt.actions[near] - det.actions[row]).tolist()))
-    return _shifted(shifts, det, label_map) or _layout(layouts)
+    return (
+        _shifted(shifts, det, label_map)
+        or _layout(layouts, by_chance, looked_at)
+        or _truth_layout(gt, det, by_frame, frames)
+    )
 
 
 def _shifted(shifts: Counter[int], det: Rows, label_map: LabelMap) -> str | None:
@@ -129,19 +177,42 @@ def _shifted(shifts: Counter[int], det: Rows, label_map: LabelMap) -> str | None
     return f"the action ids of the detections seem {direction} ({lowest})"
 
 
-def _layout(layouts: Counter[str]) -> str | None:
+def _layout(layouts: Counter[str], by_chance: Counter[str], looked_at: int) -> str | None:
     name, count = max(layouts.items(), key=lambda v: v[1], default=("", 0))
-    if name in ("", "x1,y1,x2,y2") or not count or layouts["x1,y1,x2,y2"] * 2 > count:
+    if name in ("", "x1,y1,x2,y2") or count * 20 < looked_at:
+        return None
+    if count < _CLEARLY * max(layouts["x1,y1,x2,y2"], by_chance[name], 1):
         return None
     return f"boxes of the detections seem to be written as {name}; write x1,y1,x2,y2"
 
 
-def _fallback(gt: Rows, det: Rows) -> str:
+def _truth_layout(gt: Rows, det: Rows, by_frame: dict[int, np.ndarray], frames: dict[str, int]) -> str | None:
+    """Whether the ground truth fits the detections only when it is read as x, y, width, height."""
+    as_written, as_sizes, looked_at = 0, 0, 0
+    det_order = np.argsort(det.frame, kind="stable")
+    found, heads = np.unique(det.frame[det_order], return_index=True)
+    parts = dict(zip(found.tolist(), np.split(det_order, heads[1:]), strict=True))
+    for number, rows in list(parts.items())[:_SAMPLE]:
+        others = by_frame.get(frames.get(det.keys[number], -1))
+        if others is None:
+            continue
+        looked_at += len(others)
+        boxes, truth = det.boxes[rows], gt.boxes[others]
+        sizes = np.hstack([truth[:, :2], truth[:, :2] + truth[:, 2:]])
+        as_written += int((pairwise_iou(truth, boxes).max(axis=1) >= IOU_THRESHOLD).sum())
+        as_sizes += int((pairwise_iou(sizes, boxes).max(axis=1) >= IOU_THRESHOLD).sum())
+    if as_sizes * 5 < looked_at or as_sizes < _CLEARLY * max(as_written, 1):
+        return None
+    return "boxes of the ground truth seem to be written as x,y,width,height; write x1,y1,x2,y2"
+
+
+def _fallback(gt: Rows, det: Rows, from_files: bool) -> str:
     shared = len(set(gt.keys) & set(det.keys))
-    return (
+    text = (
         f"on the {shared} frames that both name, no detection has IoU {IOU_THRESHOLD} "
         "with a ground-truth box of its class"
     )
+    return text if from_files else f"{text}: the model has not learned to find these people and actions yet"
 
 
 def few(values) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mestad_d2.evaluation.diagnose import explain_zero
+from mestad_d2.evaluation.diagnose import explain_zero, frames_note
 from mestad_d2.evaluation.frame_map.protocols import get_protocol
 from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
 from mestad_d2.evaluation.ground_truth import exclusion_keys
@@ -49,6 +49,9 @@ def evaluate_files(
     text = summary(result, label_map)
     if exclude and not rules.exclusions:
         text += f"\nnote: protocol {rules.name} has no exclusions; {exclude} was not used"
+    frames_apart = frames_note(gt, det)
+    if frames_apart and len(gt) and len(det):
+        text += f"\nnote: {frames_apart}"
     reason = explain_zero(result, gt, det, label_map)
     if reason:
         text += f"\nnote: {reason}"

@@ -174,7 +174,7 @@ class AVAEvaluator(DatasetEvaluator):
                 logger.info(
                     "frame-mAP by class (%s):\n%s", protocol.name, per_class_table(result, self._label_map)
                 )
-                reason = explain_zero(result, gt, det, self._label_map)
+                reason = explain_zero(result, gt, det, self._label_map, from_files=False)
                 if reason:
                     logger.warning(
                         "%s: frame-mAP is %.1f %%, because %s", self._dataset_name, 100 * result.mAP, reason

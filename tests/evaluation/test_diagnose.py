@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mestad_d2.evaluation.diagnose import explain_zero
+from mestad_d2.evaluation.diagnose import explain_zero, frames_note
 from mestad_d2.evaluation.frame_map.score import frame_map
 from mestad_d2.evaluation.rows import make_rows
 from mestad_d2.formats.label_map import LabelMap
@@ -55,6 +55,56 @@ def test_mistake_is_named(mistake: dict, said: str) -> None:
         flat = BOXES * [1, 0.1, 1, 0.1]
         mistake = {"gt_boxes": flat, "boxes": flat[:, [1, 0, 3, 2]]}
     assert said in _explain(**mistake)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_boxes_are_no_layout(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    low = rng.uniform(0, 0.8, (420, 2))
+    boxes = np.hstack([low, low + rng.uniform(0.02, 0.5, (420, 2))])
+    keys = _keys()[:20]
+    gt = make_rows(keys, BOXES[:20], ACTIONS[:20])
+    det = make_rows([keys[i % 20] for i in range(420)], boxes, np.full(420, 24), rng.random(420))
+    result = frame_map(gt, det, LABELS)
+    said = explain_zero(result, gt, det, LABELS)
+    assert result.mAP == 0 and "no detection has IoU 0.5" in said
+    # Of what the model itself has found nobody wrote a file wrongly.
+    own = explain_zero(result, gt, det, LABELS, from_files=False)
+    assert own.startswith("on the 20 frames") and "has not learned" in own
+
+
+def test_the_trainers_own_boxes_are_never_called_wrongly_written() -> None:
+    sizes = np.hstack([BOXES[:, :2], BOXES[:, 2:] - BOXES[:, :2]])
+    gt, det = make_rows(_keys(), BOXES, ACTIONS), make_rows(_keys(), sizes, ACTIONS - 1)
+    said = explain_zero(frame_map(gt, det, LABELS), gt, det, LABELS, from_files=False)
+    assert "has not learned" in said
+
+
+def test_ground_truth_as_corner_and_size_is_named() -> None:
+    far = BOXES + [0.3, 0.3, 0.3, 0.3]
+    gt, det = (
+        make_rows(_keys(), np.hstack([far[:, :2], far[:, 2:] - far[:, :2]]), ACTIONS),
+        make_rows(_keys(), far, ACTIONS),
+    )
+    said = explain_zero(_Zero(), gt, det, LABELS)
+    assert "ground truth seem to be written as x,y,width,height" in said
+
+
+class _Zero:
+    """A result of 0: inverted ground truth is refused before there is one."""
+
+    mAP = 0.0
+
+
+def test_frames_that_do_not_meet_are_counted() -> None:
+    gt = make_rows(["a,0.000000", "a,0.167000", "a,0.333000", "b,1.000000"], BOXES[:4], ACTIONS[:4])
+    det = make_rows(["a,0.000000", "a,0.166667", "a,0.333333", "c,1.000000"], BOXES[:4], ACTIONS[:4])
+    assert frames_note(gt, det) == (
+        "3 of 4 annotated frames have no detections; 3 of 4 frames of the detections are not in the ground truth; "
+        "2 of these differ from an annotated frame by less than 1 ms: write the timestamps of both files with the same "
+        "decimals"
+    )
+    assert frames_note(gt, gt) is None
 
 
 def test_silent_on_a_figure_above_zero() -> None:
