@@ -15,8 +15,13 @@ from detectron2.data import MetadataCatalog  # noqa: E402
 from mestad_d2.data.catalog import register_builtin  # noqa: E402
 from mestad_d2.data.check.dataset import check_dataset, write_exclusions  # noqa: E402
 from mestad_d2.data.check.report import KINDS, DatasetReport  # noqa: E402
+from mestad_d2.data.check.splits import check_person_boxes, check_splits  # noqa: E402
+from mestad_d2.data.check.tubes import check_tubes  # noqa: E402
 from mestad_d2.data.per_video import as_setting  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS  # noqa: E402
+from mestad_d2.evaluation.ground_truth import GroundTruth  # noqa: E402
+from mestad_d2.evaluation.read_rows import read_rows  # noqa: E402
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs  # noqa: E402
 from mestad_d2.load_config import setup_cfg  # noqa: E402
 from mestad_d2.video.frame_list import listed_root  # noqa: E402
@@ -26,7 +31,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "name", nargs="?", help="a registered dataset, such as ava_v2.2_train; or give paths:"
+        "names",
+        nargs="*",
+        metavar="name",
+        help="registered datasets, such as ava_v2.2_train; several are compared, the first one is trained on and the "
+        "others are judged (default: DATASETS.TRAIN and TEST of the config); or give paths:",
     )
     parser.add_argument("--config-file", help="config of the run: its DATASETS.CUSTOM and its model")
     parser.add_argument("--videos", type=Path, help="folder of videos or of folders of frames")
@@ -36,44 +45,44 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--annotations", type=Path, help="csv: video,timestamp,x1,y1,x2,y2,action_id,person_id"
     )
-    parser.add_argument("--label-map", type=Path, help="AVA's pbtxt or lines `1: name`")
+    parser.add_argument("--label-map", type=Path, help="pbtxt, lines `1: name`, csv or json")
     parser.add_argument("--exclude", type=Path, help="csv of key frames to leave out: video,timestamp")
     parser.add_argument(
         "--start", default="0", help="timestamp of a file's first frame; auto: AVA's rule; or a csv of them"
     )
     parser.add_argument("--fps", default="30", help="rate of folders of frames, or a csv of them")
+    parser.add_argument("--person-boxes", type=Path, help="a detector's boxes: csv, pickle or COCO json")
+    parser.add_argument(
+        "--tubes", type=Path, help="check a file of ground-truth tubes instead (pickle, .mat, csv)"
+    )
+    parser.add_argument("--split", type=int, default=1, help="official split of --tubes, from 1 (default: 1)")
     parser.add_argument("--fix-exclude", type=Path, metavar="CSV", help="write a list that leaves faults out")
     parser.add_argument("--show", type=int, default=5, help="examples of each kind of fault (default: 5)")
     return parser.parse_args(argv)
 
 
-def dataset_paths(args: argparse.Namespace) -> dict:
-    """Arguments of ``check_dataset`` from a name or from paths."""
-    if args.name is None:
-        missing = [
-            f"--{n}" for n in ("videos", "annotations", "label-map") if not vars(args)[n.replace("-", "_")]
-        ]
-        if missing:
-            raise UserError(f"give the name of a dataset, or {', '.join(missing)}")
-        return {
-            "video_root": listed_root(args.videos, args.frame_list) if args.frame_list else args.videos,
-            "annotations": args.annotations,
-            "label_map": args.label_map,
-            "exclude": args.exclude,
-            "start": as_setting(args.start, "--start"),
-            "fps": as_setting(args.fps, "--fps"),
-        }
-    num_classes = None
-    if args.config_file:
-        num_classes = setup_cfg(args.config_file).MODEL.ROI_ACTION_HEAD.NUM_CLASSES
-    else:
-        register_builtin()
-    if (
-        args.name not in MetadataCatalog.list()
-        or "ground_truth" not in MetadataCatalog.get(args.name).as_dict()
-    ):
-        raise UserError(f"{args.name}: no dataset of this name; give --videos, --annotations and --label-map")
-    meta = MetadataCatalog.get(args.name)
+def own_paths(args: argparse.Namespace) -> dict:
+    """Arguments of ``check_dataset`` from paths on the command line."""
+    missing = [
+        f"--{n}" for n in ("videos", "annotations", "label-map") if not vars(args)[n.replace("-", "_")]
+    ]
+    if missing:
+        raise UserError(f"give names of datasets, --config-file, --tubes, or {', '.join(missing)}")
+    return {
+        "video_root": listed_root(args.videos, args.frame_list) if args.frame_list else args.videos,
+        "annotations": args.annotations,
+        "label_map": args.label_map,
+        "exclude": args.exclude,
+        "start": as_setting(args.start, "--start"),
+        "fps": as_setting(args.fps, "--fps"),
+    }
+
+
+def named_paths(args: argparse.Namespace, name: str, num_classes: int | None) -> dict:
+    """Arguments of ``check_dataset`` of a registered dataset."""
+    if name not in MetadataCatalog.list() or "ground_truth" not in MetadataCatalog.get(name).as_dict():
+        raise UserError(f"{name}: no dataset of this name; give --videos, --annotations and --label-map")
+    meta = MetadataCatalog.get(name)
     return {
         "video_root": meta.video_root,
         "annotations": meta.ground_truth,
@@ -85,14 +94,73 @@ def dataset_paths(args: argparse.Namespace) -> dict:
     }
 
 
-def print_report(report: DatasetReport, show: int) -> None:
-    """Classes, then faults by kind, then one line of verdict."""
-    print(f"{report.videos} videos, {report.key_frames} key frames, {report.rows} rows")
+def datasets(args: argparse.Namespace) -> tuple[dict[str, dict], list[str], dict[str, tuple[Path, float]]]:
+    """Arguments of ``check_dataset`` by name, the names that are judged, and files of person boxes with their score."""
+    given_boxes = args.person_boxes
+    if not args.names and not args.config_file:
+        name = str(args.annotations)
+        return {name: own_paths(args)}, [name], {name: (given_boxes, 0.0)} if given_boxes else {}
+    names, cfg = list(args.names), None
+    if args.config_file:
+        cfg = setup_cfg(args.config_file)
+        names = names or [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    else:
+        register_builtin()
+    names = list(dict.fromkeys(names))
+    if not names:
+        raise UserError(f"{args.config_file}: DATASETS.TRAIN and TEST are empty; name a dataset")
+    columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES if cfg else None
+    paths = {name: named_paths(args, name, columns) for name in names}
+    tests = [name for name in names if name in cfg.DATASETS.TEST] if cfg else names[1:] or names
+    boxes = {}
+    if given_boxes:
+        if len(names) > 1:
+            raise UserError("--person-boxes: name the one dataset that the file belongs to")
+        boxes[names[0]] = (given_boxes, 0.0)
+    elif cfg:
+        for split in ("TRAIN", "TEST"):
+            files = cfg.DATASETS[f"PERSON_BOXES_{split}"]
+            for name, file in zip(cfg.DATASETS[split], files, strict=False):
+                if name in paths:
+                    boxes[name] = (file, cfg.DATASETS.PERSON_BOX_SCORE)
+    return paths, tests, boxes
+
+
+def add_protocol_notes(path: str, report: DatasetReport) -> None:
+    """Say which evaluation protocols can't judge a dataset, and what the published evaluators refuse in its file."""
+    try:
+        truth = GroundTruth(path)
+    except UserError:
+        # Its faults are in the report.
+        return
+    for name, protocol in PROTOCOLS.items():
+        if not truth.readable(protocol):
+            report.notes.append(
+                f"{path}: timestamps between whole seconds; protocol {name} is left out in training"
+            )
+            continue
+        try:
+            read_rows(path, "gt", protocol)
+        except UserError as error:
+            report.notes.append(
+                f"the published evaluator ({name}) refuses the file, this project's training does not: {error}"
+            )
+
+
+def print_report(report: DatasetReport, show: int, rows: str = "rows") -> None:
+    """Print classes, then faults by kind, then one line of verdict."""
+    frames = "key frames" if rows == "rows" else "boxes"
+    print(f"{report.videos} videos, {report.key_frames} {frames}, {report.rows} {rows}")
     for action in sorted(set(report.classes) | set(report.names)):
         count = report.classes[action]
         print(
             f"  {action:>4}  {report.names.get(action, '?'):<40} {count:>8}{'' if count else '   no example'}"
         )
+    print_faults(report, show)
+
+
+def print_faults(report: DatasetReport, show: int) -> None:
+    """Print faults by kind, notes, and one line of verdict."""
     by_kind = defaultdict(list)
     for fault in report.faults:
         by_kind[fault.kind].append(fault)
@@ -111,16 +179,38 @@ def print_report(report: DatasetReport, show: int) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Check, print, and write the exclusion list that was asked for."""
     args = parse(argv)
-    paths = dataset_paths(args)
-    refuse_overwriting_inputs(
-        [paths["annotations"], paths["label_map"], args.config_file], [args.fix_exclude]
-    )
-    report = check_dataset(**paths)
-    print_report(report, args.show)
-    if args.fix_exclude:
-        added = write_exclusions(report, args.fix_exclude, paths["exclude"])
-        print(f"{args.fix_exclude}: {added} key frames added; give it as the dataset's EXCLUDE")
-    return 1 if report.faults else 0
+    if args.tubes:
+        report = check_tubes(args.tubes, args.split)
+        print_report(report, args.show, rows="tubes")
+        return 1 if report.faults else 0
+    paths, tests, boxes = datasets(args)
+    if args.fix_exclude and len(paths) > 1:
+        raise UserError("--fix-exclude: name the one dataset that the list is for")
+    for given in paths.values():
+        refuse_overwriting_inputs(
+            [given["annotations"], given["label_map"], args.config_file], [args.fix_exclude]
+        )
+    reports = {}
+    for name, given in paths.items():
+        if len(paths) > 1:
+            print(f"== {name}")
+        report = reports[name] = check_dataset(**given)
+        if name in boxes:
+            check_person_boxes(boxes[name][0], report, boxes[name][1])
+        if name in tests:
+            add_protocol_notes(str(given["annotations"]), report)
+        print_report(report, args.show)
+        if args.fix_exclude:
+            added = write_exclusions(report, args.fix_exclude, given["exclude"])
+            print(f"{args.fix_exclude}: {added} key frames added; give it as the dataset's EXCLUDE")
+    faults = sum(len(report.faults) for report in reports.values())
+    if len(paths) > 1:
+        train = {name: report for name, report in reports.items() if name not in tests}
+        both = check_splits(train or reports, {name: reports[name] for name in tests if train})
+        print("== together")
+        print_faults(both, args.show)
+        faults += len(both.faults)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

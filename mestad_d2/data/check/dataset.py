@@ -5,6 +5,7 @@ Each fault has a kind (``KINDS``). Unlike the loaders, which stop at the first o
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mestad_d2.data.check.report import EXCLUDABLE, DatasetReport
@@ -17,6 +18,7 @@ from mestad_d2.formats.files import write_text
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.video.folder import FOLDER_FPS, listed_folders
 from mestad_d2.video.frame_list import split_listed
+from mestad_d2.video.video_locations import find_video
 
 
 def check_dataset(
@@ -50,16 +52,32 @@ def check_dataset(
     if num_classes is not None and largest > num_classes:
         text = f"action id {largest}, but the model has {num_classes} classes"
         report.add("num_classes", str(annotations), text)
+    report.times = key_frames
     excluded = _check_exclusions(exclude, key_frames, report)
+    used = 0
     for video_id, times in key_frames.items():
         wanted = {time: text for time, text in times.items() if (video_id, round(time, 3)) not in excluded}
         if not wanted:
             continue
+        used += len(wanted)
+        report.files[video_id] = _path_of(str(video_root), video_id)
         for kind, text, bad_times in check_video(str(video_root), video_id, sorted(wanted), start, fps):
             report.add(kind, video_id, text)
             if kind in EXCLUDABLE:
                 report.excludable.update({(video_id, wanted[time]): None for time in bad_times})
+    if report.rows and not report.classes and not report.faults:
+        report.add("no_rows", str(annotations), "no box: all rows name key frames without people")
+    elif key_frames and not used:
+        report.add("no_rows", str(annotations), "every key frame is excluded")
     return report
+
+
+def _path_of(root: str, video_id: str) -> str:
+    """The path of a video, by which two datasets know that they share it; without a file, its name."""
+    try:
+        return os.path.realpath(find_video(root, video_id) or os.path.join(root, video_id))
+    except (UserError, ValueError, OSError):
+        return os.path.join(root, video_id)
 
 
 def write_exclusions(report: DatasetReport, path: str | Path, previous: str | Path | None = None) -> int:

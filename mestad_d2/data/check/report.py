@@ -28,6 +28,10 @@ KINDS = {
     "outside_video": "check START and the unit of the timestamps, or exclude these (--fix-exclude)",
     "frame_rate": "encode at 10 frames a second or more; actions can't be seen otherwise",
     "missing_frames": "extract the frames anew",
+    "video_in_both": "leave the video out of one of the two: what was trained on can't be judged",
+    "class_only_in_test": "label examples of it in the training set, or remove it from the test set",
+    "person_boxes": "mend the file of person boxes",
+    "tubes": "mend the file of tubes",
     "unequal_frames": "extract the frames anew, all of one size",
 }
 # Kinds that belong to a key frame which may be left out instead.
@@ -47,8 +51,9 @@ class Fault:
 class DatasetReport:
     """What was found: faults, rows of each action id, and numbers for a summary.
 
-    ``notes`` are no faults, but good to know. ``excludable`` holds the (video, timestamp as written) that can be left out
-    instead of repaired.
+    ``files`` holds the path of each video and ``times`` its key frames (timestamp -> as written). ``notes`` are no
+    faults, but good to know. ``excludable`` holds the (video, timestamp as written) that can be left out instead of
+    repaired.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -58,6 +63,8 @@ class DatasetReport:
     key_frames: int = 0
     rows: int = 0
     notes: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    times: dict[str, dict[float, str]] = field(default_factory=dict)
     excludable: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def add(self, kind: str, where: str, text: str) -> None:
