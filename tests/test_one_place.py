@@ -43,11 +43,31 @@ def test_iou_is_defined_once_in_numpy_and_once_with_gradients() -> None:
     assert defining(r"(.*_)?[gdc]?iou(s|_.*)?") == {
         "mestad_d2/boxes.py",
         "mestad_d2/modeling/proposal_generator/boxes.py",
+        # Pixels as seven published evaluators of tubes count them, and tubes.
+        "mestad_d2/evaluation/tubes/overlap.py",
     }
 
 
 def test_pickles_are_read_in_one_file() -> None:
     assert importing("pickle") == {"mestad_d2/formats/safe_pickle.py"}
+
+
+def test_label_maps_exclusions_and_rows_are_read_in_one_file() -> None:
+    assert defining(r"(read_|load_|parse_)label_?maps?") == {"mestad_d2/formats/label_map.py"}
+    assert defining(r"(read_|load_|parse_).*exclusions") == {"mestad_d2/formats/ava_csv.py"}
+    assert defining(r"parse_row|csv_lines") == {"mestad_d2/formats/ava_csv.py"}
+
+
+def test_csv_text_is_split_by_few_files() -> None:
+    # The reader of AVA's csv, of label maps, of tubes; and three writers of tables with other columns.
+    assert importing("csv") == {
+        "mestad_d2/formats/ava_csv.py",
+        "mestad_d2/formats/label_map.py",
+        "mestad_d2/formats/tubes/csv_files.py",
+        "mestad_d2/data/person_boxes.py",
+        "mestad_d2/inference/results/outputs.py",
+        "mestad_d2/inference/batch/jobs.py",
+    }
 
 
 def test_files_are_written_aside_in_one_file() -> None:

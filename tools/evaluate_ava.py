@@ -26,7 +26,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--detections", required=True, help="csv: video,timestamp,x1,y1,x2,y2,action_id,score"
     )
     parser.add_argument(
-        "--labelmap", required=True, help="pbtxt, or lines 'id: name'; only its classes count"
+        "--labelmap", required=True, help="pbtxt, lines 'id: name', csv or json; only its classes count"
     )
     parser.add_argument("--exclude", help="csv: video,timestamp of frames left out (slowfast protocol only)")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="activitynet")

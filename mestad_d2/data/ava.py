@@ -13,7 +13,7 @@ from detectron2.structures import BoxMode
 
 from mestad_d2.data.per_video import Setting, value_of
 from mestad_d2.errors import UserError
-from mestad_d2.formats.ava_csv import Row, read_exclusions, read_ground_truth
+from mestad_d2.formats.ava_csv import AnnotationRow, read_exclusions, read_ground_truth
 from mestad_d2.formats.people import people_of
 from mestad_d2.video.folder import FOLDER_FPS, is_folder
 from mestad_d2.video.frames import VideoInfo, probe
@@ -56,7 +56,7 @@ def folder_rate(path: str, video_id: str, fps: Setting) -> float:
     return FOLDER_FPS if rate is None else float(rate)
 
 
-def _annotations(rows: Sequence[Row], info: VideoInfo) -> list[dict]:
+def _annotations(rows: Sequence[AnnotationRow], info: VideoInfo) -> list[dict]:
     """One annotation a person; see ``people_of``."""
     scale = (info.width, info.height, info.width, info.height)
     return [
@@ -73,13 +73,13 @@ def _annotations(rows: Sequence[Row], info: VideoInfo) -> list[dict]:
 
 def _key_frames(
     annotations: str, exclude: str | None
-) -> tuple[dict[str, dict[float, list[Row]]], set[tuple[str, float]]]:
+) -> tuple[dict[str, dict[float, list[AnnotationRow]]], set[tuple[str, float]]]:
     """video -> timestamp -> rows, in order of time, and the excluded (video, timestamp).
 
     Videos without any other key frame are left out, so that a missing file can be excluded too.
     """
     excluded = read_exclusions(exclude) if exclude else set()
-    frames: dict[str, dict[float, list[Row]]] = defaultdict(dict)
+    frames: dict[str, dict[float, list[AnnotationRow]]] = defaultdict(dict)
     for row in read_ground_truth(annotations):
         frames[row.video_id].setdefault(row.timestamp, []).append(row)
     used = {

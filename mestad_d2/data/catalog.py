@@ -154,24 +154,48 @@ def register_builtin() -> None:
             )
 
 
+_NEEDED = ("NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP")
+_OPTIONAL = ("EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS", "FRAME_LIST")
+
+
+def _check_entry(entry: object) -> None:
+    """Raise an error on an entry of ``DATASETS.CUSTOM`` whose keys or values are of the wrong kind."""
+    keys = set(map(str, entry)) if isinstance(entry, dict) else set()
+    if set(_NEEDED) - keys or keys - {*_NEEDED, *_OPTIONAL}:
+        raise UserError(
+            f"DATASETS.CUSTOM: an entry has the keys {', '.join(sorted(keys)) or 'none'}; "
+            f"give {', '.join(sorted(_NEEDED))} and, if wanted, {', '.join(sorted(_OPTIONAL))}"
+        )
+    where = f"DATASETS.CUSTOM: {entry['NAME']!r:.60}"
+    for key in (*_NEEDED, "EXCLUDE", "DENSE", "FRAME_LIST"):
+        value = entry.get(key)
+        if not (isinstance(value, str) and value) and not (value is None and key in _OPTIONAL):
+            kind = "a name" if key == "NAME" else "a path"
+            raise UserError(f"{where}: {key} is {value!r:.60}; write {kind} as text")
+    pairs = entry.get("FLIP_PAIRS") or ()
+    if not isinstance(pairs, list | tuple) or not all(
+        isinstance(pair, list | tuple)
+        and len(pair) == 2
+        and all(type(action) is int and action > 0 for action in pair)
+        and pair[0] != pair[1]
+        for pair in pairs
+    ):
+        raise UserError(f"{where}: FLIP_PAIRS is {pairs!r:.60}; write pairs of action ids, [[4, 5]]")
+
+
 def register_custom(cfg: CfgNode) -> None:
     """Register the built-in datasets (the folder may have changed) and those of ``DATASETS.CUSTOM``.
 
     Raises:
-        UserError: an entry lacks a key or has an unknown one.
+        UserError: an entry lacks a key, has an unknown one or a value of the wrong kind, or two have one name.
     """
     register_builtin()
-    needed, optional = (
-        {"NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP"},
-        {"EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS", "FRAME_LIST"},
-    )
-    for entry in cfg.DATASETS.CUSTOM:
-        keys = set(entry) if isinstance(entry, dict) else set()
-        if needed - keys or keys - needed - optional:
-            raise UserError(
-                f"DATASETS.CUSTOM: an entry has the keys {', '.join(sorted(keys)) or 'none'}; "
-                f"give {', '.join(sorted(needed))} and, if wanted, {', '.join(sorted(optional))}"
-            )
+    names: set[str] = set()
+    for entry in cfg.DATASETS.CUSTOM or ():
+        _check_entry(entry)
+        if entry["NAME"] in names:
+            raise UserError(f"DATASETS.CUSTOM: two entries are called {entry['NAME']}; rename one")
+        names.add(entry["NAME"])
         name = f"DATASETS.CUSTOM: {entry['NAME']}"
         start = as_setting(entry.get("START", 0.0), f"{name}: START")
         fps = as_setting(entry.get("FPS", FOLDER_FPS), f"{name}: FPS")
@@ -184,6 +208,6 @@ def register_custom(cfg: CfgNode) -> None:
             start=start,
             fps=fps,
             dense=entry.get("DENSE"),
-            flip_pairs=entry.get("FLIP_PAIRS", ()),
+            flip_pairs=entry.get("FLIP_PAIRS") or (),
             frame_list=entry.get("FRAME_LIST"),
         )

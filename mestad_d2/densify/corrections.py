@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from mestad_d2.densify.formats.csv_files import as_line
-from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.densify.measure.dense_truth import milliseconds
+from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.files import write_text
 
 # Half a pixel of a 500 pixel frame: formats round, people do not move a box by less.
 SAME = 1e-3
 
 
-def merge_corrections(before: Sequence[LabelRow], corrected: Iterable[LabelRow]) -> list[LabelRow]:
+def merge_corrections(
+    before: Sequence[AnnotationRow], corrected: Iterable[AnnotationRow]
+) -> list[AnnotationRow]:
     """The corrected rows; what a person changed or added has no confidence any more, as an annotator's.
 
     Nor have the other rows of a frame from which a person took one away: what is left there was looked at.
@@ -36,11 +38,11 @@ def merge_corrections(before: Sequence[LabelRow], corrected: Iterable[LabelRow])
     return result
 
 
-def _key(row: LabelRow) -> tuple:
+def _key(row: AnnotationRow) -> tuple:
     return row.video_id, milliseconds(row.timestamp), row.person_id, row.action_id
 
 
-def training_rows(rows: Iterable[LabelRow], min_confidence: float) -> list[LabelRow]:
+def training_rows(rows: Iterable[AnnotationRow], min_confidence: float) -> list[AnnotationRow]:
     """Rows to train on: of frames that people touched, and of frames on which every row is sure enough.
 
     Frames stay whole: one from which an unsure person is left out would teach that nobody is there. Whoever
@@ -55,7 +57,7 @@ def training_rows(rows: Iterable[LabelRow], min_confidence: float) -> list[Label
     return [row for row in rows if (row.video_id, row.timestamp) not in doubtful]
 
 
-def write_training_csv(path: Path, rows: Iterable[LabelRow]) -> int:
+def write_training_csv(path: Path, rows: Iterable[AnnotationRow]) -> int:
     """Write AVA's 8 columns, without confidence; returns the number of rows."""
     lines = [as_line(replace(row, confidence=None)) for row in rows]
     write_text(path, "".join(line + "\n" for line in lines))

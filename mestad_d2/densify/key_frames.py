@@ -7,26 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from mestad_d2.formats.ava_csv import Row, read_exclusions, read_ground_truth
+from mestad_d2.formats.ava_csv import AnnotationRow, read_exclusions, read_ground_truth
 from mestad_d2.formats.people import people_of
-from mestad_d2.semisup.actors import Box, KeyFrame, Person
-
-
-@dataclass(frozen=True)
-class LabelRow:
-    """One row of a label csv; ``confidence`` in [0, 1], None where an annotator wrote it.
-
-    ``timestamp`` is text, so that it comes out of every format as it went in.
-    """
-
-    video_id: str
-    timestamp: str
-    box: Box
-    action_id: int
-    person_id: int
-    confidence: float | None = None
+from mestad_d2.semisup.actors import KeyFrame, Person
 
 
 def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[KeyFrame]]:
@@ -40,7 +24,7 @@ def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[K
         UserError: names file and row; a row with a confidence is one, as it is no annotator's.
     """
     excluded = read_exclusions(exclude) if exclude else set()
-    rows: dict[str, dict[float, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    rows: dict[str, dict[float, list[AnnotationRow]]] = defaultdict(lambda: defaultdict(list))
     for row in read_ground_truth(annotations, confidence=False):
         if (row.video_id, round(row.timestamp, 3)) not in excluded:
             rows[row.video_id][row.timestamp].append(row)
@@ -50,7 +34,7 @@ def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[K
     }
 
 
-def _people(rows: Sequence[Row]) -> tuple[Person, ...]:
+def _people(rows: Sequence[AnnotationRow]) -> tuple[Person, ...]:
     return tuple(Person(p.box, frozenset(p.action_ids), p.person_id) for p in people_of(rows))
 
 

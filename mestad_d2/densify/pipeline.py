@@ -18,10 +18,11 @@ from mestad_d2.densify.confidence import confidence, signs
 from mestad_d2.densify.detections.frames import frame_times, wanted_indices
 from mestad_d2.densify.detections.teacher import Sighting, load_sightings, save_sightings, watch
 from mestad_d2.densify.detections.video import WatchedVideo
-from mestad_d2.densify.key_frames import KeyFrame, LabelRow, stretches
+from mestad_d2.densify.key_frames import KeyFrame, stretches
 from mestad_d2.densify.measure.calibrate import box_noise, boxes_help, fit_confidence, left_out
 from mestad_d2.densify.person_ids import number_people
 from mestad_d2.densify.stretch import ActorLabels, Stretch, label_stretch
+from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.semisup.exclusive_actions import exclusive_pairs
@@ -42,7 +43,7 @@ class Settings:
 class DenseRow:
     """A new row with where it comes from: ``frame`` counts within its stretch; ``signs`` of its confidence."""
 
-    row: LabelRow
+    row: AnnotationRow
     stretch: int
     actor: int
     frame: int
@@ -167,6 +168,8 @@ def _add_video(
             dense.rows.append(DenseRow(row, len(dense.stretches) - 1, number, place, sign))
 
 
-def _row(video_id: str, time: float, labels: ActorLabels, place: int, action: int, sure: float) -> LabelRow:
+def _row(
+    video_id: str, time: float, labels: ActorLabels, place: int, action: int, sure: float
+) -> AnnotationRow:
     box = tuple(round(float(value), 4) for value in labels.boxes[place])
-    return LabelRow(video_id, f"{time:.6f}", box, action, labels.person_id, round(sure, 4))
+    return AnnotationRow(video_id, f"{time:.6f}", box, action, labels.person_id, round(sure, 4))

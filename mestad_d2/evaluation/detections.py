@@ -10,6 +10,7 @@ import numpy as np
 
 from mestad_d2.evaluation.frame_map.protocols import Protocol
 from mestad_d2.evaluation.rows import Rows, frame_key
+from mestad_d2.formats.csv_cells import csv_field
 from mestad_d2.formats.files import atomic_open
 
 FRAMES_AT_ONCE = 1000
@@ -81,7 +82,7 @@ def write_csv(path: str | PathLike[str], rows: Rows) -> None:
         video, time = key.rsplit(",", 1)
         seconds = float(time)
         stamp = f"{int(seconds):04d}" if seconds.is_integer() else f"{seconds:.6f}".rstrip("0")
-        names.append(f"{_quoted(video)},{stamp}")
+        names.append(f"{csv_field(video)},{stamp}")
     # Scores come from the model in float32: their shortest text that keeps every difference.
     scores = rows.scores.astype(np.float32).astype(str).tolist()
     columns = (rows.frame.tolist(), rows.boxes.tolist(), rows.actions.tolist(), scores)
@@ -90,10 +91,3 @@ def write_csv(path: str | PathLike[str], rows: Rows) -> None:
             f"{names[f]},{b[0]:.6f},{b[1]:.6f},{b[2]:.6f},{b[3]:.6f},{a},{s}\n"
             for f, b, a, s in zip(*columns, strict=True)
         )
-
-
-def _quoted(video: str) -> str:
-    """A csv field; quotes only where the name needs them."""
-    if not any(c in video for c in ',"\r\n'):
-        return video
-    return '"' + video.replace('"', '""') + '"'

@@ -6,10 +6,9 @@ from os import PathLike
 
 import numpy as np
 
-from mestad_d2.errors import UserError
 from mestad_d2.evaluation.frame_map.protocols import Protocol
 from mestad_d2.evaluation.rows import Rows, frame_key
-from mestad_d2.formats.ava_csv import FAULTS, csv_lines, parse_row, read_exclusions
+from mestad_d2.formats.ava_csv import annotation_rows, read_exclusions
 
 
 class GroundTruth:
@@ -30,11 +29,7 @@ class GroundTruth:
         # Key frames in the order of the file, each once.
         self._frames: dict[tuple[str, float], int] = {}
         frame, boxes, actions, scores, lines = [], [], [], [], []
-        for line, fields in csv_lines(annotations):
-            row, faults = parse_row(fields, line)
-            if row is None:
-                kind, text = faults[0]
-                raise UserError(f"{annotations}: row {line}: {text}; {FAULTS[kind]}")
+        for line, fields, row in annotation_rows(annotations):
             index = self._frames.setdefault((row.video_id, row.timestamp), len(self._frames))
             if row.box is not None:
                 frame.append(index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import NamedTuple
 
@@ -32,15 +33,21 @@ FAULTS = {
 }
 
 
-class Row(NamedTuple):
-    """One annotation: ``box`` x1, y1, x2, y2 in [0, 1]; ``timestamp`` in s; ``person_id`` -1 if absent.
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    """One annotation: somebody at a moment of a video does an action; the record of every label format.
 
-    ``box`` is None and ``action_id`` 0 where the row only says that the key frame has no people; ``confidence`` is None
-    where an annotator wrote the row.
+    Attributes:
+        video_id: name of the video.
+        timestamp: in s; text where a row has to come out of a file exactly as it went in.
+        box: x1, y1, x2, y2 in [0, 1]; None, with ``action_id`` 0, where the key frame has no people.
+        action_id: of the label map, from 1.
+        person_id: -1 if unknown.
+        confidence: in [0, 1]; None where an annotator wrote the row.
     """
 
     video_id: str
-    timestamp: float
+    timestamp: float | str
     box: tuple[float, float, float, float] | None
     action_id: int
     person_id: int = -1
@@ -105,7 +112,7 @@ def _whole(text: str) -> int | None:
     return int(value) if value is not None and value == int(value) else None
 
 
-def parse_row(fields: Sequence[str], line: int = 0) -> tuple[Row | None, list[RowFault]]:
+def parse_row(fields: Sequence[str], line: int = 0) -> tuple[AnnotationRow | None, list[RowFault]]:
     """The annotation in the stripped fields of a csv row, or all faults for which it is none.
 
     A row has 7 fields, 8 with a person id (which may be empty), 9 with a confidence (which may be empty), or names a
@@ -130,7 +137,7 @@ def parse_row(fields: Sequence[str], line: int = 0) -> tuple[Row | None, list[Ro
             ]
         faults.append(RowFault("number", f"timestamp {fields[1]!r:.60} is no number of seconds"))
     if not any(fields[2:]):
-        return (None, faults) if faults else (Row(video, time, None, 0), [])
+        return (None, faults) if faults else (AnnotationRow(video, time, None, 0), [])
     box = _box(fields[2:6], faults)
     action = _whole(fields[6])
     if action is None:
@@ -149,7 +156,7 @@ def parse_row(fields: Sequence[str], line: int = 0) -> tuple[Row | None, list[Ro
             )
     if faults:
         return None, faults
-    return Row(video, time, box, action, person, confidence), []
+    return AnnotationRow(video, time, box, action, person, confidence), []
 
 
 def _box(texts: Sequence[str], faults: list[RowFault]) -> tuple[float, float, float, float] | None:
@@ -183,7 +190,21 @@ def _separator(fields: Sequence[str]) -> str:
     )
 
 
-def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> list[Row]:
+def annotation_rows(path: str | PathLike[str]) -> Iterator[tuple[int, list[str], AnnotationRow]]:
+    """(line, stripped fields, annotation) of every row of an annotation csv.
+
+    Raises:
+        UserError: names file, row and fix.
+    """
+    for line, fields in csv_lines(path):
+        row, faults = parse_row(fields, line)
+        if row is None:
+            kind, text = faults[0]
+            raise UserError(f"{path}: row {line}: {text}; {FAULTS[kind]}")
+        yield line, fields, row
+
+
+def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> list[AnnotationRow]:
     """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id[,confidence]]`` without header.
 
     Fields behind the timestamp may all be empty (AVA-Kinetics) or absent: a key frame without people.
@@ -195,11 +216,7 @@ def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> lis
         UserError: names file, row and fix.
     """
     rows = []
-    for line, fields in csv_lines(path):
-        row, faults = parse_row(fields, line)
-        if row is None:
-            kind, text = faults[0]
-            raise UserError(f"{path}: row {line}: {text}; {FAULTS[kind]}")
+    for line, _, row in annotation_rows(path):
         if row.confidence is not None and not confidence:
             raise UserError(
                 f"{path}: row {line}: has a confidence, so nobody annotated it; make key frames of such rows with "

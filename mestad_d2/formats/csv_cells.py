@@ -1,4 +1,4 @@
-"""Cells of csv files that spreadsheets show as text instead of running them as formulas."""
+"""Cells of csv files: quoted where csv wants it, and text that no spreadsheet runs as a formula."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def text_cell(text: str) -> str:
     nothing in them to be run.
     """
     return f"'{text}" if _FORMULA.match(text) else text
+
+
+def csv_field(text: str) -> str:
+    """The text as one field of a csv line, in quotes only where it needs them."""
+    if not any(sign in text for sign in ',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'

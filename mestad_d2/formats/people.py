@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mestad_d2.formats.ava_csv import Row
+from mestad_d2.formats.ava_csv import AnnotationRow
 
 Box = tuple[float, float, float, float]
 # Boxes of one person id whose edges differ by less are one box that was rounded or exported twice.
@@ -21,7 +21,7 @@ class Person:
     action_ids: set[int] = field(default_factory=set)
 
 
-def people_of(rows: Sequence[Row]) -> list[Person]:
+def people_of(rows: Sequence[AnnotationRow]) -> list[Person]:
     """People of the rows of one key frame, in the order of their first rows.
 
     Rows with the same box are one person whatever their person ids say, as in mmaction2 and PySlowFast, whose users

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def test_rows_with_a_confidence_count_like_any_other_unless_it_is_forbidden(tmp_
     plain.write_text("a,1,0.1,0.1,0.5,0.5,1,3\na,1.2,0.1,0.1,0.5,0.5,2,\n")
     dense.write_text("a,1,0.1,0.1,0.5,0.5,1,3,\na,1.2,0.1,0.1,0.5,0.5,2,,0.4211\n")
     rows = read_ground_truth(str(dense))
-    assert [row._replace(confidence=None) for row in rows] == read_ground_truth(str(plain))
+    assert [replace(row, confidence=None) for row in rows] == read_ground_truth(str(plain))
     assert [row.confidence for row in rows] == [None, 0.4211]
     with pytest.raises(UserError, match=r"dense\.csv: row 2: has a confidence.*--corrected"):
         read_ground_truth(str(dense), confidence=False)

@@ -67,7 +67,7 @@ def test_the_commands_of_the_guide(folder: Path) -> None:
     commands = [
         line for block in re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.S) for line in block.splitlines()
     ]
-    assert len(commands) == 6
+    assert len(commands) == 5
     environment = {
         **os.environ,
         "PYTHONPATH": str(folder),

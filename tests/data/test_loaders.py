@@ -243,6 +243,26 @@ def test_malformed_boxes(tmp_path: Path, text: str, message: str) -> None:
         read_person_boxes(tmp_path / "b.csv")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("NAME", 5, "NAME is 5; write a name"), ("NAME", "", "NAME is ''"), ("VIDEOS", ["a"], "VIDEOS is ['a']; write a path"),
+     ("ANNOTATIONS", None, "ANNOTATIONS is None"), ("LABEL_MAP", {"sit": 1}, "LABEL_MAP is {'sit': 1}"),
+     ("EXCLUDE", 3, "EXCLUDE is 3"), ("DENSE", [], "DENSE is []"), ("FRAME_LIST", 9, "FRAME_LIST is 9"),
+     ("FLIP_PAIRS", 5, "FLIP_PAIRS is 5"), ("FLIP_PAIRS", [[1]], "FLIP_PAIRS is [[1]]"),
+     ("FLIP_PAIRS", [["a", "b"]], "write pairs of action ids"), ("FLIP_PAIRS", [[4, 4]], "[[4, 4]]"),
+     ("START", [1], "START: [1] is neither"), ("FPS", {}, "FPS: {} is neither")],
+)  # fmt: skip
+def test_values_of_the_wrong_kind_are_one_line(cfg: CfgNode, key: str, value: object, said: str) -> None:
+    entry = {"NAME": "wrong", "VIDEOS": "v", "ANNOTATIONS": "a.csv", "LABEL_MAP": "m.txt"}
+    cfg.DATASETS.CUSTOM = [{**entry, key: value}]
+    with pytest.raises(UserError) as error:
+        register_custom(cfg)
+    assert said in str(error.value) and str(error.value).startswith("DATASETS.CUSTOM: ")
+    cfg.DATASETS.CUSTOM = [entry, entry]
+    with pytest.raises(UserError, match="two entries are called wrong"):
+        register_custom(cfg)
+
+
 def test_custom_datasets_need_no_code(cfg: CfgNode, root: Path) -> None:
     entry = {"NAME": "mine", "VIDEOS": str(root / "videos"), "ANNOTATIONS": str(root / "gt.csv")}
     cfg.DATASETS.CUSTOM = [entry]

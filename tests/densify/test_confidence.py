@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from mestad_d2.densify.confidence import CHANCE, DEFAULT, PRIOR_ROWS, SIGNS, confidence, fit, reasons
-from mestad_d2.densify.key_frames import KeyFrame, LabelRow, Person
+from mestad_d2.densify.key_frames import KeyFrame, Person
 from mestad_d2.densify.measure.dense_truth import (
     measure,
     people_by_frame,
@@ -15,6 +15,7 @@ from mestad_d2.densify.measure.dense_truth import (
     right_rows,
     wrong_among_least_sure,
 )
+from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.semisup.exclusive_actions import exclusive_pairs
 
 
@@ -54,9 +55,9 @@ def test_exclusive_are_those_that_never_meet_though_they_could() -> None:
     assert exclusive_pairs(frames) == {frozenset((1, 2))}
 
 
-def rows_of(*rows: tuple) -> list[LabelRow]:
+def rows_of(*rows: tuple) -> list[AnnotationRow]:
     """(time, x, action, person) of people 0.2 wide."""
-    return [LabelRow("v", f"{t:.3f}", (x, 0.2, x + 0.2, 0.8), a, p, 0.5) for t, x, a, p in rows]
+    return [AnnotationRow("v", f"{t:.3f}", (x, 0.2, x + 0.2, 0.8), a, p, 0.5) for t, x, a, p in rows]
 
 
 TIMES = (1.0, 1.25, 1.5, 1.75, 2.0)

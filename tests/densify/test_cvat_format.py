@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from label_rows import NAMES, VIDEO, label_rows, some_rows
 
 from mestad_d2.densify.formats.cvat import label_spec, write_cvat
-from mestad_d2.densify.key_frames import LabelRow
+from mestad_d2.formats.ava_csv import AnnotationRow
 
 INTEGER, NUMBER, FLAG = r"\d+", r"-?\d+(\.\d+)?", "[01]"
 # docs.cvat.ai, "XML annotation format", version 1.1, interpolation: what must be there, and its form.
@@ -107,7 +107,7 @@ def shown(path: Path, frame: int) -> Shown:
     return found
 
 
-def expected(rows: list[LabelRow], frame: int) -> Shown:
+def expected(rows: list[AnnotationRow], frame: int) -> Shown:
     people: dict[tuple, set[int]] = {}
     for row in rows:
         if round((float(row.timestamp) - VIDEO.start) * 25) == frame:
@@ -133,7 +133,9 @@ def assert_same(found: Shown, wanted: Shown) -> None:
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label_rows())
-def test_files_are_as_the_description_says_and_show_the_rows(tmp_path: Path, rows: list[LabelRow]) -> None:
+def test_files_are_as_the_description_says_and_show_the_rows(
+    tmp_path: Path, rows: list[AnnotationRow]
+) -> None:
     write_cvat(tmp_path / "v.xml", VIDEO, rows, NAMES)
     check_cvat(tmp_path / "v.xml")
     for frame in {round((float(row.timestamp) - VIDEO.start) * 25) for row in rows}:

@@ -13,11 +13,11 @@ from label_rows import NAMES, VIDEO, label_rows, some_rows
 from mestad_d2.densify.formats.coco import read_coco, write_coco
 from mestad_d2.densify.formats.csv_files import as_line, read_dense_csv, write_dense_csv
 from mestad_d2.densify.formats.cvat import read_cvat, write_cvat
-from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import AnnotationRow
 
 
-def as_set(rows: list[LabelRow]) -> set[LabelRow]:
+def as_set(rows: list[AnnotationRow]) -> set[AnnotationRow]:
     """Order aside."""
     assert len(set(rows)) == len(rows)
     return set(rows)
@@ -25,7 +25,7 @@ def as_set(rows: list[LabelRow]) -> set[LabelRow]:
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label_rows())
-def test_no_row_is_lost(tmp_path: Path, rows: list[LabelRow]) -> None:
+def test_no_row_is_lost(tmp_path: Path, rows: list[AnnotationRow]) -> None:
     sparse, dense = tmp_path / "sparse.csv", tmp_path / "dense.csv"
     sparse.write_text("".join(as_line(row) + "\n" for row in rows if row.confidence is None))
     write_dense_csv(dense, sparse, [row for row in rows if row.confidence is not None])
@@ -98,7 +98,9 @@ def datumaro() -> ModuleType:
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(label_rows())
 @example(some_rows())
-def test_datumaro_reads_the_cvat_file(datumaro: ModuleType, tmp_path: Path, rows: list[LabelRow]) -> None:
+def test_datumaro_reads_the_cvat_file(
+    datumaro: ModuleType, tmp_path: Path, rows: list[AnnotationRow]
+) -> None:
     """Every row's frame, box and action, in another project's hands."""
     write_cvat(tmp_path / "v.xml", VIDEO, rows, NAMES)
     data = datumaro.Dataset.import_from(str(tmp_path / "v.xml"), "cvat")
@@ -136,6 +138,6 @@ def test_what_is_no_coco_json_is_one_line(tmp_path: Path, text: str) -> None:
 def test_windows_line_ends_and_a_missing_last_one(tmp_path: Path) -> None:
     sparse, dense = tmp_path / "s.csv", tmp_path / "d.csv"
     sparse.write_bytes(b"\xef\xbb\xbfv,0001,0.1,0.1,0.2,0.2,1,0\r\nv,0002,0.1,0.1,0.2,0.2,1,0")
-    write_dense_csv(dense, sparse, [LabelRow("v", "1.5", (0.1, 0.1, 0.2, 0.2), 1, 0, 0.5)])
+    write_dense_csv(dense, sparse, [AnnotationRow("v", "1.5", (0.1, 0.1, 0.2, 0.2), 1, 0, 0.5)])
     assert dense.read_bytes() == sparse.read_bytes() + b"\r\nv,1.5,0.1000,0.1000,0.2000,0.2000,1,0,0.5000\r\n"
     assert [row.confidence for row in read_dense_csv(dense)] == [None, None, 0.5]

@@ -54,12 +54,13 @@ def check_dataset(
         report.add("num_classes", str(annotations), text)
     report.times = key_frames
     excluded = _check_exclusions(exclude, key_frames, report)
-    used = 0
+    used, peopled = 0, 0
     for video_id, times in key_frames.items():
         wanted = {time: text for time, text in times.items() if (video_id, round(time, 3)) not in excluded}
         if not wanted:
             continue
         used += len(wanted)
+        peopled += sum((video_id, time) in report.peopled for time in wanted)
         report.files[video_id] = _path_of(str(video_root), video_id)
         for kind, text, bad_times in check_video(str(video_root), video_id, sorted(wanted), start, fps):
             report.add(kind, video_id, text)
@@ -69,6 +70,8 @@ def check_dataset(
         report.add("no_rows", str(annotations), "no box: all rows name key frames without people")
     elif key_frames and not used:
         report.add("no_rows", str(annotations), "every key frame is excluded")
+    elif report.peopled and not peopled:
+        report.add("no_rows", str(annotations), "every key frame with people is excluded")
     return report
 
 

@@ -51,9 +51,9 @@ class Fault:
 class DatasetReport:
     """What was found: faults, rows of each action id, and numbers for a summary.
 
-    ``files`` holds the path of each video and ``times`` its key frames (timestamp -> as written). ``notes`` are no
-    faults, but good to know. ``excludable`` holds the (video, timestamp as written) that can be left out instead of
-    repaired.
+    ``files`` holds the path of each video, ``times`` its key frames (timestamp -> as written), ``peopled`` those with
+    somebody on them. ``notes`` are no faults, but good to know. ``excludable`` holds the (video, timestamp as written)
+    that can be left out instead of repaired.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -65,6 +65,7 @@ class DatasetReport:
     notes: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     times: dict[str, dict[float, str]] = field(default_factory=dict)
+    peopled: set[tuple[str, float]] = field(default_factory=set)
     excludable: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def add(self, kind: str, where: str, text: str) -> None:

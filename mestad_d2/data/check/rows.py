@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 from mestad_d2.data.check.report import DatasetReport
-from mestad_d2.formats.ava_csv import Row, csv_lines, parse_row
+from mestad_d2.formats.ava_csv import AnnotationRow, csv_lines, parse_row
 from mestad_d2.formats.people import nearly_same
 
 # Boxes may stick out by this much: AVA's own are rounded.
@@ -21,8 +22,8 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
         UserError: the file is no csv text at all.
     """
     key_frames: KeyFrames = defaultdict(dict)
-    seen: set[Row] = set()
-    persons: dict[tuple, Row] = {}
+    seen: set[AnnotationRow] = set()
+    persons: dict[tuple, AnnotationRow] = {}
     boxes: dict[tuple, int] = {}
     empty, wide, shared = 0, 0, 0
     for line, fields in csv_lines(path):
@@ -37,8 +38,9 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
         key_frames[row.video_id].setdefault(row.timestamp, fields[1])
         if row.box is None:
             continue
+        report.peopled.add((row.video_id, row.timestamp))
         wide += row.box[0] + row.box[2] > 1.01 or row.box[1] + row.box[3] > 1.01
-        plain = row._replace(confidence=None)
+        plain = replace(row, confidence=None)
         if plain in seen:
             report.add("duplicate", where, ",".join(fields))
             continue

@@ -14,12 +14,12 @@ import numpy as np
 
 from mestad_d2.data.toy.actions import MOTION_ONLY, TOY_ACTIONS
 from mestad_d2.errors import one_line_errors
-from mestad_d2.formats.ava_csv import Row, read_ground_truth
+from mestad_d2.formats.ava_csv import AnnotationRow, read_ground_truth
 
 Tracks = dict[tuple[str, int], dict[float, tuple[tuple, frozenset[int]]]]
 
 
-def tracks_of(rows: list[Row]) -> Tracks:
+def tracks_of(rows: list[AnnotationRow]) -> Tracks:
     """(video, person) -> time -> (box, set of actions), in order of time."""
     actions: dict[tuple, set[int]] = defaultdict(set)
     for row in rows:
@@ -62,7 +62,7 @@ def durations(tracks: Tracks) -> dict[int, list[float]]:
     return lengths
 
 
-def overlap_share(rows: list[Row], threshold: float = 0.3) -> float:
+def overlap_share(rows: list[AnnotationRow], threshold: float = 0.3) -> float:
     """Share of boxes that another person's box of the frame overlaps above IoU ``threshold``."""
     frames: dict[tuple[str, float], set[tuple]] = defaultdict(set)
     for row in rows:

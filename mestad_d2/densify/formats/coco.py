@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mestad_d2.densify.detections.frames import nearest_index
-from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.files import write_json
 
 # Places of a normalised coordinate that survive the way over pixels.
@@ -41,7 +41,7 @@ class VideoFacts:
 
 
 def write_coco(
-    path: Path, videos: Sequence[VideoFacts], rows: Iterable[LabelRow], names: dict[int, str]
+    path: Path, videos: Sequence[VideoFacts], rows: Iterable[AnnotationRow], names: dict[int, str]
 ) -> None:
     """Write ``rows`` of the csv, the annotators' and the new ones; pycocotools reads it.
 
@@ -83,7 +83,7 @@ def write_coco(
     write_json(path, content, indent=None)
 
 
-def read_coco(path: Path) -> list[LabelRow]:
+def read_coco(path: Path) -> list[AnnotationRow]:
     """Rows of a file that ``write_coco`` wrote and people corrected.
 
     Raises:
@@ -106,7 +106,7 @@ def read_coco(path: Path) -> list[LabelRow]:
             box = tuple(round(v / s, PLACES) for v, s in zip((x, y, x + w, y + h), size, strict=True))
             time = image.get("timestamp") or f"{video.get('start', 0) + image['frame_id'] / video['fps']:.6f}"
             rows.append(
-                LabelRow(
+                AnnotationRow(
                     video["name"],
                     str(time),
                     box,

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mestad_d2.densify.formats.coco import PLACES, VideoFacts
-from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.files import atomic_open
 
 LABEL = "person"
@@ -43,7 +43,7 @@ def label_spec(names: dict[int, str]) -> list[dict]:
     return [{"name": LABEL, "attributes": texts + ticks}]
 
 
-def write_cvat(path: Path, video: VideoFacts, rows: Iterable[LabelRow], names: dict[int, str]) -> None:
+def write_cvat(path: Path, video: VideoFacts, rows: Iterable[AnnotationRow], names: dict[int, str]) -> None:
     """Write the rows of one video; ids without a name are called ``action 7``."""
     rows = list(rows)
     names = {**{row.action_id: f"action {row.action_id}" for row in rows}, **names}
@@ -62,7 +62,7 @@ def write_cvat(path: Path, video: VideoFacts, rows: Iterable[LabelRow], names: d
         ET.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 
-def _tracks(video: VideoFacts, rows: Iterable[LabelRow]) -> dict[tuple[int, int], Boxes]:
+def _tracks(video: VideoFacts, rows: Iterable[AnnotationRow]) -> dict[tuple[int, int], Boxes]:
     """(person, which of several boxes of the person on a frame) -> frame -> box and actions with confidence."""
     frames: dict[tuple[int, int], dict[tuple, dict[int, float | None]]] = defaultdict(dict)
     for row in rows:
@@ -143,7 +143,7 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
     ET.SubElement(parent, tag, **attributes).text = text
 
 
-def read_cvat(path: Path, video: VideoFacts, timestamps: dict[int, str]) -> list[LabelRow]:
+def read_cvat(path: Path, video: VideoFacts, timestamps: dict[int, str]) -> list[AnnotationRow]:
     """Rows of a file that ``write_cvat`` wrote, or CVAT exported after people corrected it.
 
     Args:
@@ -172,7 +172,7 @@ def read_cvat(path: Path, video: VideoFacts, timestamps: dict[int, str]) -> list
     return rows
 
 
-def _rows(box: ET.Element, video: VideoFacts, timestamp: str) -> list[LabelRow]:
+def _rows(box: ET.Element, video: VideoFacts, timestamp: str) -> list[AnnotationRow]:
     sides = zip(("xtl", "ytl", "xbr", "ybr"), (video.width, video.height) * 2, strict=True)
     place = tuple(round(float(box.attrib[name]) / size, PLACES) for name, size in sides)
     values = {a.attrib["name"]: (a.text or "").strip() for a in box.iter("attribute")}
@@ -184,5 +184,5 @@ def _rows(box: ET.Element, video: VideoFacts, timestamp: str) -> list[LabelRow]:
         if action and value.lower() == "true":
             number = action.group(1)
             trust = float(sure[number]) if number in sure else None
-            rows.append(LabelRow(video.video_id, timestamp, place, int(number), person, trust))
+            rows.append(AnnotationRow(video.video_id, timestamp, place, int(number), person, trust))
     return rows

@@ -12,11 +12,11 @@ from mestad_d2.densify.detections.video import WatchedVideo
 from mestad_d2.densify.formats.coco import VideoFacts, read_coco, write_coco
 from mestad_d2.densify.formats.csv_files import read_dense_csv, write_dense_csv
 from mestad_d2.densify.formats.cvat import label_spec, read_cvat, write_cvat
-from mestad_d2.densify.key_frames import LabelRow
 from mestad_d2.densify.pipeline import Dense
 from mestad_d2.densify.review.page import write_page
 from mestad_d2.densify.review.stretches import cards, film_strip
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import AnnotationRow
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def cvat_file(folder: Path, video_id: str) -> Path:
     return folder / f"{video_id}.xml"
 
 
-def read_corrected(path: Path, facts: dict[str, VideoFacts], before: Sequence[LabelRow]) -> list[LabelRow]:
+def read_corrected(
+    path: Path, facts: dict[str, VideoFacts], before: Sequence[AnnotationRow]
+) -> list[AnnotationRow]:
     """Rows of a csv, json, CVAT xml or folder of these, after correction.
 
     Args:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from mestad_d2.densify.detections.video import WatchedVideo
-from mestad_d2.densify.key_frames import KeyFrame, LabelRow, stretches
+from mestad_d2.densify.key_frames import KeyFrame, stretches
+from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.semisup.actors import pair_people
 
 
-def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[LabelRow]:
+def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[AnnotationRow]:
     """Boxes on the straight line between both key frames, with the union of their labels.
 
     Who is on one key frame only stays to the middle.
@@ -24,26 +25,28 @@ def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarra
             weight = (time - left.time) / (right.time - left.time)
             if both or (weight < 0.5) == (actor.left is not None):
                 box = tuple(float(v) for v in actor.box_at(weight))
-                rows += [LabelRow(video_id, f"{time:.6f}", box, a, actor.person_id) for a in sorted(actions)]
+                rows += [
+                    AnnotationRow(video_id, f"{time:.6f}", box, a, actor.person_id) for a in sorted(actions)
+                ]
     return rows
 
 
-def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[LabelRow]:
+def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[AnnotationRow]:
     """Boxes and labels of the key frame that is nearer."""
     rows = []
     for time in times:
         key = left if time - left.time <= right.time - time else right
         for person in key.people:
             rows += [
-                LabelRow(video_id, f"{time:.6f}", person.box, a, person.person_id)
+                AnnotationRow(video_id, f"{time:.6f}", person.box, a, person.person_id)
                 for a in sorted(person.actions)
             ]
     return rows
 
 
 def baseline_rows(
-    videos: list[WatchedVideo], max_gap: float, method: Callable[..., list[LabelRow]]
-) -> list[LabelRow]:
+    videos: list[WatchedVideo], max_gap: float, method: Callable[..., list[AnnotationRow]]
+) -> list[AnnotationRow]:
     """Rows of ``interpolate`` or ``nearest`` on the frames on which the teacher labels too."""
     rows = []
     for video in videos:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from mestad_d2.boxes import pairwise_iou
-from mestad_d2.densify.key_frames import LabelRow
+from mestad_d2.formats.ava_csv import AnnotationRow
 
 FOUND_IOU = 0.5
 # (box, action ids) of each person of a frame, by person id where that is known.
@@ -27,7 +27,7 @@ def milliseconds(timestamp: str | float) -> int:
     return round(float(timestamp) * 1000)
 
 
-def people_by_frame(rows: Iterable[LabelRow]) -> Frames:
+def people_by_frame(rows: Iterable[AnnotationRow]) -> Frames:
     """video -> ms -> people of a frame; rows of the same person and box are one of them."""
     found: dict[str, dict[int, dict[tuple, set[int]]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
@@ -148,7 +148,7 @@ def _moment(times: np.ndarray, states: list[bool | None]) -> float:
     return float(times[-1])
 
 
-def right_rows(truth: Frames, rows: Iterable[LabelRow]) -> np.ndarray:
+def right_rows(truth: Frames, rows: Iterable[AnnotationRow]) -> np.ndarray:
     """(R,) 1 where the true person of largest IoU has IoU 0.5 and the action, 0 where not; NaN where the
     truth does not annotate the frame."""
     right = []

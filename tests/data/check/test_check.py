@@ -92,6 +92,11 @@ def large_id(root: Path) -> None:
     write("map.txt", "1: sit\n2: stand\n6: run\n")(root)
 
 
+def only_excluded_people(root: Path) -> None:
+    write("gt.csv", "a,1,0.1,0.2,0.5,0.6,1,0\na,2\n")(root)
+    write("exclude.csv", "a,1\n")(root)
+
+
 def small_picture(root: Path) -> None:
     cv2.imwrite(str(root / "videos" / "frames" / "img_00120.jpg"), numbered_frame(0)[:32])
 
@@ -125,6 +130,7 @@ PLANTS: list[tuple[str, Callable[[Path], object]]] = [
         "no_rows",
         write("exclude.csv", "".join(f"{v},{t}\n" for v in ("a", "b", "frames") for t in ("1", "2.5", "3"))),
     ),
+    ("no_rows", only_excluded_people),
     ("label_map", write("map.txt", "a,1,0.1,0.2,0.5,0.6,1,0\n")),
     ("label_map", write("map.txt", "1: sit\n1: stand\n")),
     ("exclusions", write("exclude.csv", "z,0001\n")),

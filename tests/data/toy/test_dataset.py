@@ -13,7 +13,7 @@ from mestad_d2.data.toy.actions import TOY_ACTIONS
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.data.toy.statistics import durations, overlap_share, tracks_of, unchanged_share
 from mestad_d2.errors import UserError
-from mestad_d2.formats.ava_csv import Row, read_ground_truth, read_label_map
+from mestad_d2.formats.ava_csv import AnnotationRow, read_ground_truth, read_label_map
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +83,8 @@ def test_boxes_and_ids_are_sound(toy: Path) -> None:
 
 
 def test_statistics_by_hand() -> None:
-    def row(time: float, action: int, person: int = 0, x: float = 0.0) -> Row:
-        return Row("v", time, (x, 0.0, x + 0.5, 1.0), action, person)
+    def row(time: float, action: int, person: int = 0, x: float = 0.0) -> AnnotationRow:
+        return AnnotationRow("v", time, (x, 0.0, x + 0.5, 1.0), action, person)
 
     # One second at 10 fps: action 1 all the time, action 2 from 0.3 to 0.6 s.
     rows = [row(i / 10, 1) for i in range(11)] + [row(i / 10, 2) for i in range(3, 6)]
