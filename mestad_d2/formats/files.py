@@ -14,7 +14,9 @@ from mestad_d2.errors import UserError
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], *, keep_suffix: bool = False, fix: str = "") -> Iterator[Path]:
+def atomic_path(
+    path: str | os.PathLike[str], *, keep_suffix: bool = False, many_writers: bool = False, fix: str = ""
+) -> Iterator[Path]:
     """Give the path of a temporary file beside ``path`` that takes its place when the block succeeds.
 
     When the block fails, the temporary file is removed and what was at ``path`` before is untouched. Folders
@@ -23,6 +25,7 @@ def atomic_path(path: str | os.PathLike[str], *, keep_suffix: bool = False, fix:
     Args:
         path: the file to write.
         keep_suffix: the temporary file ends like ``path``, for libraries that tell the format from it.
+        many_writers: other processes may write the same file now; each has a temporary file of its own.
         fix: what the user can do, put at the end of the error message.
     Raises:
         UserError: the place can't be written to, or the disk is full.
@@ -34,7 +37,8 @@ def atomic_path(path: str | os.PathLike[str], *, keep_suffix: bool = False, fix:
         if path.exists() and not path.is_file():
             yield path
             return
-        name = f".{path.stem}.part{path.suffix}" if keep_suffix else f".{path.name}.part"
+        part = f"part{os.getpid()}" if many_writers else "part"
+        name = f".{path.stem}.{part}{path.suffix}" if keep_suffix else f".{path.name}.{part}"
         aside = path.with_name(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mestad_d2.formats.files import atomic_path
 from mestad_d2.video.reader import VideoReader, nearest_indices
 
 
@@ -36,10 +37,8 @@ def decode_whole(path: str, folder: str | os.PathLike[str], short_side: int | No
             (stem.with_suffix(".times.npy"), np.array([time for time, _ in found])),
             (frames, np.stack([picture for _, picture in found])),
         ):
-            part = target.with_name(f"{target.name}.part{os.getpid()}")
-            with open(part, "wb") as file:
+            with atomic_path(target, many_writers=True) as part, open(part, "wb") as file:
                 np.save(file, array)
-            part.replace(target)
     return frames
 
 

@@ -71,6 +71,15 @@ def test_errors_of_other_files_stay_as_they_are(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    with atomic_path(path, many_writers=True) as mine, atomic_path(path) as other:
+        assert mine != other
+        mine.write_text("mine")
+        other.write_text("other")
+    assert path.read_text() == "mine" and os.listdir(tmp_path) == ["a.npy"]
+
+
 def test_links_stay_and_pipes_are_written_to(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to("target")
