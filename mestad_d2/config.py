@@ -126,14 +126,21 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.NONLOCAL.POOL_FIRST = True
 
     # Backbones of other libraries (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone",
-    # "build_swin_backbone", "build_vivit_backbone"). X3D heeds VIDEO_RESNET's NORM and res5 too.
+    # "build_swin_backbone", "build_vivit_backbone", "build_videomae_backbone"). X3D heeds VIDEO_RESNET's NORM and res5 too.
     cfg.MODEL.VIDEO_BACKBONE = CN()
-    # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v2_s"; Video-Swin "t", "s", "b"; ViViT "b".
+    # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v2_s"; Video-Swin "t", "s", "b"; ViViT "b";
+    # VideoMAE "s", "b", "l", "h", "g" (v2).
     cfg.MODEL.VIDEO_BACKBONE.VARIANT = ""
     # Channels of the first stage (X3D: of the stem; ViViT: of all layers); 0: the variant's.
     cfg.MODEL.VIDEO_BACKBONE.WIDTH = 0
     # Blocks of res2..res5 (ViViT: their sum is its depth; X3D: the variant's at most); empty: the variant's.
     cfg.MODEL.VIDEO_BACKBONE.STAGE_BLOCKS = []
+    # VideoMAE: rate at which training drops the last block's branches, rising from 0 at the first (mmaction2: 0.2).
+    cfg.MODEL.VIDEO_BACKBONE.DROP_PATH = 0.0
+    # VideoMAE: first blocks (with the patch embedding) that are not trained; -1: the whole transformer.
+    cfg.MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS = 0
+    # VideoMAE: recompute blocks in the backward pass in place of keeping their activations.
+    cfg.MODEL.VIDEO_BACKBONE.CHECKPOINTING = False
 
     # Keep 3-D convolutions in the channels-last layout: 1.2-1.4 times as fast on CPUs (ours).
     cfg.MODEL.CHANNELS_LAST = False
@@ -317,6 +324,9 @@ def _add_person_detector(cfg: CN) -> None:
 def _add_solver(cfg: CN) -> None:
     # "SGD" (paper) or "AdamW" (transformers, small models).
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Learning rate of each layer of a plain transformer, as a share of that of the layer after it; the heads have
+    # BASE_LR (mmaction2's VideoMAE: 0.75 for B, 0.8 for L); 1: the same everywhere.
+    cfg.SOLVER.LAYER_DECAY = 1.0
     # Largest total norm of the gradient; 0: no clipping (release: 40).
     cfg.SOLVER.CLIP_TOTAL_NORM = 40.0
     # A loss that is not finite: "raise" (after writing what is needed to look into it) or "skip".

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes
-from fvcore.nn import FlopCountAnalysis
-from fvcore.nn.jit_handles import get_shape
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mestad_d2.errors import UserError
 from mestad_d2.modeling.build import build_detector
@@ -20,28 +20,32 @@ from mestad_d2.modeling.roi_heads.video_roi_heads import pool_time
 PAPER_PERSON_DETECTOR_GFLOPS = 406.5
 
 
-class _ActionHead(nn.Module):
-    """ROIAlign and predictor on fixed boxes, as a module that can be traced."""
-
-    def __init__(self, roi_heads: nn.Module, boxes: Boxes) -> None:
-        super().__init__()
-        self.roi_heads, self.boxes = roi_heads, boxes
-
-    def forward(self, frames: Tensor) -> Tensor:
-        index = torch.zeros(len(self.boxes), dtype=torch.long)
-        return self.roi_heads.predictor(self.roi_heads.pooler([frames], [self.boxes]), frames, index)
+def _per_element(operations: int) -> Callable[..., int]:
+    """Count for each element of an operation's input (torch's counter doubles multiply-adds: so do these)."""
+    return lambda shape, *args, out_shape=None, **kwargs: 2 * operations * prod(shape)
 
 
-def _attention_flops(inputs: list, outputs: list) -> int:
-    """Multiply-adds of fused attention, which fvcore does not know: queries x keys, weights x values."""
-    query, key, value = (get_shape(v) for v in inputs[:3])
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+def _per_output(*args: object, out_shape: torch.Size, **kwargs: object) -> int:
+    return 2 * prod(out_shape)
 
 
-def _gflops(module: nn.Module, *inputs: object) -> float:
-    counter = FlopCountAnalysis(module, inputs)
-    counter.set_op_handle("aten::scaled_dot_product_attention", _attention_flops)
-    return counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total() / 1e9
+# Beside products and attention, which torch's counter knows: norms and resizing, with fvcore's weights, in which the
+# literature counts. A norm in evaluation mode is one multiply-add of two operations an element; layer and group norm five.
+_OTHERS = {
+    torch.ops.aten.native_batch_norm: _per_element(2),
+    torch.ops.aten._native_batch_norm_legit_no_training: _per_element(2),
+    torch.ops.aten.native_layer_norm: _per_element(5),
+    torch.ops.aten.native_group_norm: _per_element(5),
+    torch.ops.aten.upsample_nearest2d: _per_output,
+}
+
+
+def _gflops(module: Callable[..., object], *inputs: object) -> float:
+    """Multiply-adds of one call, in units of 1e9."""
+    counter = FlopCounterMode(display=False, custom_mapping=_OTHERS)
+    with counter:
+        module(*inputs)
+    return counter.get_total_flops() / 2e9
 
 
 @torch.no_grad()
@@ -49,7 +53,7 @@ def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -
     """Cost of one clip of ``num_frames`` square frames; one multiply-add counts as 1.
 
     Args:
-        model: the meta architecture, on the CPU.
+        model: the meta architecture, on any device; on "meta" nothing is computed.
         num_frames: frames of a clip.
         size: side of a frame in pixels.
         actors: boxes that the action head classifies (paper: at most 10).
@@ -62,7 +66,7 @@ def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -
         UserError: the proposal generator has no dense head to count.
     """
     model.eval()
-    clip = torch.zeros(1, 3, num_frames, size, size)
+    clip = torch.zeros(1, 3, num_frames, size, size, device=model.device)
     features = model.backbone(clip)
     cost, modules = {"backbone": _gflops(model.backbone, clip)}, {"backbone": model.backbone}
     if model.proposal_generator is not None:
@@ -73,10 +77,12 @@ def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -
         maps = [levels[name] for name in model.proposal_generator.in_features]
         cost |= {"fpn": _gflops(model.fpn, features), "fcos_head": _gflops(head, maps)}
         modules |= {"fpn": model.fpn, "fcos_head": model.proposal_generator}
-    boxes = Boxes(torch.tensor([[0.0, 0.0, size / 2, size]]).repeat(actors, 1))
-    frames = pool_time(features[model.roi_heads.in_feature], model.roi_heads.temporal_pool)
-    cost["action_head"] = _gflops(_ActionHead(model.roi_heads, boxes), frames)
-    modules["action_head"] = model.roi_heads
+    heads = model.roi_heads
+    boxes = Boxes(torch.tensor([[0.0, 0.0, size / 2, size]], device=model.device).repeat(actors, 1))
+    index = torch.zeros(actors, dtype=torch.long, device=model.device)
+    frames = pool_time(features[heads.in_feature], heads.temporal_pool)
+    cost["action_head"] = _gflops(lambda: heads.predictor(heads.pooler([frames], [boxes]), frames, index))
+    modules["action_head"] = heads
     params = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in modules.items()}
     return {
         "total_gflops": round(sum(cost.values()), 3),
@@ -88,11 +94,12 @@ def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -
 
 
 def cost_of_config(cfg: CfgNode, size: int) -> dict:
-    """``model_cost`` of the model that a config describes, built on the CPU."""
+    """``model_cost`` of the model that a config describes, on shapes alone: nothing is computed."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.DEVICE = "cpu"
-    return model_cost(build_detector(cfg), cfg.INPUT.CLIP.NUM_FRAMES, size)
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        return model_cost(build_detector(cfg), cfg.INPUT.CLIP.NUM_FRAMES, size)
 
 
 def chart_slices(cost: dict) -> dict[str, dict[str, float]]:

@@ -26,6 +26,7 @@ OURS: Rules = (
         r"(?P<rest>(?:branch[12]|non_local).+)",
         "{path}.{stage}.{block}.{rest}",
     ),
+    (r"vit\.(?P<rest>(?:patch_embed|blocks|norm)\..+)", "vit.{rest}"),
     (r"laterals\.(?P<from>stem|res[234])\.conv_fast_to_slow\.weight", "lateral.{from}.conv.weight"),
     (r"laterals\.(?P<from>stem|res[234])\.norm\.(?P<x>\w+)", "lateral.{from}.norm.{x}"),
     (r"roi_heads\.(?:.+\.)?classifier\.(?P<x>weight|bias)", "head.{x}"),

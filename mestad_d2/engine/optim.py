@@ -25,11 +25,15 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+        overrides={name: {"weight_decay": solver.WEIGHT_DECAY_BIAS} for name in ("q_bias", "v_bias")},
     )
+    shares = layer_shares(model, solver.LAYER_DECAY)
     # detectron2 0.5 gives every tensor a group of its own, which takes its time at each step.
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for group in parameters:
-        groups.setdefault((group["lr"], group["weight_decay"]), []).extend(group["params"])
+        for tensor in group["params"]:
+            lr = group["lr"] * shares.get(tensor, 1.0)
+            groups.setdefault((lr, group["weight_decay"]), []).append(tensor)
     params = [{"params": tensors, "lr": lr, "weight_decay": decay} for (lr, decay), tensors in groups.items()]
     if solver.OPTIMIZER == "SGD":
         optimizer = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
@@ -37,6 +41,25 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     if solver.OPTIMIZER == "AdamW":
         return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(params, lr=solver.BASE_LR)
     raise UserError(f"SOLVER.OPTIMIZER: unknown optimiser {solver.OPTIMIZER!r}; use SGD or AdamW")
+
+
+def layer_shares(model: nn.Module, decay: float) -> dict[nn.Parameter, float]:
+    """Share of ``SOLVER.BASE_LR`` of each parameter of the backbone, by its depth.
+
+    Raises:
+        UserError: ``SOLVER.LAYER_DECAY`` for a backbone whose layers have no order of depth, or not in (0, 1].
+    """
+    if decay == 1:
+        return {}
+    backbone = getattr(model, "backbone", model)
+    if not 0 < decay <= 1 or not hasattr(backbone, "layer_of"):
+        raise UserError(
+            f"SOLVER.LAYER_DECAY {decay}: only plain transformers (VideoMAE) have it, in (0, 1]; set it to 1"
+        )
+    return {
+        tensor: decay ** (backbone.num_layers - backbone.layer_of(name))
+        for name, tensor in backbone.named_parameters()
+    }
 
 
 def scale_to_processes(cfg: CfgNode, processes: int) -> CfgNode:

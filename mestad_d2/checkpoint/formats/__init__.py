@@ -10,9 +10,9 @@ from types import ModuleType
 
 from torch import Tensor
 
-from mestad_d2.checkpoint.formats import caffe2, mmaction, pyslowfast, pytorchvideo
+from mestad_d2.checkpoint.formats import caffe2, mmaction, pyslowfast, pytorchvideo, videomae
 
-FORMATS: tuple[ModuleType, ...] = (pytorchvideo, pyslowfast, caffe2, mmaction)
+FORMATS: tuple[ModuleType, ...] = (pytorchvideo, pyslowfast, caffe2, mmaction, videomae)
 
 
 def recognise(state: Mapping[str, Tensor]) -> ModuleType | None:

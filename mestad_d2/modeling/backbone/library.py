@@ -42,11 +42,11 @@ def stage_blocks(cfg: CfgNode, default: Sequence[int]) -> list[int]:
     return blocks
 
 
-def check_clip(clips: Tensor) -> None:
+def check_clip(clips: Tensor, coarsest: int = COARSEST) -> None:
     """Refuse clips (N, 3, T, H, W) that a backbone of tubelets can't take as they are.
 
     With T a multiple of 4 the key frame T // 2 begins a tubelet, that of index T // 4, which is half of the
-    T // 2 tubelets. With H and W multiples of 32 no stage pads, so that strides are exact.
+    T // 2 tubelets. With H and W multiples of the ``coarsest`` stride no stage pads, so that strides are exact.
 
     Raises:
         UserError: other sizes.
@@ -57,9 +57,9 @@ def check_clip(clips: Tensor) -> None:
             f"INPUT.CLIP.NUM_FRAMES {frames}: this backbone joins every {TUBELET} frames; "
             f"use a multiple of {2 * TUBELET}, so that the key frame is that of its features"
         )
-    if height % COARSEST or width % COARSEST:
+    if height % coarsest or width % coarsest:
         raise UserError(
-            f"clips of {height}x{width} pixels: this backbone needs multiples of {COARSEST}; "
+            f"clips of {height}x{width} pixels: this backbone needs multiples of {coarsest}; "
             "pad them (the whole model does)"
         )
 

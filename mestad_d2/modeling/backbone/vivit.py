@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
 from mestad_d2.modeling.backbone.library import TUBELET, check_clip, stage_blocks, variant
+from mestad_d2.modeling.backbone.vit.pyramid import SimplePyramid, used_levels
 
 # Layers, as four parts of three.
 VARIANTS = {"b": (3, 3, 3, 3)}
@@ -54,20 +55,8 @@ class ScaledEmbeddings(nn.Module):
         return torch.cat([first, table.flatten(2).transpose(1, 2)], dim=1)
 
 
-class ChannelsFirstNorm(nn.LayerNorm):
-    """Layer norm over the channels of (N, C, H, W)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 class ViViT(Backbone):
-    """A simple feature pyramid on the last tokens of ViViT (after ViTDet, arXiv 2203.16527).
-
-    ViViT has one stride, 16. res4 (N, C, T / 2, H / 16, W / 16) are its tokens without the class token; res5
-    is res4 max-pooled to stride 32. res3 (stride 8) and res2 (stride 4) are transposed convolutions of the
-    key frame's tokens alone, (N, C / 2 or C / 4, 1, H / s, W / s), and exist only where they are asked for:
-    otherwise their weights would never have a gradient. They are the only weights that no file brings.
+    """Tokens of ViViT without the class token as res2..res5 (see ``SimplePyramid``).
 
     Clips of T a multiple of 4, H and W multiples of 32; positions are interpolated unless they are 32 frames
     of 224x224. Tubelet t holds frames 2t and 2t + 1: index T / 4, half of res4's, begins with the key frame.
@@ -78,18 +67,7 @@ class ViViT(Backbone):
         super().__init__()
         vivit.embeddings = ScaledEmbeddings(vivit.embeddings)
         self.vivit = vivit
-        width = vivit.config.hidden_size
-        self.channels = {"res2": width // 4, "res3": width // 2, "res4": width, "res5": width}
-        upsample = {
-            "res2": lambda: nn.Sequential(
-                nn.ConvTranspose2d(width, width // 2, 2, 2),
-                ChannelsFirstNorm(width // 2),
-                nn.GELU(),
-                nn.ConvTranspose2d(width // 2, width // 4, 2, 2),
-            ),
-            "res3": lambda: nn.ConvTranspose2d(width, width // 2, 2, 2),
-        }
-        self.pyramid = nn.ModuleDict({name: build() for name, build in upsample.items() if name in levels})
+        self.pyramid = SimplePyramid(vivit.config.hidden_size, PATCH, levels)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
         """Features of clips (N, 3, T, H, W).
@@ -101,18 +79,11 @@ class ViViT(Backbone):
         frames, height, width = clips.shape[2:]
         grid = (frames // TUBELET, height // PATCH, width // PATCH)
         tokens = self.vivit(pixel_values=clips.transpose(1, 2)).last_hidden_state[:, 1:]
-        res4 = tokens.transpose(1, 2).unflatten(2, grid)
-        key_frame = res4[:, :, grid[0] // 2]
-        features = {name: [layer(key_frame).unsqueeze(2)] for name, layer in self.pyramid.items()}
-        return {**features, "res4": [res4], "res5": [nn.functional.max_pool3d(res4, (1, 2, 2))]}
+        return self.pyramid(tokens.transpose(1, 2).unflatten(2, grid))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and spatial stride of every level."""
-        strides = {"res2": 4, "res3": 8, "res4": 16, "res5": 32}
-        return {
-            name: ShapeSpec(channels=self.channels[name], stride=strides[name])
-            for name in (*self.pyramid, "res4", "res5")
-        }
+        return self.pyramid.output_shape()
 
 
 @BACKBONE_REGISTRY.register()
@@ -139,5 +110,4 @@ def build_vivit_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> 
         num_attention_heads=HEADS,
         intermediate_size=4 * width,
     )
-    levels = {*cfg.MODEL.FPN.IN_FEATURES, cfg.MODEL.ROI_ACTION_HEAD.IN_FEATURE}
-    return ViViT(VivitModel(config, add_pooling_layer=False), levels)
+    return ViViT(VivitModel(config, add_pooling_layer=False), used_levels(cfg))
