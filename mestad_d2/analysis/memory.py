@@ -53,15 +53,18 @@ def training_memory(cfg: CfgNode, clips: int) -> dict[str, float]:
     """
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.DEVICE = "cpu"
-    model = build_detector(cfg).train()
+    cfg.MODEL.DEVICE = "meta"
     copies = COPIES[cfg.SOLVER.OPTIMIZER]
     if cfg.SEMISUP.ENABLED:
         copies += 1
         if build_pseudo_labeler(cfg).uses_unlabeled:
             clips += round(clips * cfg.SEMISUP.UNLABELED_RATIO)
     height, width = cfg.INPUT.CROP.SIZE if cfg.INPUT.CROP.ENABLED else [cfg.INPUT.MIN_SIZE_TEST] * 2
+    # Weights are shapes too: drawing them would take longer than counting.
+    with torch.device("meta"):
+        model = build_detector(cfg).train()
     with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cpu")
         batch = torch.empty(clips, 3, cfg.INPUT.CLIP.NUM_FRAMES, height, width)
         saved = saved_bytes(model, batch, cfg.SOLVER.AMP.ENABLED) / GIB
     weights = copies * 4 * sum(p.numel() for p in model.parameters()) / GIB

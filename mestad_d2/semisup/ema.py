@@ -12,15 +12,22 @@ from torch import nn
 class ModelEMA:
     """Keeps a copy of a model whose tensors follow the model's slowly.
 
-    Parameters and float buffers (statistics of BN) are averaged, integer buffers copied. The copy, ``model``,
-    is in eval mode and has no gradients. ``updates`` counts the averaging steps since ``copy_from``.
+    Parameters and float buffers (statistics of BN) are averaged, integer buffers copied; parameters that are not
+    trained are shared with the student. The copy, ``model``, is in eval mode and has no gradients. ``updates``
+    counts the averaging steps since ``copy_from``.
     """
 
     def __init__(self, student: nn.Module, decay: float = 0.999, ramp: bool = True) -> None:
         """See ``SEMISUP.EMA_DECAY`` and ``SEMISUP.EMA_RAMP``; ``student`` without a distributed wrapper."""
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"decay {decay} is not in [0, 1]")
-        self.model = deepcopy(student).eval().requires_grad_(False)
+        # What is not trained stays the student's own tensor: it costs neither memory nor averaging.
+        frozen = {id(p): p for p in student.parameters() if not p.requires_grad}
+        self.model = deepcopy(student, frozen).eval()
+        for parameter in self.model.parameters():
+            if id(parameter) not in frozen:
+                parameter.requires_grad_(False)
+        self._shared = {name for name, p in self.model.named_parameters() if id(p) in frozen}
         self.decay, self.ramp = decay, ramp
         self.updates = 0
 
@@ -40,6 +47,8 @@ class ModelEMA:
         weight = 1.0 - self.decay_at(self.updates)
         theirs = student.state_dict()
         for name, mine in self.model.state_dict().items():
+            if name in self._shared:
+                continue
             if mine.is_floating_point():
                 mine.lerp_(theirs[name].to(mine), weight)
             else:

@@ -19,6 +19,7 @@ def build(name: str, *opts: object) -> torch.nn.Module:
     """A preset's model, narrow."""
     cfg = model_zoo.get_config(name)
     cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.VIDEO_RESNET.WIDTH", 8, *opts])
+    cfg.merge_from_list(["MODEL.VIDEO_BACKBONE.WIDTH", 48, "MODEL.VIDEO_BACKBONE.STAGE_BLOCKS", [1, 1, 1, 1]])
     return build_model(cfg).eval()
 
 

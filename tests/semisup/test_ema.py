@@ -68,3 +68,17 @@ def test_state_round_trip_and_copy() -> None:
 def test_bad_decay() -> None:
     with pytest.raises(ValueError, match="decay"):
         ModelEMA(make_model(), decay=1.5)
+
+
+def test_frozen_parameters_are_shared_and_never_averaged() -> None:
+    student = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    student[0].requires_grad_(False)
+    ema = ModelEMA(student, decay=0.5, ramp=False)
+    assert ema.model[0].weight is student[0].weight and ema.model[1].weight is not student[1].weight
+    before = student[0].weight.clone(), ema.model[1].weight.clone()
+    with torch.no_grad():
+        student[1].weight += 1
+    ema.update(student)
+    assert torch.equal(student[0].weight, before[0])
+    torch.testing.assert_close(ema.model[1].weight, before[1] + 0.5)
+    assert not any(p.requires_grad for p in ema.model.parameters()) and student[1].weight.requires_grad
