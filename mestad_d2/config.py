@@ -135,6 +135,8 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.VIDEO_BACKBONE.WIDTH = 0
     # Blocks of res2..res5 (ViViT: their sum is its depth; X3D: the variant's at most); empty: the variant's.
     cfg.MODEL.VIDEO_BACKBONE.STAGE_BLOCKS = []
+    # X3D: a norm in the first shortcut of res2, which keeps the channels (PySlowFast; pytorchvideo has none there).
+    cfg.MODEL.VIDEO_BACKBONE.SHORTCUT_NORM = False
     # VideoMAE: rate at which training drops the last block's branches, rising from 0 at the first (mmaction2: 0.2).
     cfg.MODEL.VIDEO_BACKBONE.DROP_PATH = 0.0
     # VideoMAE: first blocks (with the patch embedding) that are not trained; -1: the whole transformer.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mestad_d2.checkpoint.formats import recognise, vivit
+from mestad_d2.checkpoint.formats.library_names import as_library
 from mestad_d2.checkpoint.key_translation import BACKBONE, Named, canonical_name
 from mestad_d2.checkpoint.prefix import find_prefixes
 from mestad_d2.checkpoint.report import LoadReport
@@ -63,7 +64,7 @@ def match(
     Returns:
         None when no format is recognised.
     """
-    state = vivit.as_installed(state, model)
+    state = as_library(vivit.as_installed(state, model), model)
     own, file_format = is_own(state, model), recognise(state)
     ours = {name: key for key in model if (name := canonical_name(key))}
     counts = {key: tensor for key, tensor in state.items() if key.endswith(COUNTER)}

@@ -99,4 +99,7 @@ def build_x3d_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> X3
             )
         stage.res_blocks = stage.res_blocks[:count]
     _dilate(stages[-1], node.RES5_DILATION)
+    shortcut = stages[0].res_blocks[0]
+    if cfg.MODEL.VIDEO_BACKBONE.SHORTCUT_NORM and shortcut.branch1_norm is None:
+        shortcut.branch1_norm = video_norm(node.NORM, shortcut.branch1_conv.out_channels)
     return X3D(net, node.RES5_STRIDE)
