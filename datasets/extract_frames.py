@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.video.frames import probe
 from mestad_d2.video.output.extract import NAMINGS, extract_frames
+from mestad_d2.video.source import open_source
 from mestad_d2.video.video_locations import VIDEO_SUFFIXES
 
 
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.videos}: no video files ({', '.join(VIDEO_SUFFIXES)}) to extract")
     rates = []
     for path in tqdm(files, unit="video"):
-        fps = args.fps or probe(str(path)).fps
+        fps = args.fps or open_source(path).fps
         extract_frames(path, args.output / path.stem, fps, args.naming, f".{args.format}")
         rates.append(f"{path.stem},{fps!r}\n")
     (args.output / "rates.csv").write_text("".join(rates), encoding="utf-8")

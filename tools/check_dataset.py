@@ -24,7 +24,7 @@ from mestad_d2.evaluation.ground_truth import GroundTruth  # noqa: E402
 from mestad_d2.evaluation.read_rows import read_rows  # noqa: E402
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs  # noqa: E402
 from mestad_d2.load_config import setup_cfg  # noqa: E402
-from mestad_d2.video.frame_list import listed_root  # noqa: E402
+from mestad_d2.video.frame_list import FrameList  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -69,7 +69,7 @@ def own_paths(args: argparse.Namespace) -> dict:
     if missing:
         raise UserError(f"give names of datasets, --config-file, --tubes, or {', '.join(missing)}")
     return {
-        "video_root": listed_root(args.videos, args.frame_list) if args.frame_list else args.videos,
+        "video_root": FrameList(str(args.videos), str(args.frame_list)) if args.frame_list else args.videos,
         "annotations": args.annotations,
         "label_map": args.label_map,
         "exclude": args.exclude,

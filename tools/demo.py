@@ -37,9 +37,9 @@ from mestad_d2.inference.results.outputs import (
     write_strip,
     write_video,
 )
-from mestad_d2.video.duration import seconds_of
 from mestad_d2.video.output.writer import VideoWriter, recorded
-from mestad_d2.video.stream import StreamFrame, iterate_frames, probe
+from mestad_d2.video.source import VideoSource, open_source
+from mestad_d2.video.stream import StreamFrame, iterate_frames
 
 # Of the files that an input becomes.
 ENDINGS = (".mp4", ".csv", ".json", ".jsonl", ".png")
@@ -84,14 +84,14 @@ class Demo:
         Raises:
             UserError: nothing there that can be decoded.
         """
-        fps, seconds = self._length(video)
+        source = open_source(video, folder_fps=self.predictor.folder_fps)
         found: list[KeyframeDetections] = []
         try:
-            self._detect(video, stem, found, fps, seconds)
+            self._detect(source, stem, found, source.fps, source.seconds())
         except UserError:
             beside(stem, ".jsonl").unlink(missing_ok=True)
             raise
-        self._write_all(video, stem, found, fps, seconds)
+        self._write_all(source, stem, found)
 
     def camera(self, number: int, stem: Path) -> None:
         """A camera; what it sees is recorded beside the results.
@@ -108,16 +108,11 @@ class Demo:
             print("watching; Ctrl-C ends it", file=sys.stderr)
             with suppress(KeyboardInterrupt):
                 self._detect(passing, stem, found, 30.0, None)
-        self._write_all(str(recording), stem, found, *self._length(str(recording)))
-
-    def _length(self, video: str) -> tuple[float, float | None]:
-        """Frames per second and seconds of a video; the latter may take a look at all of its packets."""
-        info = probe(video, folder_fps=self.predictor.folder_fps)
-        return info.fps, seconds_of(video, info)
+        self._write_all(open_source(recording), stem, found)
 
     def _detect(
         self,
-        source: str | Iterable[StreamFrame],
+        source: VideoSource | Iterable[StreamFrame],
         stem: Path,
         found: list[KeyframeDetections],
         fps: float,
@@ -138,21 +133,19 @@ class Demo:
                 frames_a_second = keyframe.timestamp * fps / max(bar.format_dict["elapsed"], 1e-6)
                 bar.set_postfix_str(f"{frames_a_second:.0f} fps", refresh=False)
 
-    def _write_all(
-        self, video: str, stem: Path, found: list[KeyframeDetections], fps: float, seconds: float | None
-    ) -> None:
+    def _write_all(self, video: VideoSource, stem: Path, found: list[KeyframeDetections]) -> None:
         # Weak scores are kept in the csv, which is for evaluation; people look at the others.
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
         if self.predictor.persons is not None:
             self._write_persons(stem, found)
         found = [sure_people(keyframe, self.args.person_threshold) for keyframe in found]
         shown = self.names, self.args.score_threshold
-        rate = {"folder_fps": self.predictor.folder_fps}
         write_json(beside(stem, ".json"), stem.name, found, *shown)
-        write_strip(beside(stem, ".png"), video, found, *shown, **rate)
-        total = round(seconds * fps) if seconds else None
+        write_strip(beside(stem, ".png"), video, found, *shown)
+        seconds = video.seconds()
+        total = round(seconds * video.fps) if seconds else None
         with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
-            write_video(beside(stem, ".mp4"), video, found, *shown, **rate, progress=lambda _: bar.update())
+            write_video(beside(stem, ".mp4"), video, found, *shown, progress=lambda _: bar.update())
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png")
 
     def _write_persons(self, stem: Path, found: list[KeyframeDetections]) -> None:

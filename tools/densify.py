@@ -18,8 +18,8 @@ from detectron2.config import CfgNode
 from detectron2.engine import default_setup
 from tqdm import tqdm
 
-from mestad_d2.data.ava import first_timestamp, locate_videos
 from mestad_d2.data.per_video import as_setting
+from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.densify.corrections import merge_corrections, training_rows, write_training_csv
 from mestad_d2.densify.detections.frames import frame_times
 from mestad_d2.densify.detections.teacher import teacher_cfg
@@ -37,8 +37,7 @@ from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.video.folder import FOLDER_FPS
-from mestad_d2.video.frames import probe
+from mestad_d2.video.video_locations import locate_videos
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -164,12 +163,11 @@ def collect(args: Namespace) -> None:
         raise UserError(f"{args.output}: is there already; add --overwrite or name another --output")
     start = as_setting(args.start, "--start")
     before = read_dense_csv(args.annotations)
-    facts = {}
+    facts, videos = {}, DatasetVideos(args.videos, start)
     for video_id, path in locate_videos([row.video_id for row in before], args.videos).items():
-        info = probe(path)
-        first = first_timestamp(path, video_id, info, start)
-        times = frame_times(path, FOLDER_FPS)
-        facts[video_id] = VideoFacts(video_id, path, info.height, info.width, first, times)
+        source = videos.describe(path, video_id)
+        times = frame_times(source)
+        facts[video_id] = VideoFacts(video_id, path, source.height, source.width, source.start, times)
     corrected = read_corrected(args.corrected, facts, before)
     merged = merge_corrections(before, corrected)
     count = write_training_csv(args.output, training_rows(merged, args.min_confidence))

@@ -16,7 +16,8 @@ from mestad_d2.inference.arguments import add_config_options, add_detector_argum
 from mestad_d2.inference.export.check import compare, speed
 from mestad_d2.inference.export.files import FORMATS, clip_metadata, export, load_exported, need
 from mestad_d2.inference.export.model import ExportableDetector
-from mestad_d2.inference.predictor import VideoPredictor, clip_tensor, load_model
+from mestad_d2.inference.predictor import VideoPredictor, load_model
+from mestad_d2.video.clips import clip_tensor
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

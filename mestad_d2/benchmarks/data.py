@@ -15,7 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mestad_d2.video.clips import clip_times
-from mestad_d2.video.frames import probe, read_frames
+from mestad_d2.video.frames import read_frames
+from mestad_d2.video.source import open_source
 
 LOOP_SECONDS = 60
 
@@ -72,7 +73,7 @@ class _RandomClips(Dataset):
     def __init__(self, path: Path, clips: int, frames: int, stride: int, short_side: int) -> None:
         self.path, self.clips, self.short_side = str(path), clips, short_side
         self.frames, self.stride = frames, stride
-        self.duration = probe(self.path).duration
+        self.duration = open_source(self.path).duration
 
     def __len__(self) -> int:
         return self.clips

@@ -24,10 +24,11 @@ from mestad_d2.inference.arguments import (
     add_speed_arguments,
     mode_of_arguments,
 )
-from mestad_d2.inference.predictor import VideoPredictor, clip_tensor
+from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.speed.modes import prepare_for_inference
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.timing import progress, timed
+from mestad_d2.video.clips import clip_tensor
 
 # The network alone is timed on at most so many batches.
 TIMED_BATCHES = 20

@@ -11,54 +11,24 @@ from collections.abc import Sequence
 
 from detectron2.structures import BoxMode
 
-from mestad_d2.data.per_video import Setting, value_of
+from mestad_d2.data.per_video import Setting
+from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import AnnotationRow, read_exclusions, read_ground_truth
 from mestad_d2.formats.people import people_of
-from mestad_d2.video.folder import FOLDER_FPS, is_folder
-from mestad_d2.video.frames import VideoInfo, probe
-from mestad_d2.video.video_locations import locate_videos, named_start
+from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.source import VideoSource
+from mestad_d2.video.video_locations import VideoRoot
 
-# Cut AVA files hold seconds 900 to 1801 of a film; whole films are longer.
-CUT_SECONDS, CUT_START = 905.0, 900.0
 # A key frame may lie this many seconds outside its video: headers round.
 SLACK = 0.1
 
 logger = logging.getLogger(__name__)
 
 
-def file_start(info: VideoInfo, start: float | None) -> float:
-    """Timestamp of a file's first frame; with None, 900 for AVA's cut files and 0 for whole films."""
-    if start is not None:
-        return start
-    return CUT_START if info.duration <= CUT_SECONDS else 0.0
-
-
-def first_timestamp(path: str, video_id: str, info: VideoInfo, start: Setting) -> float:
-    """Timestamp of a file's first frame: from its name where that tells it, else by the dataset's setting.
-
-    Raises:
-        UserError: a csv of beginnings is malformed or lacks the video.
-    """
-    named = named_start(path, video_id)
-    return named if named is not None else file_start(info, value_of(start, video_id))
-
-
-def folder_rate(path: str, video_id: str, fps: Setting) -> float:
-    """Frames per second of a folder of frames; of a video file, which knows its own, the default.
-
-    Raises:
-        UserError: the rate is 0 or less, or a csv of rates lacks the folder.
-    """
-    rate = value_of(fps, video_id) if is_folder(path) else None
-    if rate is not None and rate <= 0:
-        raise UserError(f"{path}: {rate:g} frames per second; write a number above 0 as FPS")
-    return FOLDER_FPS if rate is None else float(rate)
-
-
-def _annotations(rows: Sequence[AnnotationRow], info: VideoInfo) -> list[dict]:
+def _annotations(rows: Sequence[AnnotationRow], source: VideoSource) -> list[dict]:
     """One annotation a person; see ``people_of``."""
-    scale = (info.width, info.height, info.width, info.height)
+    scale = (source.width, source.height, source.width, source.height)
     return [
         {
             "bbox": [value * size for value, size in zip(person.box, scale, strict=True)],
@@ -91,7 +61,7 @@ def _key_frames(
 
 
 def load_ava(
-    video_root: str,
+    video_root: VideoRoot,
     annotations: str,
     exclude: str | None = None,
     start: Setting = None,
@@ -106,19 +76,19 @@ def load_ava(
         video_root: folder of video files or frame folders, named by video id.
         annotations: ground-truth csv, boxes in [0, 1].
         exclude: csv ``video,second`` of key frames to mark.
-        start: timestamp of every file's first frame, a csv of them, or None: AVA's rule (``file_start``).
+        start: timestamp of every file's first frame, a csv of them, or None: AVA's rule (``ava_start``).
         fps: frames per second of folders of frames, or a csv of them; video files know their own.
 
     Raises:
         UserError: a file is missing or malformed.
     """
     frames, excluded = _key_frames(annotations, exclude)
-    paths = locate_videos(list(frames), video_root)
+    sources = DatasetVideos(video_root, start, fps).sources(list(frames))
     dicts, outside = [], []
     for video_id, times in frames.items():
-        fields, info = _video_fields(video_id, paths[video_id], start, fps)
+        fields = _video_fields(sources[video_id], video_id)
         used = [time for time in times if (video_id, round(time, 3)) not in excluded]
-        outside += check_times(annotations, video_id, used, fields["start"], info)
+        outside += check_times(annotations, video_id, used, sources[video_id])
         for timestamp, rows in times.items():
             dicts.append(
                 {
@@ -126,7 +96,7 @@ def load_ava(
                     "timestamp": timestamp,
                     "image_id": f"{video_id},{timestamp:.6f}",
                     "excluded": (video_id, round(timestamp, 3)) in excluded,
-                    "annotations": _annotations(rows, info),
+                    "annotations": _annotations(rows, sources[video_id]),
                 }
             )
     if outside:
@@ -141,20 +111,18 @@ def load_ava(
     return dicts
 
 
-def check_times(
-    annotations: str, video_id: str, times: Sequence[float], start: float, info: VideoInfo
-) -> list[str]:
+def check_times(annotations: str, video_id: str, times: Sequence[float], source: VideoSource) -> list[str]:
     """Names of the key frames that lie outside their video.
 
     Raises:
         UserError: all of them do.
     """
-    end = start + info.duration if info.duration else float("inf")
+    start, end = source.start, source.end
     outside = [time for time in times if not start - SLACK <= time <= end + SLACK]
     if outside and len(outside) == len(times):
         unit = ""
-        if all(time.is_integer() and 0 <= time <= info.duration * info.fps + 1 for time in times):
-            unit = f"; frame numbers? Divide them by {info.fps:.6g} frames a second"
+        if all(time.is_integer() and 0 <= time <= (source.duration or 0) * source.fps + 1 for time in times):
+            unit = f"; frame numbers? Divide them by {source.fps:.6g} frames a second"
         raise UserError(
             f"{annotations}: all {len(times)} key frames of {video_id} ({outside[0]:g} the first) are outside its "
             f"{start:g} to {end:g} s{unit}; check START and the unit of the timestamps"
@@ -163,7 +131,7 @@ def check_times(
 
 
 def load_unlabeled(
-    video_root: str,
+    video_root: VideoRoot,
     annotations: str,
     exclude: str | None = None,
     start: Setting = None,
@@ -179,12 +147,12 @@ def load_unlabeled(
     """
     dicts = []
     frames, excluded = _key_frames(annotations, exclude)
-    paths = locate_videos(list(frames), video_root)
+    sources = DatasetVideos(video_root, start, fps).sources(list(frames))
     for video_id, times in frames.items():
-        fields, info = _video_fields(video_id, paths[video_id], start, fps)
-        end = fields["start"] + info.duration if info.duration else float("inf")
+        source = sources[video_id]
+        fields = _video_fields(source, video_id)
         key_times = [time for time in times if (video_id, round(time, 3)) not in excluded]
-        for left, right, low, high in _intervals(key_times, max_gap, fields["start"], end):
+        for left, right, low, high in _intervals(key_times, max_gap, source.start, source.end):
             dicts.append(
                 {
                     **fields,
@@ -192,8 +160,8 @@ def load_unlabeled(
                     "image_id": f"{video_id},{low:.6f}-{high:.6f}",
                     "left_timestamp": left,
                     "right_timestamp": right,
-                    "left": _annotations(times[left], info) if left is not None else [],
-                    "right": _annotations(times[right], info) if right is not None else [],
+                    "left": _annotations(times[left], source) if left is not None else [],
+                    "right": _annotations(times[right], source) if right is not None else [],
                 }
             )
     return dicts
@@ -218,14 +186,13 @@ def _intervals(times: list[float], max_gap: float, start: float, end: float) -> 
     return intervals
 
 
-def _video_fields(video_id: str, path: str, start: Setting, fps: Setting) -> tuple[dict, VideoInfo]:
-    info = probe(path, folder_rate(path, video_id, fps))
-    fields = {
-        "file_name": path,
+def _video_fields(source: VideoSource, video_id: str) -> dict:
+    return {
+        "file_name": str(source),
+        "source": source,
         "video_id": video_id,
-        "start": first_timestamp(path, video_id, info, start),
-        "fps": info.fps,
-        "height": info.height,
-        "width": info.width,
+        "start": source.start,
+        "fps": source.fps,
+        "height": source.height,
+        "width": source.width,
     }
-    return fields, info

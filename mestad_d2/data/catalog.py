@@ -18,7 +18,7 @@ from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
 from mestad_d2.errors import UserError
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.video.folder import FOLDER_FPS
-from mestad_d2.video.frame_list import listed_root
+from mestad_d2.video.frame_list import FrameList
 
 AVA_LABEL_MAPS = {
     "2.1": "ava_action_list_v2.1_for_activitynet_2018.pbtxt",
@@ -59,16 +59,14 @@ def register_ava_dataset(
         flip_pairs: action ids that a horizontal flip swaps (left and right).
         frame_list: PySlowFast's or mmaction2's list of pictures (``read_frame_list``), whose paths start from
             ``video_root``: its videos are those of the dataset.
-
-    Raises:
-        UserError: the path of the frame list or its frames has ``::`` in it.
     """
-    video_root = listed_root(video_root, frame_list) if frame_list else video_root
+    video_root = str(video_root)
+    root = FrameList(video_root, str(frame_list)) if frame_list else video_root
     if name in DatasetCatalog.list():
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
     exclude = str(exclude) if exclude else None
-    DatasetCatalog.register(name, partial(load_ava, str(video_root), str(annotations), exclude, start, fps))
+    DatasetCatalog.register(name, partial(load_ava, root, str(annotations), exclude, start, fps))
     MetadataCatalog.get(name).set(
         evaluator_type="ava",
         thing_classes=["person"],
@@ -76,7 +74,7 @@ def register_ava_dataset(
         label_map=str(label_map),
         exclude=exclude,
         dense=str(dense) if dense else None,
-        video_root=str(video_root),
+        video_root=root,
         start=start,
         fps=fps,
         flip_pairs=[tuple(pair) for pair in flip_pairs],

@@ -10,14 +10,19 @@ from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.clips import ClipReader
+from mestad_d2.video.clips import clip_tensor
 from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.frames import ClipReader
+from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.transforms import ClipGeometry, GeometrySampler, color_jitter
 
 
-def to_tensor(frames: np.ndarray) -> torch.Tensor:
-    """(T, H, W, 3) uint8 -> (3, T, H, W) uint8."""
-    return torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2)))
+def source_of(dataset_dict: dict) -> VideoSource:
+    """The video of a dataset dict; of dicts that were made elsewhere, by ``file_name``, ``start`` and ``fps``."""
+    if "source" in dataset_dict:
+        return dataset_dict["source"]
+    source = open_source(dataset_dict["file_name"], folder_fps=dataset_dict.get("fps", FOLDER_FPS))
+    return source.starting_at(dataset_dict["start"])
 
 
 class ClipMapper:
@@ -83,7 +88,7 @@ class ClipMapper:
         frames = color_jitter(geometry.clip(frames[::thin]), self.jitter, rng)
         result = {
             **self._fields(dataset_dict, dataset_dict["timestamp"]),
-            "clip": to_tensor(frames),
+            "clip": clip_tensor(frames),
             "instances": self.instances(dataset_dict["annotations"], geometry, dataset_dict),
         }
         if "person_boxes" in dataset_dict:
@@ -105,13 +110,11 @@ class ClipMapper:
         geometry = self.geometry.draw((dataset_dict["height"], dataset_dict["width"]), rng)
         # Frames are kept a little larger than any geometry needs; it does the rest.
         largest = round(max(self.geometry.short_sides) * max(self.geometry.scale_range[1], 1.0))
-        center = timestamp - dataset_dict["start"]
-        folder_fps = dataset_dict.get("fps", FOLDER_FPS)
-        return self.reader(dataset_dict["file_name"], center, largest, folder_fps), geometry
+        return self.reader(source_of(dataset_dict), timestamp, largest), geometry
 
     @staticmethod
     def _fields(dataset_dict: dict, timestamp: float) -> dict:
-        names = ("file_name", "video_id", "start", "fps", "height", "width", "image_id")
+        names = ("file_name", "source", "video_id", "start", "fps", "height", "width", "image_id")
         fields = {name: dataset_dict[name] for name in names if name in dataset_dict}
         return {**fields, "timestamp": timestamp}
 
@@ -174,8 +177,8 @@ class UnlabeledClipMapper(ClipMapper):
         frames = geometry.clip(frames)
         return {
             **self._fields(dataset_dict, timestamp),
-            "clip_weak": to_tensor(frames),
-            "clip": to_tensor(color_jitter(frames, self.jitter, rng)),
+            "clip_weak": clip_tensor(frames),
+            "clip": clip_tensor(color_jitter(frames, self.jitter, rng)),
             "left_instances": self.instances(dataset_dict["left"], geometry, dataset_dict),
             "right_instances": self.instances(dataset_dict["right"], geometry, dataset_dict),
             "left_timestamp": dataset_dict["left_timestamp"],

@@ -13,6 +13,24 @@ import torch
 GRACE_SECONDS = 40
 
 
+class _CvThreads:
+    """Ends OpenCV's threads before a fork: a child that inherits them without their threads hangs."""
+
+    def __init__(self) -> None:
+        self.count = cv2.getNumThreads()
+        os.register_at_fork(before=self.end, after_in_parent=self.restore)
+
+    def end(self) -> None:
+        self.count = cv2.getNumThreads()
+        cv2.setNumThreads(0)
+
+    def restore(self) -> None:
+        cv2.setNumThreads(self.count)
+
+
+_CV_THREADS = _CvThreads()
+
+
 def start_worker(worker: int) -> None:
     """``worker_init_fn`` of all loaders; ``worker`` is its number.
 

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import numpy as np
 from detectron2.config import CfgNode
 
-from mestad_d2.data.ava import first_timestamp, locate_videos
 from mestad_d2.data.per_video import Setting
+from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.confidence import confidence, signs
 from mestad_d2.densify.detections.frames import frame_times, wanted_indices
@@ -26,7 +26,7 @@ from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.semisup.exclusive_actions import exclusive_pairs
-from mestad_d2.video.frames import probe
+from mestad_d2.video.video_locations import locate_videos
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,13 @@ def watch_videos(
         UserError: a video is missing or can't be decoded.
     """
     paths = locate_videos(list(keys), root)
+    videos = DatasetVideos(root, settings.start, predictor.folder_fps)
     model_print = hashlib.sha256((cfg.dump() + file_print(cfg.MODEL.WEIGHTS)).encode()).hexdigest()
     columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     for video_id, frames in keys.items():
         path = paths[video_id]
-        info, times = probe(path), frame_times(path, predictor.folder_fps)
-        start = first_timestamp(path, video_id, info, settings.start)
+        source = videos.describe(path, video_id)
+        times, start = frame_times(source), source.start
         wanted = wanted_indices(times, frames, stretches(frames, settings.max_gap), start, settings.rate)
         stat = Path(path).stat()
         facts = (model_print, str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns, wanted)
@@ -105,11 +106,11 @@ def watch_videos(
         part = parts / f"{quote(video_id, safe='')}.npz"
         found = load_sightings(part, fingerprint)
         if found is None:
-            seen = progress(video_id, watch(predictor, path, times[wanted].tolist()), len(wanted))
+            seen = progress(video_id, watch(predictor, source, times[wanted].tolist()), len(wanted))
             # Frames that a damaged file lacks at its end have no sighting.
             found = {frame: sighting for frame, (_, sighting) in zip(wanted, seen, strict=False)}
             save_sightings(part, found, columns, fingerprint)
-        yield WatchedVideo(video_id, path, start, info.height, info.width, times, frames, found)
+        yield WatchedVideo(video_id, path, start, source.height, source.width, times, frames, found)
 
 
 def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max_gap: float) -> Dense:

@@ -12,11 +12,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from mestad_d2.video.clips import TIE, later_is_nearer
 from mestad_d2.video.stream import StreamFrame
 
 T = TypeVar("T")
-# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
-TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,12 @@ class _Pending:
             target = self.targets[len(self.frames)]
             if target > now.time:
                 return False
-            nearer = before is not None and target - before.time <= now.time - target + TIE
-            self.frames.append((before if nearer else now).small())
+            later = before is None or later_is_nearer(before.time, now.time, target)
+            self.frames.append((now if later else before).small())
         return True
 
     def finish(self, last: _Held) -> None:
         self.frames += [last.small()] * (len(self.targets) - len(self.frames))
-
-
-def clip_offsets(num_frames: int, sampling_rate: float, fps: float) -> np.ndarray:
-    """Times of a clip's frames around its key frame, in seconds: (i - T // 2) * rate / fps."""
-    return (np.arange(num_frames) - num_frames // 2) * (sampling_rate / fps)
 
 
 def stream_clips(

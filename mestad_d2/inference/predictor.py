@@ -20,7 +20,6 @@ from mestad_d2.errors import UserError
 from mestad_d2.inference.clip_stream import (
     KeyframeClip,
     batched,
-    clip_offsets,
     in_background,
     key_times,
     stream_clips,
@@ -32,6 +31,8 @@ from mestad_d2.inference.person_detector.sources import PersonSource, build_pers
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 from mestad_d2.modeling.build import build_detector
+from mestad_d2.video.clips import clip_offsets, clip_tensor
+from mestad_d2.video.source import VideoSource
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 from mestad_d2.video.transforms import GeometrySampler
 
@@ -156,16 +157,20 @@ class VideoPredictor:
             self.segment_steps = max(round(segment_seconds / (spacing * stride)), 1)
         self._geometry = GeometrySampler((cfg.INPUT.MIN_SIZE_TEST,), max_size=cfg.INPUT.MAX_SIZE_TEST)
 
-    def clips(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeClip]:
+    def clips(
+        self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
+    ) -> Iterator[KeyframeClip]:
         """Clips of all key frames of a video, in order, without running the model."""
         times, seen = itertools.tee(key_times(self.keyframes_per_second))
         yield from stream_clips(self._frames(source, seen), times, self.offsets, self.resize)
 
-    def predict(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[KeyframeDetections]:
+    def predict(
+        self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
+    ) -> Iterator[KeyframeDetections]:
         """Detections of a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
 
         Args:
-            source: video file, folder of frames, ``camera:N``, or frames in order of time.
+            source: a description or what ``open_source`` makes one of (a path), or frames in order of time.
 
         Raises:
             UserError: nothing there that can be decoded.
@@ -255,11 +260,6 @@ class VideoPredictor:
         if not can_pass(self.model):
             return "this backbone sees clips of a fixed length only"
         return ""
-
-
-def clip_tensor(frames: list[np.ndarray]) -> torch.Tensor:
-    """T frames (H, W, 3) -> (3, T, H, W), uint8."""
-    return torch.from_numpy(np.stack(frames)).permute(3, 0, 1, 2).contiguous()
 
 
 def _detections(timestamp: float, height: int, width: int, instances: Instances) -> KeyframeDetections:

@@ -1,58 +1,40 @@
-"""Which frames a clip has, and reading them."""
+"""Clips: the times of their frames, the frame nearest to a time, and packing frames into a tensor."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
+import torch
 
-from mestad_d2.video.decoded import read_decoded
-from mestad_d2.video.folder import FOLDER_FPS, is_folder
-from mestad_d2.video.frames import read_frames
+# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
+TIE = 1e-6
 
 
-def clip_times(center: float, num_frames: int, sampling_rate: int, fps: float) -> np.ndarray:
+def clip_offsets(num_frames: int, sampling_rate: float, fps: float) -> np.ndarray:
+    """Times (T,) of a clip's frames in s from its key frame, which is at index T // 2."""
+    return (np.arange(num_frames) - num_frames // 2) * sampling_rate / fps
+
+
+def clip_times(center: float, num_frames: int, sampling_rate: float, fps: float) -> np.ndarray:
     """Times (T,) of a clip's frames in s; index T // 2 is ``center``."""
-    return center + (np.arange(num_frames) - num_frames // 2) * sampling_rate / fps
+    return center + clip_offsets(num_frames, sampling_rate, fps)
 
 
-class ClipReader:
-    """Reads the frames of clips, with a bounded memory of decoded ones."""
+def later_is_nearer(before: float, after: float, time: float) -> bool:
+    """Whether the frame at ``after`` is nearer to ``time`` than the one at ``before``; a tie goes to ``before``."""
+    return after - time < time - before - TIE
 
-    def __init__(
-        self,
-        num_frames: int,
-        sampling_rate: int,
-        fps: float,
-        still: bool,
-        cache_mb: int,
-        decoded_dir: str = "",
-    ) -> None:
-        self.num_frames, self.sampling_rate, self.fps = num_frames, sampling_rate, fps
-        self.still, self.cache_bytes = still, cache_mb * 2**20
-        self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
-        self._used = 0
-        self.decoded_dir = decoded_dir
 
-    def __call__(
-        self, file_name: str, center: float, short_side: int | None, folder_fps: float = FOLDER_FPS
-    ) -> np.ndarray:
-        """Frames (T, H, W, 3) of the clip around ``center`` (s from the file's first frame).
+def nearest_indices(stamps: np.ndarray, times: Sequence[float]) -> np.ndarray:
+    """Index of the value of ``stamps`` (ascending) nearest to each time; the earlier one of two as near."""
+    times = np.asarray(times, dtype=np.float64)
+    after = np.searchsorted(stamps, times).clip(1, max(len(stamps) - 1, 1))
+    before = after - 1
+    after = after.clip(max=len(stamps) - 1)
+    return np.where(later_is_nearer(stamps[before], stamps[after], times), after, before)
 
-        ``folder_fps`` is the rate of a folder of frames; video files know their own.
-        """
-        key = (file_name, round(center, 4), short_side, folder_fps)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        times = clip_times(center, self.num_frames, self.sampling_rate, self.fps)
-        times = np.full_like(times, center) if self.still else times
-        if self.decoded_dir and not is_folder(file_name):
-            return read_decoded(file_name, times, self.decoded_dir, short_side)
-        frames = read_frames(file_name, times, short_side=short_side, folder_fps=folder_fps)
-        if frames.nbytes <= self.cache_bytes:
-            self._cache[key] = frames
-            self._used += frames.nbytes
-            while self._used > self.cache_bytes:
-                self._used -= self._cache.popitem(last=False)[1].nbytes
-        return frames
+
+def clip_tensor(frames: np.ndarray | Sequence[np.ndarray]) -> torch.Tensor:
+    """Pack T frames (H, W, 3) uint8 into the model's input (3, T, H, W) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(np.asarray(frames).transpose(3, 0, 1, 2)))

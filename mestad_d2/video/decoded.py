@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from mestad_d2.formats.files import atomic_path
-from mestad_d2.video.reader import VideoReader, nearest_indices
+from mestad_d2.video.clips import nearest_indices
+from mestad_d2.video.reader import VideoReader
 
 
 def decode_whole(path: str, folder: str | os.PathLike[str], short_side: int | None) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,13 +16,12 @@ import cv2
 import numpy as np
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.frame_list import read_frame_list, split_listed
+from mestad_d2.video.clips import nearest_indices
 from mestad_d2.video.pictures import shrink
-from mestad_d2.video.reader import nearest_indices
-from mestad_d2.video.stream import frame_number, list_frames
 
 # What AVA's frames are extracted at, by PySlowFast and mmaction2 alike.
 FOLDER_FPS = 30.0
+FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 class FrameFolder:
@@ -85,40 +83,6 @@ class FrameFolder:
         return [images[index] for index in chosen]
 
 
-def is_folder(path: str) -> bool:
-    """Whether a video is pictures, in a folder or of a frame list, instead of a file."""
-    return split_listed(path) is not None or os.path.isdir(path)
-
-
-@lru_cache(maxsize=512)
-def open_folder(folder: str) -> FrameFolder:
-    """The folder, listed once in each process.
-
-    Raises:
-        UserError: no picture in it; a frame list is malformed or lacks the video.
-    """
-    listed = split_listed(folder)
-    if listed is None:
-        return FrameFolder(folder)
-    root, frame_list, video = listed
-    folders = listed_folders(root, frame_list)
-    if video not in folders:
-        raise UserError(f"{frame_list}: no row of video {video!r}; add its frames")
-    return folders[video]
-
-
-@lru_cache(maxsize=8)
-def listed_folders(root: str, frame_list: str) -> dict[str, FrameFolder]:
-    """The videos of a frame list whose paths start from ``root``, read once in each process.
-
-    Raises:
-        UserError: the list is malformed; names file and row.
-    """
-    frames = read_frame_list(frame_list, root)
-    # One at a time, since AVA's list of millions of paths shrinks to a rule for each video.
-    return {video: FrameFolder(root, frames.pop(video)) for video in list(frames)}
-
-
 def read_picture(path: str) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a picture file.
 
@@ -129,3 +93,20 @@ def read_picture(path: str) -> np.ndarray:
     if image is None:
         raise UserError(f"{path}: no picture that can be read; remove it or extract it anew")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def list_frames(folder: str | os.PathLike[str]) -> list[Path]:
+    """Pictures of a folder in the order of the last number in their names.
+
+    Raises:
+        UserError: there is no picture.
+    """
+    paths = [p for p in Path(folder).iterdir() if p.suffix.lower() in FRAME_SUFFIXES]
+    if not paths:
+        raise UserError(f"{folder}: no frames ({', '.join(FRAME_SUFFIXES)}) in this folder")
+    return sorted(paths, key=lambda path: (frame_number(path), path.name))
+
+
+def frame_number(path: Path) -> int:
+    """The last number in a picture's name; 0 without one."""
+    return int((re.findall(r"\d+", path.stem) or ["0"])[-1])

@@ -1,43 +1,73 @@
-"""Lists of frames, of PySlowFast and of mmaction2, and how they are named as places of videos.
-
-Where a folder of videos is named, ``folder::list`` names the videos of a list whose paths start from that
-folder, and ``folder::list::video`` is one of them. These are strings, as dataset dicts, caches and messages
-hold paths.
-"""
+"""Lists of frames, of PySlowFast and of mmaction2: which pictures belong to which video."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.stream import list_frames
+from mestad_d2.video.folder import FrameFolder, list_frames
 
 HEADER = ("original_vido_id", "original_video_id")
-_MARK = "::"
 
 
-def listed_root(folder: str | os.PathLike[str], frame_list: str | os.PathLike[str]) -> str:
-    """The name under which the videos of a list are found.
+@dataclass(frozen=True)
+class FrameList:
+    """A list of frames in place of a folder of videos.
+
+    Attributes:
+        folder: that the paths of the list start from.
+        path: of the list.
+    """
+
+    folder: str
+    path: str
+
+    def __str__(self) -> str:
+        return self.path
+
+    def videos(self) -> dict[str, FrameFolder]:
+        """The pictures of each video, read once in each process.
+
+        Raises:
+            UserError: the list is malformed; names file and row.
+        """
+        return _listed_folders(self)
+
+
+@dataclass(frozen=True)
+class ListedVideo:
+    """One video of a frame list."""
+
+    root: FrameList
+    video_id: str
+
+    def __str__(self) -> str:
+        return f"{self.root}: {self.video_id}"
+
+
+@lru_cache(maxsize=8)
+def _listed_folders(frame_list: FrameList) -> dict[str, FrameFolder]:
+    frames = read_frame_list(frame_list.path, frame_list.folder)
+    # One at a time, since AVA's list of millions of paths shrinks to a rule for each video.
+    return {video: FrameFolder(frame_list.folder, frames.pop(video)) for video in list(frames)}
+
+
+@lru_cache(maxsize=512)
+def open_folder(place: str | ListedVideo) -> FrameFolder:
+    """The pictures of a folder or of a listed video, listed once in each process.
 
     Raises:
-        UserError: a path has the mark in it.
+        UserError: no picture in it; a frame list is malformed or lacks the video.
     """
-    for path in map(os.fspath, (folder, frame_list)):
-        if _MARK in path:
-            raise UserError(f"{path}: {_MARK} in the path of a frame list or its frames; rename the folder")
-    return _MARK.join(map(os.fspath, (folder, frame_list)))
-
-
-def listed_video(root: str | os.PathLike[str], video: str) -> str:
-    """The name of one video of a list; ``root`` as of ``listed_root``."""
-    return _MARK.join((os.fspath(root), video))
-
-
-def split_listed(path: str) -> tuple[str, str, str] | None:
-    """Folder, list and video of a name made here, video "" where it names them all; None for other paths."""
-    parts = os.fspath(path).split(_MARK, 2)
-    return (parts[0], parts[1], parts[2] if len(parts) == 3 else "") if len(parts) > 1 else None
+    if isinstance(place, str):
+        return FrameFolder(place)
+    folders = place.root.videos()
+    if place.video_id not in folders:
+        raise UserError(f"{place.root}: no row of video {place.video_id!r}; add its frames")
+    return folders[place.video_id]
 
 
 def read_frame_list(path: str | Path, folder: str | Path) -> dict[str, list[str]]:
@@ -94,7 +124,7 @@ def _is_number(text: str) -> bool:
 def _check_inside(path: str | Path, row: int, name: str) -> None:
     if len(name) > 1024:
         raise UserError(f"{path}: row {row}: {name[:40]!r}... is too long for a path; write a shorter one")
-    if name.startswith("/") or (".." in name and ".." in name.split("/")) or _MARK in name:
+    if name.startswith("/") or (".." in name and ".." in name.split("/")):
         raise UserError(f"{path}: row {row}: {name!r} leaves the folder of frames; write a path below it")
 
 

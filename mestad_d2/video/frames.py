@@ -8,29 +8,20 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 import av
 import numpy as np
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.folder import FOLDER_FPS, is_folder, open_folder, read_picture
+from mestad_d2.video.clips import clip_times
+from mestad_d2.video.decoded import read_decoded
+from mestad_d2.video.folder import FOLDER_FPS
 from mestad_d2.video.reader import VideoReader
+from mestad_d2.video.source import VideoSource, open_source
 
 # Open files a process keeps, in number and in pixels (each holds some decoded frames).
 MAX_OPEN = 128
 MAX_OPEN_PIXELS = 8 * 1280 * 720
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """``height`` and ``width`` in pixels as shown, ``fps`` on average, ``duration`` in s (0: unknown)."""
-
-    height: int
-    width: int
-    fps: float
-    duration: float
 
 
 class _OpenFiles:
@@ -67,28 +58,8 @@ class _OpenFiles:
 _OPEN = _OpenFiles()
 
 
-@lru_cache(maxsize=65536)
-def probe(path: str, folder_fps: float = FOLDER_FPS) -> VideoInfo:
-    """Size, frame rate and length of a video file or a folder of frames.
-
-    Args:
-        path: video file or folder of frames.
-        folder_fps: frames per second of a folder.
-
-    Raises:
-        UserError: nothing there that can be decoded.
-    """
-    if is_folder(path):
-        folder = open_folder(path)
-        height, width = read_picture(folder.path(0)).shape[:2]
-        return VideoInfo(height, width, folder_fps, (int(folder.places[-1]) + 1) / folder_fps)
-    reader = VideoReader(path)
-    reader.close()
-    return VideoInfo(*reader.size, reader.fps, reader.duration)
-
-
 def read_frames(
-    path: str,
+    video: VideoSource | str | os.PathLike[str],
     times: Sequence[float],
     *,
     short_side: int | None = None,
@@ -97,19 +68,22 @@ def read_frames(
     """Frames nearest to ``times``, as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
 
     Args:
-        path: video file or folder of frames (in the order of their numbers).
+        video: description, or whatever ``open_source`` makes one of.
         times: seconds from the first frame, in any order.
         short_side: shrink frames whose shorter side is longer than this, in pixels.
-        folder_fps: frames per second of a folder.
+        folder_fps: frames per second of a folder, where ``video`` is no description.
 
     Raises:
         UserError: the file can't be read at one of these times; names both.
     """
+    source = open_source(video, folder_fps=folder_fps)
     wanted = sorted({max(float(time), 0.0) for time in times})
-    if is_folder(path):
-        images = open_folder(path).read(wanted, folder_fps, short_side)
+    if source.kind == "camera":
+        raise UserError(f"{source}: a camera has no frames at given times; record it to a file")
+    if source.pictures is not None:
+        images = source.pictures.read(wanted, source.fps, short_side)
     else:
-        images = _file_images(path, wanted, short_side)
+        images = _file_images(source.place, wanted, short_side)
     by_time = dict(zip(wanted, images, strict=True))
     return np.stack([by_time[max(float(time), 0.0)] for time in times])
 
@@ -127,3 +101,42 @@ def _file_images(path: str, times: Sequence[float], short_side: int | None) -> l
     except UserError:
         _OPEN.drop(path)
         raise
+
+
+class ClipReader:
+    """Reads the frames of clips, with a bounded memory of decoded ones."""
+
+    def __init__(
+        self,
+        num_frames: int,
+        sampling_rate: int,
+        fps: float,
+        still: bool,
+        cache_mb: int,
+        decoded_dir: str = "",
+    ) -> None:
+        self.num_frames, self.sampling_rate, self.fps = num_frames, sampling_rate, fps
+        self.still, self.cache_bytes = still, cache_mb * 2**20
+        self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
+        self._used = 0
+        self.decoded_dir = decoded_dir
+
+    def __call__(self, video: VideoSource | str, timestamp: float, short_side: int | None) -> np.ndarray:
+        """Frames (T, H, W, 3) uint8 RGB of the clip around ``timestamp`` (s, as in the annotations)."""
+        source = open_source(video)
+        center = timestamp - source.start
+        key = (source, round(center, 4), short_side)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        times = clip_times(center, self.num_frames, self.sampling_rate, self.fps)
+        times = np.full_like(times, center) if self.still else times
+        if self.decoded_dir and source.kind == "file":
+            return read_decoded(source.place, times, self.decoded_dir, short_side)
+        frames = read_frames(source, times, short_side=short_side)
+        if frames.nbytes <= self.cache_bytes:
+            self._cache[key] = frames
+            self._used += frames.nbytes
+            while self._used > self.cache_bytes:
+                self._used -= self._cache.popitem(last=False)[1].nbytes
+        return frames

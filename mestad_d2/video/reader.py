@@ -14,11 +14,10 @@ import av
 import numpy as np
 
 from mestad_d2.errors import UserError
+from mestad_d2.video.clips import TIE, later_is_nearer, nearest_indices
+from mestad_d2.video.decode.container import open_video
 from mestad_d2.video.pictures import PictureMaker
-from mestad_d2.video.stream import open_video
 
-# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
-TIE = 1e-6
 # Smaller pictures decode faster in one thread, in pixels.
 THREADED_AREA = 640 * 480
 # A file that ends this many seconds before its header says is damaged.
@@ -48,6 +47,7 @@ class VideoReader:
         else:
             self.duration = (self.container.duration or 0) / av.time_base
         self.make_picture = PictureMaker()
+        self.has_audio = bool(self.container.streams.audio)
         try:
             with closing(self._demux()) as packets:
                 first = next((frame for packet in packets for frame in packet.decode()), None)
@@ -175,7 +175,7 @@ class VideoReader:
         for time in times:
             while now is not None and now[0] < time:
                 before, now = now, next(frames, None)
-            nearer = now is not None and now[0] - time < time - before[0] - TIE
+            nearer = now is not None and later_is_nearer(before[0], now[0], time)
             images.append(self.make_picture(now[1] if nearer else before[1], short_side))
         self._check_end(before[0], times[-1])
         return images
@@ -199,12 +199,3 @@ class VideoReader:
                 f"{self.path}: no frame at {wanted:.2f} s; it ends at {last:.2f} s although its header says "
                 f"{self.duration:.2f} s: fetch or encode it anew"
             )
-
-
-def nearest_indices(stamps: np.ndarray, times: Sequence[float]) -> np.ndarray:
-    """Index of the value of ``stamps`` (ascending) nearest to each time; the earlier one of two as near."""
-    times = np.asarray(times, dtype=np.float64)
-    after = np.searchsorted(stamps, times).clip(1, max(len(stamps) - 1, 1))
-    before = after - 1
-    after = after.clip(max=len(stamps) - 1)
-    return np.where(stamps[after] - times < times - stamps[before] - TIE, after, before)

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 
 from mestad_d2.errors import UserError
+from mestad_d2.video.decode.container import open_video, reason
+from mestad_d2.video.folder import FOLDER_FPS, read_picture
 from mestad_d2.video.pictures import PictureMaker, shrink
+from mestad_d2.video.source import VideoSource, camera_number, open_source
 
 logger = logging.getLogger(__name__)
-
-FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_CAMERA = re.compile(r"camera:(\d+)")
 
 
 class StreamFrame:
@@ -62,101 +59,28 @@ class DecodedFrame(StreamFrame):
         return self._make(short_side)
 
 
-@dataclass(frozen=True)
-class StreamInfo:
-    """What the container says: ``fps`` on average, ``duration`` in s (None: unknown), ``has_audio``."""
-
-    fps: float
-    duration: float | None
-    has_audio: bool = False
-
-
-def camera_number(path: str | os.PathLike[str]) -> int | None:
-    """Number of the camera that ``camera:N`` names; None for every other path."""
-    match = _CAMERA.fullmatch(str(path))
-    return int(match.group(1)) if match else None
-
-
-def probe(path: str | os.PathLike[str], *, folder_fps: float = 30.0) -> StreamInfo:
-    """Frame rate and length without decoding.
-
-    Raises:
-        UserError: no such file, no video, or a folder without frames.
-    """
-    if camera_number(path) is not None:
-        return StreamInfo(fps=folder_fps, duration=None)
-    if Path(path).is_dir():
-        return StreamInfo(fps=folder_fps, duration=len(list_frames(path)) / folder_fps)
-    with open_video(path) as container:
-        stream = container.streams.video[0]
-        fps = float(stream.average_rate or stream.guessed_rate or 30)
-        seconds = None
-        if stream.duration is not None and stream.time_base is not None:
-            seconds = float(stream.duration * stream.time_base)
-        elif container.duration is not None:
-            seconds = container.duration / av.time_base
-        return StreamInfo(fps=fps, duration=seconds, has_audio=bool(container.streams.audio))
-
-
-def iterate_frames(path: str | os.PathLike[str], *, folder_fps: float = 30.0) -> Iterator[StreamFrame]:
+def iterate_frames(
+    video: VideoSource | str | os.PathLike[str], *, folder_fps: float = FOLDER_FPS
+) -> Iterator[StreamFrame]:
     """All frames in the order they are shown, each decoded once; rotation of the file is applied.
 
     Args:
-        path: video file, folder of frames (in the order of their numbers, ``folder_fps`` apart), or
-            ``camera:N``.
-        folder_fps: frames per second of a folder.
+        video: description, or whatever ``open_source`` makes one of.
+        folder_fps: frames per second of a folder, where ``video`` is no description.
 
     Raises:
         UserError: nothing there that can be decoded. Damage further on ends the video with a warning.
     """
-    number = camera_number(path)
-    if number is not None:
-        yield from _camera_frames(number)
-    elif Path(path).is_dir():
-        yield from _folder_frames(path, folder_fps)
+    source = open_source(video, folder_fps=folder_fps)
+    if source.kind == "camera":
+        yield from _camera_frames(camera_number(source))
+    elif source.kind == "file":
+        yield from _video_frames(source)
     else:
-        yield from _video_frames(path)
+        yield from _folder_frames(source)
 
 
-def list_frames(folder: str | os.PathLike[str]) -> list[Path]:
-    """Pictures of a folder in the order of the last number in their names.
-
-    Raises:
-        UserError: there is no picture.
-    """
-    paths = [p for p in Path(folder).iterdir() if p.suffix.lower() in FRAME_SUFFIXES]
-    if not paths:
-        raise UserError(f"{folder}: no frames ({', '.join(FRAME_SUFFIXES)}) in this folder")
-    return sorted(paths, key=lambda path: (frame_number(path), path.name))
-
-
-def frame_number(path: Path) -> int:
-    """The last number in a picture's name; 0 without one."""
-    return int((re.findall(r"\d+", path.stem) or ["0"])[-1])
-
-
-def open_video(path: str | os.PathLike[str]) -> av.container.InputContainer:
-    """Open a video file.
-
-    Raises:
-        UserError: no such file, no media file, or one without a picture stream.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such video file or folder of frames")
-    try:
-        container = av.open(str(path), metadata_errors="ignore")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise UserError(f"{path}: no video that can be read ({_reason(error)})") from error
-    if not container.streams.video:
-        container.close()
-        raise UserError(f"{path}: no picture in this file; give a video")
-    if container.streams.video[0].codec_context is None:
-        container.close()
-        raise UserError(f"{path}: coded in a way that this FFmpeg can't read; encode it as h264")
-    return container
-
-
-def _video_frames(path: str | os.PathLike[str]) -> Iterator[StreamFrame]:
+def _video_frames(path: VideoSource) -> Iterator[StreamFrame]:
     with open_video(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -169,9 +93,9 @@ def _video_frames(path: str | os.PathLike[str]) -> Iterator[StreamFrame]:
                 frame = next(frames, None)
             except av.FFmpegError as error:
                 if last is None:
-                    raise UserError(f"{path}: no video that can be read ({_reason(error)})") from error
+                    raise UserError(f"{path}: no video that can be read ({reason(error)})") from error
                 logger.warning(
-                    "%s: damaged after %.2f s (%s); the rest is left out", path, last, _reason(error)
+                    "%s: damaged after %.2f s (%s); the rest is left out", path, last, reason(error)
                 )
                 return
             if frame is None:
@@ -187,12 +111,10 @@ def _video_frames(path: str | os.PathLike[str]) -> Iterator[StreamFrame]:
             raise UserError(f"{path}: no frame in this video")
 
 
-def _folder_frames(folder: str | os.PathLike[str], fps: float) -> Iterator[StreamFrame]:
-    for index, path in enumerate(list_frames(folder)):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise UserError(f"{path}: no picture that can be read; remove it or render it anew")
-        yield StreamFrame(index / fps, cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+def _folder_frames(source: VideoSource) -> Iterator[StreamFrame]:
+    folder = source.pictures
+    for index, place in enumerate(folder.places.tolist()):
+        yield StreamFrame(place / source.fps, read_picture(folder.path(index)))
 
 
 def _camera_frames(number: int) -> Iterator[StreamFrame]:
@@ -210,7 +132,3 @@ def _camera_frames(number: int) -> Iterator[StreamFrame]:
             raise UserError(f"camera:{number}: no picture from this camera; try another number")
     finally:
         camera.release()
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).strip().splitlines()[0]

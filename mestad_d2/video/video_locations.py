@@ -9,26 +9,26 @@ from functools import lru_cache
 from pathlib import Path
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.folder import listed_folders
-from mestad_d2.video.frame_list import listed_video, split_listed
+from mestad_d2.video.frame_list import FrameList, ListedVideo
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
+# A folder of video files or of folders of frames, or a frame list in its place.
+VideoRoot = str | os.PathLike[str] | FrameList
 # Kinetics' clips: id, first and last second in the video that they were cut from.
 _KINETICS = re.compile(r"(.+)_(\d{6})_(\d{6})", flags=re.S)
 
 
-def find_video(root: str | os.PathLike[str], video_id: str) -> str | None:
+def find_video(root: VideoRoot, video_id: str) -> str | ListedVideo | None:
     """File or folder of frames of a video below ``root``; None if it is not there.
 
-    Besides ``<id>.mp4`` and the like and ``<id>/``, Kinetics' ``<id>_000012_000022.mp4`` is found. ``root`` may be
-    a frame list's (``frame_list.listed_root``).
+    Besides ``<id>.mp4`` and the like and ``<id>/``, Kinetics' ``<id>_000012_000022.mp4`` is found. A frame
+    list may stand for the folder.
 
     Raises:
         UserError: the id would leave ``root``, or the frame list is malformed.
     """
-    listed = split_listed(os.fspath(root))
-    if listed is not None:
-        return listed_video(root, video_id) if video_id in listed_folders(*listed[:2]) else None
+    if isinstance(root, FrameList):
+        return ListedVideo(root, video_id) if video_id in root.videos() else None
     if video_id in ("", ".", "..") or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
         raise UserError(f"{root}: video id {video_id!r} leaves the folder of videos; rename it")
     for suffix in VIDEO_SUFFIXES:
@@ -45,8 +45,8 @@ def find_video(root: str | os.PathLike[str], video_id: str) -> str | None:
         return None
 
 
-def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:
-    """Path of every video.
+def locate_videos(video_ids: Sequence[str], root: VideoRoot) -> dict[str, str | ListedVideo]:
+    """Where every video is.
 
     Raises:
         UserError: some are missing; names the first ones.
@@ -55,10 +55,9 @@ def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:
     missing = [video_id for video_id, path in paths.items() if path is None]
     if missing:
         names = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        listed = split_listed(root)
-        if listed is not None:
+        if isinstance(root, FrameList):
             raise UserError(
-                f"{listed[1]}: {len(missing)} of {len(paths)} videos are not in this frame list ({names}); "
+                f"{root}: {len(missing)} of {len(paths)} videos are not in this frame list ({names}); "
                 "add their frames"
             )
         raise UserError(
@@ -68,9 +67,9 @@ def locate_videos(video_ids: Sequence[str], root: str) -> dict[str, str]:
     return paths
 
 
-def named_start(path: str, video_id: str) -> float | None:
+def named_start(path: str | ListedVideo, video_id: str) -> float | None:
     """The second at which a clip begins, where its name tells it in Kinetics' way and the id does not."""
-    if split_listed(path) is not None:
+    if isinstance(path, ListedVideo):
         return None
     name = os.path.basename(path)
     match = _KINETICS.fullmatch(name if os.path.isdir(path) else os.path.splitext(name)[0])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mestad_d2.benchmarks import data as benchmark_data
-from mestad_d2.video.frames import probe, read_frames
+from mestad_d2.video.frames import read_frames
+from mestad_d2.video.source import open_source
 
 
 def test_figures_of_a_small_film(
@@ -23,7 +24,7 @@ def test_figures_of_a_small_film(
     figures = json.loads(capsys.readouterr().out)
     assert 0.05 < figures["ratio"] < 20 and figures["loader_clips_per_s"] > 0
     assert figures["memory_clips"] == 20 and figures["memory_mb_end"] > 0
-    info = probe(str(film))
+    info = open_source(str(film))
     assert (info.height, info.width, info.fps) == (90, 160, 30.0)
     assert info.duration == pytest.approx(12, abs=0.1)
     assert not list(tmp_path.glob("*.part*"))

@@ -16,7 +16,7 @@ from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.errors import UserError
 from mestad_d2.inference import predictor as predictor_module
 from mestad_d2.inference.predictor import VideoPredictor
-from mestad_d2.video.clips import clip_times
+from mestad_d2.video.clips import clip_tensor, clip_times
 from mestad_d2.video.frames import read_frames
 from mestad_d2.video.pictures import PictureMaker
 
@@ -48,7 +48,7 @@ def test_pictures_equal_the_mapper_s(tmp_path: Path, options: tuple) -> None:
         record = {"file_name": str(tmp_path / "v.mp4"), "video_id": "v", "start": 0.0, "annotations": []}
         record |= {"height": clip.height, "width": clip.width, "timestamp": clip.timestamp}
         wanted = mapper(record, np.random.default_rng(0))["clip"]
-        assert torch.equal(predictor_module.clip_tensor(clip.frames), wanted)
+        assert torch.equal(clip_tensor(clip.frames), wanted)
 
 
 def test_only_frames_of_clips_become_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,7 @@ from mestad_d2.formats.label_map import LabelMap, read_label_map
 from mestad_d2.modeling.proposal_generator.fcos.targets import FCOSTargets
 from mestad_d2.modeling.proposal_generator.locations import boxes_to_distances
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.video.clips import clip_times
-from mestad_d2.video.reader import nearest_indices
+from mestad_d2.video.clips import clip_times, nearest_indices
 
 INPUTS = int(os.environ.get("MESTAD_FUZZ", "25"))
 fuzz = settings(deadline=None, max_examples=INPUTS, database=None, suppress_health_check=list(HealthCheck))

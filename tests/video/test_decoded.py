@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from numbered_video import read_number, write_numbered_video
 
-from mestad_d2.video.clips import ClipReader
 from mestad_d2.video.decoded import decode_whole, read_decoded
-from mestad_d2.video.frames import read_frames
+from mestad_d2.video.frames import ClipReader, read_frames
 
 
 @pytest.mark.parametrize("short_side", [None, 40])

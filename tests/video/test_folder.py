@@ -19,7 +19,8 @@ from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.errors import UserError
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.video.folder import FrameFolder
-from mestad_d2.video.frames import probe, read_frames
+from mestad_d2.video.frames import read_frames
+from mestad_d2.video.source import open_source
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +66,7 @@ def test_any_names(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -
 
 def test_rate_of_a_folder(tmp_path: Path) -> None:
     write_frames(tmp_path / "v", list(range(1, 61)))
-    assert probe(str(tmp_path / "v"), 12.0).duration == 5.0
+    assert open_source(str(tmp_path / "v"), folder_fps=12.0).duration == 5.0
     frames = read_frames(str(tmp_path / "v"), [0.0, 1.0, 4.0], folder_fps=12.0)
     assert [read_number(frame) for frame in frames] == [1, 13, 49]
 
@@ -96,6 +97,7 @@ def test_rates_and_beginnings_may_differ_in_a_dataset(mixed: Path) -> None:
         shown = [read_number(frame) for frame in result["clip"].permute(1, 2, 3, 0).numpy()]
         assert shown == [1 + int(np.ceil(rate * time - 0.5)) for time in (0.5, 1.0, 1.5)]
     # The folder of 3 s counts as a cut file of AVA's.
+    (mixed / "gt.csv").write_text("a,901,0.1,0.1,0.5,0.5,1,0\nb,902,0.1,0.1,0.5,0.5,1,0\n")
     cfg.DATASETS.CUSTOM = [{**entry, "START": "auto", "FPS": "25"}]
     register_custom(cfg)
     assert [(d["start"], d["fps"]) for d in DatasetCatalog.get("mixed")] == [(900.0, 25.0)] * 2

@@ -11,9 +11,10 @@ import pytest
 from numbered_video import numbered_frame, read_number, write_numbered_video
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.frames import probe, read_frames
+from mestad_d2.video.frames import read_frames
 from mestad_d2.video.pictures import shrink
 from mestad_d2.video.reader import VideoReader
+from mestad_d2.video.source import open_source
 
 
 def nearest(times: list[float], wanted: float) -> set[int]:
@@ -62,12 +63,12 @@ def test_folders_of_frames(tmp_path: Path, pattern: str) -> None:
         cv2.imwrite(str(folder / (pattern % (index + 1))), numbered_frame(index))
     frames = read_frames(str(folder), [0.0, 1.0, 50.0])
     assert [read_number(frame) for frame in frames] == [0, 30, 59]
-    assert probe(str(folder)).duration == pytest.approx(2.0)
+    assert open_source(str(folder)).duration == pytest.approx(2.0)
 
 
 def test_probe_and_shrink(tmp_path: Path) -> None:
     write_numbered_video(tmp_path / "v.mp4", 50, Fraction(25))
-    info = probe(str(tmp_path / "v.mp4"))
+    info = open_source(str(tmp_path / "v.mp4"))
     assert (info.height, info.width, info.fps) == (64, 160, 25.0)
     assert info.duration == pytest.approx(2.0, abs=0.05)
     small = read_frames(str(tmp_path / "v.mp4"), [0.2], short_side=32)

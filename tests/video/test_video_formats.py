@@ -11,8 +11,10 @@ import pytest
 from numbered_video import read_number, write_numbered_video
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.frames import probe, read_frames
-from mestad_d2.video.reader import VideoReader, nearest_indices
+from mestad_d2.video.clips import nearest_indices
+from mestad_d2.video.frames import read_frames
+from mestad_d2.video.reader import VideoReader
+from mestad_d2.video.source import open_source
 
 OPEN_GOP = {"g": "30", "bf": "3", "x264-params": "open-gop=1:scenecut=0"}
 FORMATS = [
@@ -102,7 +104,7 @@ def test_rotation_is_applied(tmp_path: Path) -> None:
     before, matrix, after = path.read_bytes().rpartition(IDENTITY)
     assert matrix
     path.write_bytes(before + QUARTER_TURN + after)
-    info = probe(str(path))
+    info = open_source(str(path))
     assert (info.height, info.width) == (64, 32)
     frame = read_frames(str(path), [0.1])[0]
     # Displayed a quarter turn clockwise: what was left is now on top.
@@ -131,7 +133,7 @@ def test_damage_raises_only_our_error(tmp_path: Path, name: str, codec: str) -> 
         path = tmp_path / f"{index}{name}"
         path.write_bytes(damaged[: rng.integers(0, len(whole))] if index % 3 == 0 else damaged)
         try:
-            probe(str(path))
+            open_source(str(path))
             assert len(read_frames(str(path), rng.uniform(0, 2.5, 6))) == 6
         except UserError as error:
             assert "\n" not in str(error)

@@ -12,18 +12,19 @@ from mestad_d2.data.check.report import EXCLUDABLE, DatasetReport
 from mestad_d2.data.check.rows import KeyFrames, check_rows
 from mestad_d2.data.check.videos import check_video
 from mestad_d2.data.per_video import Setting
+from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import csv_lines, read_exclusions
 from mestad_d2.formats.files import write_text
 from mestad_d2.formats.label_map import read_label_map
-from mestad_d2.video.folder import FOLDER_FPS, listed_folders
-from mestad_d2.video.frame_list import split_listed
-from mestad_d2.video.video_locations import find_video
+from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.frame_list import FrameList, ListedVideo
+from mestad_d2.video.video_locations import VideoRoot, find_video
 
 
 def check_dataset(
     *,
-    video_root: str | Path,
+    video_root: VideoRoot,
     annotations: str | Path,
     label_map: str | Path,
     exclude: str | Path | None = None,
@@ -40,9 +41,9 @@ def check_dataset(
         UserError: the annotations are no text file at all, or a frame list is malformed.
     """
     report = DatasetReport()
-    listed = split_listed(str(video_root))
-    if listed is not None:
-        listed_folders(*listed[:2])
+    if isinstance(video_root, FrameList):
+        video_root.videos()
+    videos = DatasetVideos(video_root, start, fps)
     try:
         report.names = read_label_map(str(label_map))[0]
     except UserError as error:
@@ -61,8 +62,8 @@ def check_dataset(
             continue
         used += len(wanted)
         peopled += sum((video_id, time) in report.peopled for time in wanted)
-        report.files[video_id] = _path_of(str(video_root), video_id)
-        for kind, text, bad_times in check_video(str(video_root), video_id, sorted(wanted), start, fps):
+        report.files[video_id] = _path_of(video_root, video_id)
+        for kind, text, bad_times in check_video(videos, video_id, sorted(wanted)):
             report.add(kind, video_id, text)
             if kind in EXCLUDABLE:
                 report.excludable.update({(video_id, wanted[time]): None for time in bad_times})
@@ -75,12 +76,13 @@ def check_dataset(
     return report
 
 
-def _path_of(root: str, video_id: str) -> str:
+def _path_of(root: VideoRoot, video_id: str) -> str:
     """The path of a video, by which two datasets know that they share it; without a file, its name."""
     try:
-        return os.path.realpath(find_video(root, video_id) or os.path.join(root, video_id))
+        place = find_video(root, video_id) or os.path.join(str(root), video_id)
+        return str(place) if isinstance(place, ListedVideo) else os.path.realpath(place)
     except (UserError, ValueError, OSError):
-        return os.path.join(root, video_id)
+        return os.path.join(str(root), video_id)
 
 
 def write_exclusions(report: DatasetReport, path: str | Path, previous: str | Path | None = None) -> int:

@@ -11,32 +11,36 @@ import numpy as np
 
 from mestad_d2.densify.key_frames import KeyFrame
 from mestad_d2.errors import UserError
-from mestad_d2.video.stream import iterate_frames, list_frames, open_video
+from mestad_d2.video.decode.container import open_video
+from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.source import VideoSource, open_source
+from mestad_d2.video.stream import iterate_frames
 
 
-def frame_times(path: str | os.PathLike[str], folder_fps: float) -> np.ndarray:
+def frame_times(video: VideoSource | str | os.PathLike[str], folder_fps: float = FOLDER_FPS) -> np.ndarray:
     """Times (F,) of all frames in s since the first one, ascending; nothing is decoded if it can be helped.
 
     Args:
-        path: video file or folder of frames.
-        folder_fps: frames per second of a folder.
+        video: description, or what ``open_source`` makes one of.
+        folder_fps: frames per second of a folder, where ``video`` is no description.
 
     Raises:
         UserError: nothing there that can be read.
     """
-    if os.path.isdir(path):
-        return np.arange(len(list_frames(path))) / folder_fps
-    with open_video(path) as container:
+    source = open_source(video, folder_fps=folder_fps)
+    if source.pictures is not None:
+        return source.pictures.places / source.fps
+    with open_video(source.place) as container:
         stream = container.streams.video[0]
         try:
             stamps = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
         except av.FFmpegError as error:
-            raise UserError(f"{path}: no video that can be read ({error}); encode it anew") from error
+            raise UserError(f"{source}: no video that can be read ({error}); encode it anew") from error
         unit = stream.time_base
         made_up = container.format.name == "avi" or None in stamps
     if made_up or not stamps:
         # Such files have no time stamps of their own: only decoding tells.
-        return np.array([frame.time for frame in iterate_frames(path)])
+        return np.array([frame.time for frame in iterate_frames(source)])
     stamps = sorted(set(stamps))
     return np.array([float((stamp - stamps[0]) * unit) for stamp in stamps])
 

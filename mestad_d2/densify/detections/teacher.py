@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from mestad_d2.formats.files import atomic_open
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.semisup.tracks import Sighting
+from mestad_d2.video.source import VideoSource
 
 
 def teacher_cfg(cfg: CfgNode) -> CfgNode:
@@ -31,14 +32,14 @@ def teacher_cfg(cfg: CfgNode) -> CfgNode:
 
 
 def watch(
-    predictor: VideoPredictor, path: str | os.PathLike[str], times: Sequence[float]
+    predictor: VideoPredictor, source: VideoSource | str | os.PathLike[str], times: Sequence[float]
 ) -> Iterator[tuple[float, Sighting]]:
     """The teacher's people at ``times`` (ascending, s since the first frame); each frame is decoded once.
 
     Raises:
         UserError: nothing there that can be decoded.
     """
-    for found in predictor.predict_at(path, times):
+    for found in predictor.predict_at(source, times):
         yield found.timestamp, _sighting(found)
 
 

@@ -8,6 +8,7 @@ import torch
 from detectron2.structures import Instances
 from torch import Tensor
 
+from mestad_d2.data.mapper import source_of
 from mestad_d2.video.frames import read_frames
 
 # Height of a panel, colours of people (RGB), and of background.
@@ -73,9 +74,7 @@ def _key_frame(item: dict, side: str, start: float) -> np.ndarray:
     time, geometry = item[f"{side}_timestamp"], item["geometry"]
     if time is None:
         return np.full((*geometry.size, 3), 235, dtype=np.uint8)
-    frames = read_frames(
-        item["file_name"], np.array([time - start]), short_side=min(geometry.scaled), folder_fps=item["fps"]
-    )
+    frames = read_frames(source_of(item), [time - start], short_side=min(geometry.scaled))
     return geometry.clip(frames)[0]
 
 

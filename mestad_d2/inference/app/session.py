@@ -18,7 +18,7 @@ from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.outputs import sure_people, write_csv, write_video
 from mestad_d2.inference.results.timeline import MAX_ACTIONS, Actor, actors_of, write_timeline
-from mestad_d2.video.stream import open_video, probe
+from mestad_d2.video.source import open_source
 
 MAX_PIXELS = 4096 * 2304
 
@@ -86,7 +86,7 @@ class AppSession:
                 raise UserError(str(error).replace(str(folder / "upload" / "input"), "input")) from error
             raise
         # Containers of recordings often do not know how long they are.
-        end = max(probe(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
+        end = max(open_source(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
         return Analysis(folder, copy, safe_stem(path), end, tuple(detections))
 
     def draw(self, analysis: Analysis, score_threshold: float, person_threshold: float) -> Drawn:
@@ -117,19 +117,16 @@ class AppSession:
             shutil.rmtree(analysis.folder, ignore_errors=True)
 
     def _detect(self, video: Path, progress: Callable[[float], None]) -> list[KeyframeDetections]:
-        with open_video(video) as container:
-            picture = container.streams.video[0]
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UserError(
-                    f"{picture.width}x{picture.height} pixels are too many; give at most 4096x2304"
-                )
+        source = open_source(video)
+        if source.width * source.height > MAX_PIXELS:
+            raise UserError(f"{source.width}x{source.height} pixels are too many; give at most 4096x2304")
         longest = self.limits.seconds
-        duration = probe(video).duration
+        duration = source.duration
         too_long = f"longer than {longest:g} s; cut the video"
         if duration is not None and duration > longest + 0.5:
             raise UserError(f"{duration:.0f} s are {too_long}")
         start, detections = time.monotonic(), []
-        for found in self.predictor.predict(video):
+        for found in self.predictor.predict(source):
             # What the container says need not be true.
             if found.timestamp > longest + 0.5:
                 raise UserError(too_long)

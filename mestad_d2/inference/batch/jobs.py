@@ -15,7 +15,7 @@ from typing import Protocol
 from mestad_d2.errors import UserError
 from mestad_d2.formats.csv_cells import text_cell
 from mestad_d2.formats.files import write_bytes
-from mestad_d2.video.stream import camera_number
+from mestad_d2.video.source import camera_number
 
 # A video whose worker died is given to another one, once: the video may be what killed it.
 ATTEMPTS = 2

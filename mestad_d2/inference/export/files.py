@@ -19,6 +19,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.export.model import ExportableDetector
 from mestad_d2.inference.output_files import said_if_unwritable
+from mestad_d2.video.clips import clip_offsets
 
 FORMATS = ("onnx", "torchscript")
 # RoiAlign with the half-pixel shift of ROIAlignV2 came with opset 16.
@@ -38,7 +39,7 @@ def clip_metadata(cfg: CfgNode, names: ActionNames) -> dict:
     clip, count = cfg.INPUT.CLIP, cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     rate = 0 if clip.STILL else clip.SAMPLING_RATE
     return {
-        "offsets": [(i - clip.NUM_FRAMES // 2) * rate / clip.FPS for i in range(clip.NUM_FRAMES)],
+        "offsets": clip_offsets(clip.NUM_FRAMES, rate, clip.FPS).tolist(),
         "short_side": cfg.INPUT.MIN_SIZE_TEST,
         "max_size": cfg.INPUT.MAX_SIZE_TEST,
         "actions": {i: names[i] for i in range(1, count + 1) if names.shown(i)},

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mestad_d2.inference.clip_stream import TIE
+from mestad_d2.video.clips import TIE
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mestad_d2.inference.clip_stream import TIE, stream_clips
+from mestad_d2.inference.clip_stream import stream_clips
 from mestad_d2.inference.one_pass.grid import KeyframeGrid
+from mestad_d2.video.clips import TIE
 from mestad_d2.video.stream import StreamFrame
 
 

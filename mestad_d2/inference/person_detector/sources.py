@@ -16,10 +16,8 @@ from detectron2.structures import Boxes, Instances
 from mestad_d2.data.person_boxes import read_person_boxes
 from mestad_d2.errors import UserError
 from mestad_d2.inference.person_detector.base import PersonDetector, build_person_detector
+from mestad_d2.video.clips import TIE, later_is_nearer
 from mestad_d2.video.stream import StreamFrame
-
-# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
-TIE = 1e-6
 
 
 class PersonSource(Protocol):
@@ -61,8 +59,8 @@ class DetectedPersons:
         for frame in frames:
             before, now = now, frame
             while key is not None and key <= now.time:
-                nearer = before is not None and key - before.time <= now.time - key + TIE
-                self._keep(key, before if nearer else now)
+                later = before is None or later_is_nearer(before.time, now.time, key)
+                self._keep(key, now if later else before)
                 key = next(keys, None)
             yield frame
         # A key frame may lie after the last frame by float rounding only.

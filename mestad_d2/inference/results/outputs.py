@@ -18,7 +18,8 @@ from mestad_d2.inference.output_files import said_if_unwritable
 from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import Annotator, Person, fit, font, output_size
 from mestad_d2.video.output.writer import VideoWriter
-from mestad_d2.video.stream import StreamFrame, iterate_frames, probe
+from mestad_d2.video.source import VideoSource, open_source
+from mestad_d2.video.stream import StreamFrame, iterate_frames
 
 STRIP_PICTURES = 6
 
@@ -134,7 +135,7 @@ class Overlay:
 
 def write_video(
     path: Path,
-    video: str,
+    video: VideoSource | str,
     detections: Sequence[KeyframeDetections],
     names: ActionNames,
     threshold: float,
@@ -149,11 +150,11 @@ def write_video(
     Raises:
         UserError: ``path`` can't be written.
     """
-    info = probe(video, folder_fps=folder_fps)
+    source = open_source(video, folder_fps=folder_fps)
     overlay = Overlay(detections, names, threshold)
-    sound_of = video if info.has_audio else None
-    with said_if_unwritable(path), VideoWriter(path, info.fps, sound_of) as writer:
-        frames = iterate_frames(video, folder_fps=folder_fps)
+    sound_of = str(source) if source.has_audio else None
+    with said_if_unwritable(path), VideoWriter(path, source.fps, sound_of) as writer:
+        frames = iterate_frames(source)
         drawn = ((frame.time, overlay.draw(frame)) for frame in frames)
         # Drawn while the frame before is encoded, which takes longer.
         for time, image in in_background(drawn, ahead=4):
@@ -163,7 +164,7 @@ def write_video(
 
 def write_strip(
     path: Path,
-    video: str,
+    video: VideoSource | str,
     detections: Sequence[KeyframeDetections],
     names: ActionNames,
     threshold: float,

@@ -19,8 +19,9 @@ from numbered_video import read_number, write_numbered_video
 
 from mestad_d2.data.prepare.download import fetch, read_checksums
 from mestad_d2.errors import UserError
-from mestad_d2.video.frames import probe, read_frames
+from mestad_d2.video.frames import read_frames
 from mestad_d2.video.output.trim import cut_video
+from mestad_d2.video.source import open_source
 
 
 class Server(ThreadingHTTPServer):
@@ -128,7 +129,7 @@ def test_a_cut_keeps_times(tmp_path: Path) -> None:
     write_numbered_video(tmp_path / "film.mkv", 240, rate, codec="libx264", g="50")
     frames = cut_video(tmp_path / "film.mkv", tmp_path / "cut.mp4", 3.0, 7.0, short_side=32)
     assert abs(frames - 4 * rate) <= 1.5
-    info = probe(str(tmp_path / "cut.mp4"))
+    info = open_source(str(tmp_path / "cut.mp4"))
     assert (info.height, info.width) == (32, 80) and abs(info.duration - 4) < 0.06
     times = np.array([0.0, 1.234, 3.9])
     for frame, time in zip(read_frames(str(tmp_path / "cut.mp4"), times), times, strict=True):
@@ -171,7 +172,7 @@ def test_the_whole_preparation(
     assert script.main(flags) == 1
     videos = sorted(path.name for path in (out / "videos").iterdir())
     assert videos == (["a.mp4", "b.mp4"] if cut else ["a.mkv", "b.mp4"])
-    assert abs(probe(str(out / "videos" / videos[0])).duration - (1.0 if cut else 3.0)) < 0.1
+    assert abs(open_source(str(out / "videos" / videos[0])).duration - (1.0 if cut else 3.0)) < 0.1
     assert (out / "annotations" / "ava_train_v2.2.csv").is_file()
     assert not (tmp_path / "evil.csv").exists() and not (tmp_path / "root" / "evil.csv").exists()
     before = len(server.requests)

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from mestad_d2.inference.app.session import AppSession, Limits, safe_stem, summa
 from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.timeline import Actor, actors_of, write_timeline
+from mestad_d2.video.source import open_source
 from mestad_d2.video.stream import iterate_frames
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -144,9 +146,9 @@ def test_limits_and_what_is_no_video_leave_nothing(session: AppSession, tmp_path
         session.analyse(str(tmp_path / "short.mp4"))
     # A container that hides its length is found out while its frames come.
     session.limits = Limits(seconds=0.2)
-    session_probe = "mestad_d2.inference.app.session.probe"
+    silent = replace(open_source(tmp_path / "short.mp4"), duration=None)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="^longer than 0.2 s"):
-        patch.setattr(session_probe, lambda path: type("Info", (), {"duration": None}))
+        patch.setattr("mestad_d2.inference.app.session.open_source", lambda path: silent)
         session.analyse(str(tmp_path / "short.mp4"))
     assert not list(session.folder.iterdir())
 

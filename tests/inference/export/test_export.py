@@ -24,8 +24,9 @@ from mestad_d2.inference.export import files as export_files
 from mestad_d2.inference.export.check import compare, eager_outputs
 from mestad_d2.inference.export.files import clip_metadata, export, load_exported
 from mestad_d2.inference.export.model import ExportableDetector, _bins
-from mestad_d2.inference.predictor import VideoPredictor, clip_tensor
+from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.video.clips import clip_tensor
 
 NAMES = ActionNames({1: "walk", 2: "run"})
 BLOCKED = ("detectron2", "mestad_d2", "torch", "torchvision", "cv2")

@@ -8,6 +8,7 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numbered_video import write_numbered_video
@@ -18,7 +19,8 @@ from mestad_d2.data.sampling import DrawBatches, Draws
 from mestad_d2.data.worker import start_worker
 from mestad_d2.errors import UserError
 from mestad_d2.video import frames as video
-from mestad_d2.video.frames import probe, read_frames
+from mestad_d2.video.frames import read_frames
+from mestad_d2.video.source import open_source
 
 CENTRES = (0.0, 0.3, 1.0, 1.9, 60.0)
 
@@ -29,7 +31,7 @@ def test_a_clip_or_an_error_with_the_file(tmp_path: Path) -> None:
         kinds.add(kind)
         for center in CENTRES:
             try:
-                info = probe(str(path))
+                info = open_source(str(path))
                 frames = read_frames(str(path), [center - 0.1, center, center + 0.1])
             except UserError as error:
                 assert outcome is not True, f"{kind}: {error}"
@@ -93,3 +95,13 @@ def test_a_dying_loader_process_ends_the_run() -> None:
         for _ in range(20):
             next(batches)
     assert time.monotonic() - began < 30
+
+
+def test_loader_processes_start_after_opencv_has_used_threads() -> None:
+    """A fork copied OpenCV's locks but not its threads, and setting their number in the child hung."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    cv2.warpAffine(np.zeros((2000, 2000, 3), np.uint8), np.eye(2, 3), (2000, 2000))
+    loader = DataLoader([1, 2], num_workers=2, worker_init_fn=start_worker, timeout=60)
+    assert [int(item) for item in loader] == [1, 2] and cv2.getNumThreads() == 4
+    cv2.setNumThreads(before)

@@ -1,0 +1,1 @@
+"""Opening media files and what their packets and frames say: streams, time stamps, colours."""

@@ -1,0 +1,143 @@
+"""What a video is: found out once, when a dataset is loaded or an input is given, and passed on."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from mestad_d2.errors import UserError
+from mestad_d2.video.decode.container import open_video
+from mestad_d2.video.folder import FOLDER_FPS, FrameFolder, read_picture
+from mestad_d2.video.frame_list import ListedVideo, open_folder
+from mestad_d2.video.reader import VideoReader
+
+_CAMERA = re.compile(r"camera:(\d+)")
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A video as it is read everywhere: in training, inference and export.
+
+    Attributes:
+        kind: ``file``, ``folder`` (of pictures), ``list`` (pictures of a frame list) or ``camera``.
+        place: path of the file or folder, video of the frame list, or ``camera:N``.
+        height: of the frames as shown, in pixels; 0 for a camera.
+        width: of the frames as shown, in pixels; 0 for a camera.
+        fps: frames per second on average.
+        duration: in s; None where the container does not tell.
+        start: timestamp of the first frame in the dataset's annotations, in s.
+        has_audio: whether there is sound beside the picture.
+    """
+
+    kind: str
+    place: str | ListedVideo
+    height: int
+    width: int
+    fps: float
+    duration: float | None = None
+    start: float = 0.0
+    has_audio: bool = False
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    def __fspath__(self) -> str:
+        return str(self.place)
+
+    @property
+    def name(self) -> str:
+        """The file's or folder's own name, for messages."""
+        return os.path.basename(str(self.place))
+
+    @property
+    def pictures(self) -> FrameFolder | None:
+        """The pictures of a folder or of a frame list, listed once in each process; None for other kinds."""
+        return open_folder(self.place) if self.kind in ("folder", "list") else None
+
+    @property
+    def end(self) -> float:
+        """Timestamp behind the last frame; infinite where the duration is unknown."""
+        return self.start + self.duration if self.duration else float("inf")
+
+    def starting_at(self, start: float) -> VideoSource:
+        """The same video, its first frame at timestamp ``start``."""
+        return replace(self, start=start)
+
+    def seconds(self) -> float | None:
+        """Length in s; read off the packets, undecoded, where the container is silent (recordings).
+
+        Returns:
+            None for cameras, and where the packets carry no times either.
+        """
+        if self.duration is not None or self.kind != "file":
+            return self.duration
+        with open_video(self.place) as container:
+            stream = container.streams.video[0]
+            # Read to the end, not broken off: PyAV keeps memory of a generator that is left open.
+            times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        if not times:
+            return None
+        return float((max(times) - min(times)) * stream.time_base) + 1.0 / self.fps
+
+
+def camera_number(path: object) -> int | None:
+    """Number of the camera that ``camera:N`` names; None for every other path."""
+    match = _CAMERA.fullmatch(str(path))
+    return int(match.group(1)) if match else None
+
+
+def is_pictures(place: str | ListedVideo) -> bool:
+    """Whether a video is pictures, in a folder or of a frame list, instead of a file."""
+    return isinstance(place, ListedVideo) or os.path.isdir(place)
+
+
+def open_source(
+    place: VideoSource | ListedVideo | str | os.PathLike[str], *, folder_fps: float = FOLDER_FPS
+) -> VideoSource:
+    """Find out what a video is: its size, frame rate and length.
+
+    Args:
+        place: video file, folder of frames (in the order of their numbers), video of a frame list, or
+            ``camera:N``. A ``VideoSource`` is given back as it is.
+        folder_fps: frames per second of folders, frame lists and cameras; files know their own.
+
+    Raises:
+        UserError: nothing there that can be decoded.
+    """
+    if isinstance(place, VideoSource):
+        return place
+    if isinstance(place, ListedVideo):
+        return _pictures("list", place, folder_fps)
+    path = os.fspath(place)
+    if camera_number(path) is not None:
+        return VideoSource("camera", path, 0, 0, folder_fps)
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no such video file or folder of frames") from error
+    if os.path.isdir(path):
+        return _pictures("folder", path, folder_fps)
+    return _file(path, stat.st_mtime_ns, stat.st_size)
+
+
+def _pictures(kind: str, place: str | ListedVideo, fps: float) -> VideoSource:
+    folder = open_folder(place)
+    height, width = read_picture(folder.path(0)).shape[:2]
+    return VideoSource(kind, place, height, width, float(fps), (int(folder.places[-1]) + 1) / fps)
+
+
+@lru_cache(maxsize=65536)
+def _file(path: str, changed: int, size: int) -> VideoSource:
+    """``changed`` and ``size`` of the file, so that one written anew is looked at anew."""
+    reader = VideoReader(path)
+    reader.close()
+    return VideoSource(
+        "file",
+        path,
+        *reader.size,
+        fps=reader.fps,
+        duration=reader.duration or None,
+        has_audio=reader.has_audio,
+    )
