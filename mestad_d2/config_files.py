@@ -131,5 +131,5 @@ def use_new_names(cfg: CfgNode) -> None:
 
 def _say(old: str) -> None:
     if not _said:
-        logger.warning("%s is now called %s; old names of MODEL.PROPOSALS.* still work", old, RENAMED[old])
+        logger.warning("%s is now called %s; the old name still works", old, RENAMED[old])
     _said.add(old)

@@ -38,9 +38,11 @@ def main(args: Namespace) -> dict:
     if args.eval_only:
         trainer = trainer_class(cfg)
         model = trainer.build_model(cfg)
-        MESTADCheckpointer(model, cfg.OUTPUT_DIR, cfg=cfg).resume_or_load(
-            cfg.MODEL.WEIGHTS, resume=args.resume
-        )
+        checkpointer = MESTADCheckpointer(model, cfg.OUTPUT_DIR, cfg=cfg)
+        if args.resume and checkpointer.has_checkpoint():
+            checkpointer.resume_or_load(cfg.MODEL.WEIGHTS)
+        else:
+            checkpointer.load_trained(cfg.MODEL.WEIGHTS)
         results = trainer.test(cfg, model)
         verify_results(cfg, results)
         return results

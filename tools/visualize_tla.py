@@ -56,7 +56,7 @@ def main(args: argparse.Namespace) -> None:
     if not labeler.uses_unlabeled:
         raise UserError(f"SEMISUP.PSEUDO_LABELER: {cfg.SEMISUP.PSEUDO_LABELER} labels nothing; choose TLA")
     teacher = TLATrainer.build_model(cfg).eval()
-    MESTADCheckpointer(teacher, cfg=cfg).load(cfg.MODEL.WEIGHTS)
+    MESTADCheckpointer(teacher, cfg=cfg).load_trained(cfg.MODEL.WEIGHTS)
     fit_to_training_set(cfg, teacher, labeler)
     dataset = cfg.DATASETS.TRAIN[0]
     names, judge = action_names(dataset), dense_judge(cfg)

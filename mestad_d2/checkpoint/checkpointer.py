@@ -9,24 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from mestad_d2.checkpoint.load_advice import hint
+from mestad_d2.checkpoint.load_advice import hint, untrained
 from mestad_d2.checkpoint.match import OWN, backbone_keys, match
-from mestad_d2.checkpoint.read import UnreadableCheckpoint, read_checkpoint
+from mestad_d2.checkpoint.prefix import find_state
+from mestad_d2.checkpoint.read import NotFiniteCheckpoint, UnreadableCheckpoint, read_checkpoint
 from mestad_d2.checkpoint.report import LoadReport
 from mestad_d2.checkpoint.settings import model_settings
-from mestad_d2.checkpoint.write import save_whole, write_text_whole
+from mestad_d2.checkpoint.write import DIGEST, save_whole, write_text_whole
 from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Where the formats keep their tensors: ours; pytorchvideo and PySlowFast; mmaction2; Caffe2.
-WRAPPERS = ("model", "model_state", "state_dict", "blobs")
 RESUMABLE = re.compile(r"model_(\d+|final)\.pth")
 
 
@@ -49,8 +47,12 @@ class MESTADCheckpointer(DetectionCheckpointer):
         super().__init__(model, save_dir, **checkpointables)
         self._allow_missing = bool(cfg and cfg.MODEL.WEIGHTS_ALLOW_MISSING)
         self._slow_into_slowfast = bool(cfg and cfg.MODEL.WEIGHTS_SLOW_INTO_SLOWFAST)
-        self._resuming = False
+        self._resuming, self._whole = False, False
         self.last_report: LoadReport | None = None
+        # Names the run whose checkpoints these are; those of an earlier run in the folder are not resumed from.
+        self.run: str | None = None
+        # Further plain values for every checkpoint, such as what a resumed run is compared with.
+        self.notes: dict[str, Any] = {}
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load weights, and of our own checkpoints the training state.
@@ -67,6 +69,24 @@ class MESTADCheckpointer(DetectionCheckpointer):
         finally:
             # Newer detectron2 keeps this set after an error and then refuses any further load.
             self._parsed_url_during_load = None
+
+    def load_trained(self, path: str) -> dict[str, Any]:
+        """Load weights to detect with: a detector's, of which no tensor may be missing.
+
+        Raises:
+            UserError: no weights are given, or parts of the model are not in them; or as ``load``.
+        """
+        if not path:
+            if self._allow_missing:
+                return self.load(path, checkpointables=[])
+            raise UserError(
+                "MODEL.WEIGHTS is empty: give the trained weights, as in --opts MODEL.WEIGHTS model_final.pth"
+            )
+        self._whole = True
+        try:
+            return self.load(path, checkpointables=[])
+        finally:
+            self._whole = False
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Continue from the newest readable checkpoint of the folder, else load ``path`` without state.
@@ -101,7 +121,14 @@ class MESTADCheckpointer(DetectionCheckpointer):
             return
         data: dict[str, Any] = {"model": self.model.state_dict()}
         data.update({key: item.state_dict() for key, item in self.checkpointables.items()})
+        data |= self.notes | ({} if self.run is None else {"run": self.run})
         path = Path(self.save_dir) / f"{name}.pth"
+        if bad := not_finite(data):
+            good = self.last_good()
+            raise NotFiniteCheckpoint(
+                f"{path}: not saved, because {bad} is no longer finite; "
+                + (f"the last good checkpoint is {good}" if good else "there is no good checkpoint before it")
+            )
         logger.info("saving checkpoint %s", path)
         save_whole({**data, **kwargs}, path)
         self.tag_last_checkpoint(path.name)
@@ -110,28 +137,61 @@ class MESTADCheckpointer(DetectionCheckpointer):
         """Name the newest checkpoint in the file ``last_checkpoint``."""
         write_text_whole(last_filename_basename, Path(self.save_dir) / "last_checkpoint")
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is a checkpoint of this run to resume from, tagged or not."""
+        return bool(self._candidates())
+
+    def last_good(self) -> str | None:
+        """The newest checkpoint of this run that can be read and is finite, or None."""
+        for path in self._candidates():
+            try:
+                self._load_file(path)
+            except UserError:
+                continue
+            return path
+        return None
+
     def _candidates(self) -> list[str]:
-        """Checkpoints to resume from: the tagged one, then the others, newest first."""
-        tagged = self.get_checkpoint_file()
-        others = [path for path in Path(self.save_dir).iterdir() if RESUMABLE.fullmatch(path.name)]
-        others.sort(key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
-        paths = [tagged, *(str(path) for path in others)]
-        return [path for path in dict.fromkeys(paths) if os.path.isfile(path)]
+        """Checkpoints of this run to resume from, the latest iteration first."""
+        folder = Path(self.save_dir) if self.save_dir else None
+        if folder is None or not folder.is_dir():
+            return []
+        found = []
+        for path in folder.iterdir():
+            match = RESUMABLE.fullmatch(path.name)
+            if match is None or not path.is_file():
+                continue
+            head = _head(path) if match[1] == "final" or self.run is not None else {}
+            if self.run is not None and head.get("run", self.run) != self.run:
+                continue
+            iteration = head.get("iteration", -1) if match[1] == "final" else int(match[1])
+            found.append((iteration, path.name, str(path)))
+        tagged = Path(self.get_checkpoint_file()) if super().has_checkpoint() else None
+        # Somebody's own name, which tells no iteration.
+        first = [str(tagged)] if tagged and tagged.is_file() and not RESUMABLE.fullmatch(tagged.name) else []
+        return first + [path for *_, path in sorted(found, reverse=True)]
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         content = read_checkpoint(filename)
-        wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        state = content[wrapper] if wrapper else content
-        checkpoint = {"model": _tensors(state), "__path__": filename}
-        if isinstance(content.get("cfg"), str):
-            checkpoint["__config__"] = content["cfg"]
-        if not checkpoint["model"]:
+        state, place, left = find_state(content)
+        if not state:
             raise UnreadableCheckpoint(
                 f"{filename}: holds no weights (keys: {', '.join(map(str, content))[:80]})"
             )
-        if wrapper == "model":
+        if left or place not in ("", "model"):
+            others = f"; {', '.join(left)} left" if left else ""
+            logger.info("%s: weights under %r are taken%s", filename, place, others)
+        if bad := not_finite(state):
+            raise NotFiniteCheckpoint(
+                f"{filename}: {bad} is not finite in it (the training that wrote it had failed); "
+                "take an earlier checkpoint"
+            )
+        checkpoint = {"model": state, "__path__": filename}
+        if isinstance(content.get("cfg"), str):
+            checkpoint["__config__"] = content["cfg"]
+        if place == "model":
             # Training state is ours alone: "optimizer" of another library means something else.
-            checkpoint.update({k: v for k, v in content.items() if k not in checkpoint})
+            checkpoint.update({k: v for k, v in content.items() if k not in (*checkpoint, DIGEST)})
         return checkpoint
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
@@ -159,7 +219,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
         self.model.load_state_dict(loading, strict=False)
 
     def _refuse_gaps(self, path: str, model: Mapping[str, Tensor], report: LoadReport) -> None:
-        gaps = report.missing + (report.new if self._resuming else [])
+        gaps = report.missing + (report.new if self._resuming or self._whole else [])
         if not gaps or self._allow_missing:
             return
         if self._resuming:
@@ -167,6 +227,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
                 f"{path}: {len(gaps)} tensors of the model are not in it (such as {gaps[0]}); "
                 "the config has changed since: resume with the old one or start anew"
             )
+        if self._whole and report.new:
+            raise UserError(f"{path}: {untrained(report, model)}")
         total = len(backbone_keys(model))
         have, some = total - len(report.missing), ", ".join(report.missing[:3])
         raise UserError(
@@ -175,14 +237,26 @@ class MESTADCheckpointer(DetectionCheckpointer):
         )
 
 
-def _tensors(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Tensors of a state dict, arrays converted, the prefix of distributed training taken off."""
-    found = {}
-    for key, value in state.items():
-        if isinstance(value, np.ndarray):
-            value = torch.from_numpy(value.astype(value.dtype.newbyteorder("="), copy=True))
-        if isinstance(key, str) and isinstance(value, Tensor):
-            found[key] = value
-    if found and all(key.startswith("module.") for key in found):
-        found = {key.removeprefix("module."): value for key, value in found.items()}
-    return found
+def not_finite(content: Any, place: str = "") -> str | None:
+    """The place of the first tensor with a value that is NaN or infinite, or None."""
+    if isinstance(content, Tensor):
+        bad = content.is_floating_point() and not bool(torch.isfinite(content).all())
+        return place if bad else None
+    items: list[tuple[Any, Any]] = []
+    if isinstance(content, Mapping):
+        # A labeler's threshold of a class that nobody is labelled with is infinite.
+        items = [(key, item) for key, item in content.items() if key != "labeler"]
+    elif isinstance(content, list | tuple):
+        items = list(enumerate(content))
+    found = (not_finite(item, f"{place}.{key}" if place else str(key)) for key, item in items)
+    return next((bad for bad in found if bad), None)
+
+
+def _head(path: Path) -> dict[str, Any]:
+    """The plain values at the top of a checkpoint; none where it can't be read."""
+    try:
+        # Tensors stay on the disk.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # told when it is loaded
+        return {}
+    return {k: v for k, v in content.items() if isinstance(v, int | str)} if isinstance(content, dict) else {}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from mestad_d2.checkpoint.key_translation import BACKBONE
 from mestad_d2.checkpoint.report import LoadReport
@@ -31,6 +34,24 @@ def hint(report: LoadReport) -> str:
     if missing and all(re.search(r"\.res_blocks\.", key) for key in missing):
         return f"the file has other blocks: check MODEL.VIDEO_RESNET.DEPTH, or {ALLOW}"
     return ALLOW
+
+
+def untrained(report: LoadReport, model: Mapping[str, Tensor]) -> str:
+    """Why weights are not those of a detector that can be used, with what to set, in one clause."""
+    head = [key for key in report.new if key.endswith("classifier.bias")]
+    for key, why in report.dropped.items():
+        found = SHAPES.search(why)
+        if found and key.split(".")[-2:] == ["classifier", "bias"] and head:
+            have, want = _ints(found["have"])[0], model[head[0]].shape[0]
+            return (
+                f"its action head has {have} actions, the config {want}; set MODEL.ROI_ACTION_HEAD.NUM_CLASSES "
+                f"{have}, or give the config that it was trained with"
+            )
+    parts = sorted({key.split(".")[0] for key in report.new})
+    return (
+        f"no trained detector: {len(report.new)} tensors of {', '.join(parts)} are not in it (such as "
+        f"{report.new[0]}); give weights that were trained with this config, or {ALLOW}"
+    )
 
 
 def _ints(text: str) -> list[int]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from mestad_d2.checkpoint.torch_file import load_torch_file
+from mestad_d2.checkpoint.write import is_damaged
 from mestad_d2.errors import UserError
 from mestad_d2.formats.safe_pickle import ForbiddenGlobal, load_arrays
 
@@ -17,12 +19,20 @@ LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # safetensors: the header's length in eight bytes, never as long as this, then the header, which is JSON.
 LONGEST_HEADER = 10**8
 # What torch's reader of weights says of anything else, and the advice that it puts before.
-UNSUPPORTED = re.compile(r"(?:GLOBAL|Unsupported class|Unsupported operand) ([\w.]+)")
+UNSUPPORTED = re.compile(
+    r"(?:GLOBAL|Unsupported class) ([\w.]+)|WeightsUnpickler error:\s+(an array [^\n]*|numpy's [^\n]*)"
+)
+# Instructions of pickle protocols after 2; a file of the old format then begins with this number.
+NEWER_PICKLE, MAGIC = re.compile(r"Unsupported operand \d+"), 0x1950A86A20F9469CFC6C
 ADVICE = re.compile(r"Weights only load failed.*trusted source\.", re.DOTALL)
 
 
 class UnreadableCheckpoint(UserError):
     """A weights file that is truncated, of no known kind, or asks to run code."""
+
+
+class NotFiniteCheckpoint(UnreadableCheckpoint):
+    """Weights with values that are NaN or infinite."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -43,7 +53,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     is_torch = start.startswith(ZIP) or start == LEGACY_TORCH
     try:
         if is_torch:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_torch_file(path, zipped=start.startswith(ZIP))
         elif _is_safetensors(start):
             content = _load_safetensors(path)
         else:
@@ -55,12 +65,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # a hostile or cut file fails in any way it likes
         found = UNSUPPORTED.search(str(error))
         if found:
-            raise UnreadableCheckpoint(_refusal(path, found[1])) from None
+            raise UnreadableCheckpoint(_refusal(path, found[1] or found[2])) from None
+        if NEWER_PICKLE.search(str(error)):
+            raise UnreadableCheckpoint(_newer(path)) from None
         raise UnreadableCheckpoint(
             f"{path}: is truncated or no weights file ({_one_line(error)}); fetch or save it again"
         ) from None
+    if isinstance(content, int) and content == MAGIC:
+        raise UnreadableCheckpoint(_newer(path))
     if not isinstance(content, dict):
         raise UnreadableCheckpoint(f"{path}: holds a {type(content).__name__}, not a dict of weights")
+    if is_damaged(content):
+        raise UnreadableCheckpoint(f"{path}: is damaged (its digest differs); copy it again or take another")
     return content
 
 
@@ -83,6 +99,10 @@ def _refusal(path: Path, what: str) -> str:
         f"{path}: refused, because it holds {what} and a weights file may hold arrays and plain values only; "
         "nothing of it was run. If you trust its source, save its state dict alone"
     )
+
+
+def _newer(path: Path) -> str:
+    return f"{path}: is pickled in a way that torch's safe reader has not; save it without pickle_protocol"
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,11 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.files import atomic_open, not_written, write_text
 
 RESUME = "make room, then go on with --resume"
+
+# The top-level key of a checkpoint's own digest.
+DIGEST = "digest"
+# Before the digest, so that a key of that name in files of others is none.
+DIGEST_KIND = "mestad_d2/1:"
 
 
 def plain(value: Any, where: str = "checkpoint") -> Any:
@@ -57,6 +63,37 @@ def _plain_mapping(value: Mapping, where: str) -> dict:
     return ordered
 
 
+def digest(content: Mapping[str, Any]) -> str:
+    """A digest of all tensors and values of a checkpoint, but of a digest in it, by their places."""
+    found = hashlib.blake2b(digest_size=16)
+
+    def walk(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            found.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            flat = value.detach().cpu().contiguous().reshape(-1)
+            # Types that numpy has not are bytes too.
+            found.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
+        elif isinstance(value, Mapping):
+            for key, item in value.items():
+                found.update(f"{key!r}:".encode())
+                walk(item)
+        elif isinstance(value, list | tuple):
+            found.update(f"{len(value)}[".encode())
+            for item in value:
+                walk(item)
+        else:
+            found.update(repr(value).encode())
+
+    walk({key: value for key, value in content.items() if key != DIGEST})
+    return DIGEST_KIND + found.hexdigest()
+
+
+def is_damaged(content: Mapping[str, Any]) -> bool:
+    """Whether the content of a file is not what its own digest was made of; files without one are not."""
+    own = content.get(DIGEST)
+    return isinstance(own, str) and own.startswith(DIGEST_KIND) and own != digest(content)
+
+
 def save_whole(data: Mapping[str, Any], path: str | Path) -> None:
     """Write a checkpoint aside, then rename, so that ``path`` is never a part of one.
 
@@ -64,6 +101,7 @@ def save_whole(data: Mapping[str, Any], path: str | Path) -> None:
         UserError: the disk is full or can't be written.
     """
     content = plain(data)
+    content[DIGEST] = digest(content)
     path = Path(path)
     try:
         with atomic_open(path, "wb", fix=RESUME) as file:

@@ -80,7 +80,7 @@ def load_model(cfg: CfgNode) -> nn.Module:
             "(--persons torchvision:fasterrcnn_resnet50_fpn_v2, or MODEL.PERSON_DETECTOR)"
         )
     model = build_detector(cfg)
-    MESTADCheckpointer(model, cfg=cfg).load(cfg.MODEL.WEIGHTS)
+    MESTADCheckpointer(model, cfg=cfg).load_trained(cfg.MODEL.WEIGHTS)
     return model.eval()
 
 

@@ -44,7 +44,7 @@ def burn_in_figures(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, f
     apart = cfg.clone()
     apart.defrost()
     apart.OUTPUT_DIR = str(output / "evaluation" / "frame_map_burn_in")
-    MESTADCheckpointer(model, cfg=cfg).load(str(weights))
+    MESTADCheckpointer(model, cfg=cfg).load_trained(str(weights))
     return {"frame_map_burn_in": round(MESTADTrainer.test(apart, model)["frame_map"]["mAP"] / 100, 4)}
 
 

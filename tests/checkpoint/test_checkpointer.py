@@ -211,3 +211,52 @@ def test_an_address_that_does_not_answer_is_one_line(monkeypatch):
     with pytest.raises(UserError, match="can't be fetched") as caught:
         checkpointer.load("https://weights.invalid/a.pyth")
     assert "\n" not in str(caught.value)
+
+
+def test_the_newest_by_iteration_is_found_whatever_the_files_times_and_tag(tmp_path):
+    saved(tmp_path, [5, 30, 200])
+    # Copied folders have new times, in any order, and the tag is easily lost or old.
+    for number, time in ((5, 900), (30, 100), (200, 500)):
+        os.utime(tmp_path / f"model_{number:07d}.pth", (time, time))
+    for tag in ("model_0000005.pth", "absent.pth", "", None):
+        if tag is None:
+            (tmp_path / "last_checkpoint").unlink()
+        else:
+            (tmp_path / "last_checkpoint").write_text(tag)
+        model = trained(9)
+        checkpointer = MESTADCheckpointer(model, str(tmp_path))
+        assert checkpointer.has_checkpoint()
+        assert checkpointer.resume_or_load("", resume=True)["iteration"] == 200
+        assert same(model, trained(200))
+    # The last file of a shorter training is older than what went on from it.
+    MESTADCheckpointer(trained(31), str(tmp_path)).save("model_final", iteration=31)
+    assert MESTADCheckpointer(trained(9), str(tmp_path)).resume_or_load("", resume=True)["iteration"] == 200
+    os.unlink(tmp_path / "model_0000200.pth")
+    assert MESTADCheckpointer(trained(9), str(tmp_path)).resume_or_load("", resume=True)["iteration"] == 31
+
+
+def test_bytes_changed_inside_are_passed_over(tmp_path, caplog):
+    saved(tmp_path, [1, 2])
+    path = tmp_path / "model_0000002.pth"
+    weights = trained(2).backbone[0].weight.detach().numpy().tobytes()
+    whole = path.read_bytes()
+    place = whole.index(weights)
+    path.write_bytes(whole[: place + 5] + bytes([whole[place + 5] ^ 1]) + whole[place + 6 :])
+    model = trained(9)
+    assert MESTADCheckpointer(model, str(tmp_path)).resume_or_load("", resume=True)["iteration"] == 1
+    assert same(model, trained(1)) and "trying the checkpoint before it" in caplog.text
+    assert MESTADCheckpointer(model, str(tmp_path)).last_good() == str(tmp_path / "model_0000001.pth")
+
+
+def test_checkpoints_of_an_earlier_run_in_the_folder_are_not_resumed_from(tmp_path):
+    first = MESTADCheckpointer(trained(1), str(tmp_path))
+    first.run = "first"
+    first.save("model_0000900", iteration=900)
+    second = MESTADCheckpointer(trained(2), str(tmp_path))
+    second.run = "second"
+    assert not second.has_checkpoint() and second.last_good() is None
+    second.save("model_0000004", iteration=4)
+    model = trained(9)
+    resumed = MESTADCheckpointer(model, str(tmp_path))
+    resumed.run = "second"
+    assert resumed.resume_or_load("", resume=True)["iteration"] == 4 and same(model, trained(2))

@@ -17,6 +17,9 @@ from tiny import EAGER, ROOT, SMALLER, fake_input
 from mestad_d2.errors import UserError
 from mestad_d2.load_config import import_extensions, setup_cfg
 
+# A detector without trained weights is an error unless it is asked for.
+RANDOM = ["MODEL.WEIGHTS_ALLOW_MISSING", "True"]
+
 
 def block(page: str, title: str) -> str:
     """The page's code block whose first line is ``title``."""
@@ -62,7 +65,9 @@ def test_the_quick_start_of_the_readme_runs(
     write_numbered_video(tmp_path / "film.mp4", 30, Fraction(25))
     code = block("README.md", "python quick start")
     # Untrained, and with a threshold at which somebody is found.
-    code = code.replace('"output/demo/run/model_final_teacher.pth"', f'""; cfg.merge_from_list({EAGER!r})')
+    code = code.replace(
+        '"output/demo/run/model_final_teacher.pth"', f'""; cfg.merge_from_list({[*EAGER, *RANDOM]!r})'
+    )
     exec(code.replace("output/demo/detections.mp4", "film.mp4"), {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9 and re.fullmatch(r"0\.0 s  actor \d+  \[.*\]  .+ [01]\.\d\d", lines[0])
