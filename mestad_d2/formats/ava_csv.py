@@ -118,6 +118,8 @@ def parse_row(fields: Sequence[str], line: int = 0) -> tuple[AnnotationRow | Non
     A row has 7 fields, 8 with a person id (which may be empty), 9 with a confidence (which may be empty), or names a
     key frame without people: two fields, or nothing in the others.
     """
+    if len(fields) == 8 and (row := _plain_row(fields)) is not None:
+        return row, []
     # Spreadsheets fill rows up with empty fields.
     fields = (
         fields[: max((i for i, field in enumerate(fields, 1) if field), default=0)]
@@ -157,6 +159,22 @@ def parse_row(fields: Sequence[str], line: int = 0) -> tuple[AnnotationRow | Non
     if faults:
         return None, faults
     return AnnotationRow(video, time, box, action, person, confidence), []
+
+
+def _plain_row(fields: Sequence[str]) -> AnnotationRow | None:
+    """A sound row of eight fields in half the time; None where it needs a closer look."""
+    try:
+        time, x1, y1, x2, y2 = map(float, fields[1:6])
+        action, person = int(fields[6]), int(fields[7])
+    except ValueError:
+        return None
+    # Comparisons with NaN are false, and Python's own 1_000 is no number of a csv file.
+    sound = (
+        fields[0] and abs(time) <= MAX_SECONDS and -LARGEST <= x1 < x2 <= LARGEST and -LARGEST <= y1 < y2 <= LARGEST
+        and x1 < 1 and y1 < 1 and x2 > 0 and y2 > 0 and 1 <= action <= MAX_ID and abs(person) <= MAX_ID
+        and "_" not in "".join(fields[1:])
+    )  # fmt: skip
+    return AnnotationRow(fields[0], time, (x1, y1, x2, y2), action, person) if sound else None
 
 
 def _box(texts: Sequence[str], faults: list[RowFault]) -> tuple[float, float, float, float] | None:
