@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mestad_d2.formats.files import atomic_path
 from mestad_d2.video.clips import clip_times
 from mestad_d2.video.frames import read_frames
 from mestad_d2.video.source import open_source
@@ -31,10 +32,9 @@ def write_film(path: Path, seconds: float, fps: int = 30, size: tuple[int, int] 
     coarse = torch.from_numpy(rng.random((1, 3, height // 8, width // 8), dtype=np.float32))
     scene = torch.nn.functional.interpolate(coarse, (2 * height, 2 * width), mode="bicubic").clamp(0, 1)
     picture = (scene[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    part = path.with_suffix(".part.mp4")
     total = round(seconds * fps)
     unit = min(total, LOOP_SECONDS * fps)
-    with av.open(str(part), "w") as container:
+    with atomic_path(path, keep_suffix=True) as part, av.open(str(part), "w") as container:
         options = {"preset": "veryfast", "crf": "26", "g": "250"}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -54,7 +54,6 @@ def write_film(path: Path, seconds: float, fps: int = 30, size: tuple[int, int] 
                 shift = round(Fraction(first, fps) / base)
                 packet.pts, packet.dts, packet.time_base = pts + shift, dts + shift, base
                 container.mux(packet)
-    part.rename(path)
 
 
 def decode_span(container: av.container.InputContainer, start: float, end: float) -> int:

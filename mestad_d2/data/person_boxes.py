@@ -23,7 +23,8 @@ def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
 
     Args:
         path: csv ``video,timestamp,x1,y1,x2,y2,<anything>,score`` (or without the seventh column), a
-            pickle of ``"video,timestamp" -> (N, 5)``, or COCO json (``read_coco_boxes``).
+            pickle of ``"video,timestamp" -> (N, 5)`` or ``("video", timestamp) -> (N, 5)``, or COCO json
+            (``read_coco_boxes``).
         min_score: boxes below it are left out.
 
     Raises:
@@ -65,7 +66,9 @@ def _read_pickle(path: str | Path) -> PersonBoxes:
         raise UserError(f'{path}: a {type(content).__name__}; write a dict "video,timestamp" -> (N, 5) array')
     found = {}
     for key, value in content.items():
-        video, _, second = str(key).rpartition(",")
+        # People write ("video", 902) as well.
+        video, second = key if isinstance(key, tuple) and len(key) == 2 else str(key).rpartition(",")[::2]
+        video = str(video)
         where = f"{path}: entry {key!r:.80}"
         try:
             time, boxes = float(second), np.asarray(value, dtype=np.float64)

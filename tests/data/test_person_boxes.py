@@ -39,6 +39,7 @@ FORMS = {
         {"a/b,0902": BOXES.astype(np.float64), "c,3.48": BOXES[0], "d,1": np.zeros((0, 5))}
     ),
     "lists.pkl": pickle.dumps({"a/b,0902": BOXES.tolist(), "c,3.48": BOXES[:1].tolist(), "d,1": []}),
+    "tuples.pkl": pickle.dumps({("a/b", 902): BOXES, ("c", "3.48"): BOXES[:1]}),
     "named.json": json.dumps(results({("a/b", 902.0): "a/b,0902", ("c", 3.48): "c,3.48"})),
     "whole.json": json.dumps(
         {
@@ -74,6 +75,7 @@ REFUSED = {
     "logits.csv": ("a,1,0.1,0.2,0.4,0.8,,-1.5\n", "row 1: score -1.5"),
     "sizes.csv": ("a,1,0.5,0.6,0.2,0.3,,0.9\n" * 3, "3 of 3 boxes are empty; x,y,width,height"),
     "no_score.pkl": (pickle.dumps({"a,1": BOXES[[0, 1, 0, 1, 0], :4]}), "an array of shape (5, 4); write (N, 5)"),
+    "four_numbers.pkl": (pickle.dumps({("a", 1): [[0.1, 0.2, 0.4, 0.8], [0.5, 0.2, 0.6, 0.8]]}), "of shape (2, 4)"),
     "deep.pkl": (pickle.dumps({"a,1": BOXES[None]}), "an array of shape (1, 2, 5)"),
     "text.pkl": (pickle.dumps({"a,1": [["x"] * 5]}), "entry 'a,1'"),
     "key.pkl": (pickle.dumps({"a": BOXES}), "entry 'a'"),
