@@ -61,6 +61,7 @@ def test_case(tool: ModuleType, case: str, protocol: str, tmp_path: Path) -> Non
         ("v,1,0,0,1,1,12", "v,1,0,0,1,1,1.0,0.5", "detections.csv, row 1: action id is '1.0'"),
         ("v,1,0,0,1,1,12.5", "", "groundtruth.csv, row 1: action id is '12.5'"),
         ("v,1,0,0,nan,1,12", "", "groundtruth.csv, row 1: x2 is 'nan'"),
+        ("v,2,0.5,0,0.2,1,12\nv,1,0.6,0,0.3,1,12", "v,1,0,0,1,1,12,0.5", "as are others; x,y,width,height?"),
         ("v,2,0,0,1,1,12\nv,1,1,0,0,1,12", "v,1,0,0,1,1,12,0.5", "groundtruth.csv, row 2: box"),
         ("\xff", "", "not UTF-8"),
         (None, "", "groundtruth.csv: can't be read"),

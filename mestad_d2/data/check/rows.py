@@ -11,6 +11,8 @@ from mestad_d2.formats.people import nearly_same
 
 # Boxes may stick out by this much: AVA's own are rounded.
 TOLERANCE = 0.002
+# Boxes from which on it is odd that all lie in one quarter of the picture.
+MANY = 20
 # Key frames of each video: timestamp in s -> as written.
 KeyFrames = dict[str, dict[float, str]]
 
@@ -61,6 +63,11 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
     if empty * 10 >= max(report.rows, 1) and not wide:
         # No box reaches beyond 1 when read as x, y, width, height, and many make no sense otherwise.
         report.add("layout", path, f"{empty} of {report.rows} boxes are empty, and all fit x,y,width,height")
+    elif len(seen) >= MANY and not wide:
+        report.notes.append(
+            f"{path}: the centres of all {len(seen)} boxes lie in the upper left quarter of the picture; "
+            "are they written as x,y,width,height?"
+        )
     if shared:
         report.notes.append(
             f"{shared} rows have the box of another person id; rows with one box are trained on as one person"

@@ -128,13 +128,19 @@ def _claim(
     return tp, iou, best, np.unique(gt.frame[pair_gt[more]])
 
 
+def _as_sizes(gt: Rows) -> str:
+    """A guess, where all boxes stay inside the picture when they are read as x, y, width, height."""
+    ends = gt.boxes[:, :2] + gt.boxes[:, 2:]
+    return ", as are others; x,y,width,height?" if gt.boxes.min() >= 0 and ends.max() <= 1.01 else ""
+
+
 def _overlaps(a: np.ndarray, b: np.ndarray, gt: Rows, gt_rows: np.ndarray) -> np.ndarray:
     """IoU of detections with ground-truth boxes (n, 4), none of which may be inverted."""
     bad = (b[:, 0] > b[:, 2]) | (b[:, 1] > b[:, 3])
     if bad.any():
         row = int(gt_rows[bad][0])
         raise UserError(
-            f"{gt.source}, row {int(gt.lines[row])}: box {gt.boxes[row].tolist()} is inverted; "
+            f"{gt.source}, row {int(gt.lines[row])}: box {gt.boxes[row].tolist()} is inverted{_as_sizes(gt)}; "
             "write x1,y1,x2,y2 with x1 <= x2 and y1 <= y2"
         )
     return paired_iou(a, b)

@@ -172,6 +172,18 @@ def test_boxes_as_corner_and_size_are_recognised(root: Path) -> None:
         load_ava(str(root / "videos"), str(root / "gt.csv"), start=0.0)
 
 
+def test_boxes_that_might_be_corner_and_size_are_told(root: Path) -> None:
+    rows = [
+        f"a,{0.1 * t:.1f},{x},0.1,0.4,0.6,1,{i}\n" for t in range(1, 9) for i, x in enumerate((0.1, 0.2, 0.3))
+    ]
+    (root / "gt.csv").write_text("".join(rows))
+    paths = {"video_root": root / "videos", "annotations": root / "gt.csv", "label_map": root / "map.txt"}
+    report = check_dataset(**paths)
+    assert not report.faults and "x,y,width,height?" in report.notes[0]
+    (root / "gt.csv").write_text("".join(rows) + "a,1,0.5,0.4,0.9,0.9,1,5\n")
+    assert not check_dataset(**paths).notes
+
+
 def test_one_box_of_two_person_ids_is_told(root: Path) -> None:
     add("b,3,0.1,0.2,0.5,0.6,3,7")(root)
     write("map.txt", "1: sit\n2: stand\n3: run\n")(root)
