@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from pathlib import PurePath
@@ -17,9 +18,11 @@ from mestad_d2.formats.label_map import LabelMap
 # Pairs of boxes that are looked at; more would not change the verdict.
 _SAMPLE = 2000
 # Timestamps of one frame that were rounded differently are nearer than this, in s.
-SAME_MOMENT = 0.001
+SAME_MOMENT = 0.006
 # A layout is named only if its boxes fit this many times as often as by chance, and as those that are written.
 _CLEARLY = 4
+# One or two coincidences are no reason.
+_BELIEVED = 3
 # A wrong file may still match a box by chance.
 _LOW = 0.01
 
@@ -67,16 +70,19 @@ def frames_note(gt: Rows, det: Rows) -> str | None:
         f"{len(without)} of {len(annotated)} annotated frames have no detections; "
         f"{len(unknown)} of {len(found)} frames of the detections are not in the ground truth"
     )
-    gt_times, near = {video: sorted(times) for video, times in _times(gt).items()}, 0
+    gt_times = {video: sorted(times) for video, times in _times(gt).items()}
+    near = []
     for key in unknown:
         video, time = key.rsplit(",", 1)
         times = gt_times.get(video, ())
         at = bisect_left(times, float(time))
-        near += any(abs(t - float(time)) < SAME_MOMENT for t in times[max(at - 1, 0) : at + 1])
+        apart = min((abs(t - float(time)) for t in times[max(at - 1, 0) : at + 1]), default=SAME_MOMENT)
+        if apart < SAME_MOMENT:
+            near.append(apart)
     if near:
         text += (
-            f"; {near} of these differ from an annotated frame by less than {1000 * SAME_MOMENT:g} ms: write the "
-            "timestamps of both files with the same decimals"
+            f"; {len(near)} of these differ from an annotated frame by less than {math.ceil(1000 * max(near))} ms: write "
+            "the timestamps of both files with the same decimals"
         )
     return text
 
@@ -101,8 +107,9 @@ def _frames(gt: Rows, det: Rows) -> str | None:
             text += "; the names differ in folder or extension only"
         return text
     text = "no detection lies on an annotated frame: the videos match, the timestamps don't"
-    offset, share = _offset(gt_times, det_times, videos)
-    if share >= 0.5:
+    offset, count, share = _offset(gt_times, det_times, videos)
+    # Any offset joins one frame to another; that of AVA's cut films is believed at once.
+    if share >= 0.5 and (count >= _BELIEVED or abs(offset) == 900):
         text += f"; adding {offset:g} s to those of the detections would match {100 * share:.0f} % of them"
     return text
 
@@ -115,7 +122,9 @@ def _times(rows: Rows) -> dict[str, set[float]]:
     return times
 
 
-def _offset(gt: dict[str, set[float]], det: dict[str, set[float]], videos: list[str]) -> tuple[float, float]:
+def _offset(
+    gt: dict[str, set[float]], det: dict[str, set[float]], videos: list[str]
+) -> tuple[float, int, float]:
     votes: Counter[float] = Counter()
     total = 0
     for video in videos[:20]:
@@ -124,7 +133,7 @@ def _offset(gt: dict[str, set[float]], det: dict[str, set[float]], videos: list[
         votes.update(round(g - t, 3) for t in times for g in sorted(gt[video])[:200])
     # Of equally good offsets the smallest is the likeliest.
     offset, count = max(votes.items(), key=lambda v: (v[1], -abs(v[0])))
-    return offset, count / total
+    return offset, count, count / total
 
 
 def _boxes(gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
@@ -160,17 +169,17 @@ def _boxes(gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
             if name == "x1,y1,x2,y2":
                 shifts.update(set((gt.actions[near] - det.actions[row]).tolist()))
     return (
-        _shifted(shifts, det, label_map)
+        _shifted(shifts, det, label_map, looked_at)
         or _layout(layouts, by_chance, looked_at)
         or _truth_layout(gt, det, by_frame, frames)
     )
 
 
-def _shifted(shifts: Counter[int], det: Rows, label_map: LabelMap) -> str | None:
+def _shifted(shifts: Counter[int], det: Rows, label_map: LabelMap, looked_at: int) -> str | None:
     if shifts[0] or not (shifts[1] or shifts[-1]):
         return None
     shift = 1 if shifts[1] >= shifts[-1] else -1
-    if shifts[shift] * 2 < max(shifts.values()):
+    if shifts[shift] * 2 < max(shifts.values()) or shifts[shift] < max(_BELIEVED, looked_at / 20):
         return None
     direction = "one too small" if shift == 1 else "one too large"
     lowest = f"the lowest is {det.actions.min()}, in the label map {min(label_map.names)}"

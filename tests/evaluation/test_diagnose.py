@@ -96,6 +96,15 @@ class _Zero:
     mAP = 0.0
 
 
+def test_one_coincidence_is_no_reason() -> None:
+    gt = make_rows(["a,1.000000", "a,2.000000"], BOXES[:2], [4, 4])
+    det = make_rows(["a,1.000000", "a,2.000000"], [BOXES[0], BOXES[1] * 0.1], [3, 3], [0.5, 0.6])
+    assert "no detection has IoU 0.5" in explain_zero(frame_map(gt, det, LABELS), gt, det, LABELS)
+    det = make_rows(["a,41.000000", "a,77.000000"], BOXES[:2], [4, 4], [0.5, 0.6])
+    said = explain_zero(frame_map(gt, det, LABELS), gt, det, LABELS)
+    assert "the timestamps don't" in said and "adding" not in said
+
+
 def test_frames_that_do_not_meet_are_counted() -> None:
     gt = make_rows(["a,0.000000", "a,0.167000", "a,0.333000", "b,1.000000"], BOXES[:4], ACTIONS[:4])
     det = make_rows(["a,0.000000", "a,0.166667", "a,0.333333", "c,1.000000"], BOXES[:4], ACTIONS[:4])
@@ -104,6 +113,10 @@ def test_frames_that_do_not_meet_are_counted() -> None:
         "2 of these differ from an annotated frame by less than 1 ms: write the timestamps of both files with the same "
         "decimals"
     )
+    coarse = make_rows(["a,0.000000", "a,0.169500", "a,0.331500", "b,1.000000"], BOXES[:4], ACTIONS[:4])
+    assert "2 of these differ from an annotated frame by less than 3 ms" in frames_note(gt, coarse)
+    other = make_rows(["a,0.000000", "a,0.200000"], BOXES[:2], ACTIONS[:2])
+    assert "differ" not in frames_note(gt, other)
     assert frames_note(gt, gt) is None
 
 
