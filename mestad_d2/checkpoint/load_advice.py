@@ -31,6 +31,8 @@ def hint(report: LoadReport) -> str:
         return f"the file has no non-local blocks: empty MODEL.NONLOCAL.LOCATIONS, or {ALLOW}"
     if missing and all(re.match(r"laterals\.\w+\.norm\.", key) for key in missing):
         return f"its lateral connections have no norm: set MODEL.SLOWFAST.FUSION_NORM False, or {ALLOW}"
+    if missing and all(key.startswith("x3d.blocks.1.res_blocks.0.branch1_norm.") for key in missing):
+        return f"its first shortcut has no norm: set MODEL.VIDEO_BACKBONE.SHORTCUT_NORM False, or {ALLOW}"
     if missing and all(re.search(r"\.res_blocks\.", key) for key in missing):
         return f"the file has other blocks: check MODEL.VIDEO_RESNET.DEPTH, or {ALLOW}"
     return ALLOW

@@ -91,6 +91,10 @@ def match(
         report.notes += _setting_notes(file_format, named, settings or {}, detector, config)
     if own and any(re.search(r"\blaterals\.\w+\.norm\.", key) for key in report.dropped):
         report.notes.append("the file's lateral connections have a norm: set MODEL.SLOWFAST.FUSION_NORM True")
+    if any(re.search(r"blocks\.1\.res_blocks\.0\.branch1_norm\.", key) for key in report.dropped):
+        report.notes.append(
+            "the file's first shortcut has a norm, as PySlowFast's X3D: set MODEL.VIDEO_BACKBONE.SHORTCUT_NORM True"
+        )
     if own:
         loading.update({key: tensor for key, tensor in counts.items() if key in model})
     _sort_out_the_rest(model, loading, slow_into_slowfast, report)
