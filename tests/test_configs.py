@@ -59,8 +59,8 @@ def fit(cfg: CfgNode, _teacher: nn.Module, labeler: PseudoLabeler) -> None:
 def test_builds_and_makes_a_step(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     cfg = setup_cfg(path, [*REDUCED, "OUTPUT_DIR", str(tmp_path)])
-    if cfg.MODEL.BACKBONE.NAME == "build_vivit_backbone":
-        pytest.importorskip("transformers", reason="ViViT needs the extra transformers")
+    if cfg.MODEL.BACKBONE.NAME in ("build_vivit_backbone", "build_vjepa2_backbone"):
+        pytest.importorskip("transformers", reason="this backbone needs the extra transformers")
     trainer = tla_trainer.TLATrainer if cfg.SEMISUP.ENABLED else MESTADTrainer
     monkeypatch.setattr(trainer, "build_train_loader", lambda cfg: ([clip(cfg, i)] for i in range(2)))
     unlabeled = ([unlabeled_clip(cfg, i)] for i in itertools.count(2))

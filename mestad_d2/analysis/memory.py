@@ -67,5 +67,7 @@ def training_memory(cfg: CfgNode, clips: int) -> dict[str, float]:
         model.to_empty(device="cpu")
         batch = torch.empty(clips, 3, cfg.INPUT.CLIP.NUM_FRAMES, height, width)
         saved = saved_bytes(model, batch, cfg.SOLVER.AMP.ENABLED) / GIB
-    weights = copies * 4 * sum(p.numel() for p in model.parameters()) / GIB
+    # What is not trained has no gradient, and a teacher shares it.
+    tensors = sum(p.numel() * (copies if p.requires_grad else 1) for p in model.parameters())
+    weights = 4 * tensors / GIB
     return {"weights": round(weights, 2), "saved": round(saved, 2), "total": round(weights + saved, 2)}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import StochasticDepth
+
+from mestad_d2.errors import UserError
 
 
 class Attention(nn.Module):
@@ -55,3 +59,21 @@ class Block(nn.Module):
         """Tokens (N, L, C) of tokens (N, L, C)."""
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+def freeze(whole: nn.Module, stem: nn.Module, blocks: Sequence[nn.Module], count: int) -> list[nn.Module]:
+    """Take ``stem`` and the first ``count`` blocks out of training, ``whole`` with -1; return what is frozen.
+
+    Raises:
+        UserError: there are fewer blocks.
+    """
+    depth = len(blocks)
+    if not -1 <= count <= depth:
+        raise UserError(
+            f"MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS {count}: the backbone has {depth} blocks; "
+            f"use 0 to {depth}, or -1 for all of it"
+        )
+    frozen = [whole] if count < 0 else [stem, *blocks[:count]] if count else []
+    for part in frozen:
+        part.requires_grad_(False)
+    return frozen

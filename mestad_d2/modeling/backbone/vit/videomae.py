@@ -11,9 +11,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mestad_d2.errors import UserError
 from mestad_d2.modeling.backbone.library import TUBELET, check_clip, stage_blocks, variant
-from mestad_d2.modeling.backbone.vit.block import Block
+from mestad_d2.modeling.backbone.vit.block import Block, freeze
 from mestad_d2.modeling.backbone.vit.positions import resize_positions, sinusoid_table
 from mestad_d2.modeling.backbone.vit.pyramid import SimplePyramid, used_levels
 
@@ -85,17 +84,7 @@ class VideoMAE(Backbone):
         super().__init__()
         self.vit, self.pyramid, self.checkpointing = vit, pyramid, checkpointing
         self.patch = vit.patch_embed["proj"].kernel_size[1]
-        depth = len(vit.blocks)
-        if not -1 <= frozen_blocks <= depth:
-            raise UserError(
-                f"MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS {frozen_blocks}: the backbone has {depth} blocks; "
-                f"use 0 to {depth}, or -1 for all of it"
-            )
-        self.frozen: list[nn.Module] = []
-        if frozen_blocks:
-            self.frozen = [vit] if frozen_blocks < 0 else [vit.patch_embed, *vit.blocks[:frozen_blocks]]
-        for part in self.frozen:
-            part.requires_grad_(False)
+        self.frozen = freeze(vit, vit.patch_embed, vit.blocks, frozen_blocks)
 
     def train(self, mode: bool = True) -> VideoMAE:
         """Set the mode; frozen blocks stay in eval mode, where no path is dropped."""
