@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.video.output.extract import NAMINGS, extract_frames
 from mestad_d2.video.source import open_source
-from mestad_d2.video.video_locations import VIDEO_SUFFIXES
+from mestad_d2.video.video_locations import is_video_name
 
 
 @one_line_errors()
@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.fps is not None and args.fps <= 0:
         raise UserError(f"--fps {args.fps:g}: write a number above 0")
-    files = sorted(p for p in args.videos.glob("*") if p.suffix in VIDEO_SUFFIXES)
+    files = sorted(p for p in args.videos.glob("*") if is_video_name(p))
     files = [p for p in files if not args.only or p.stem in args.only]
     if not files:
-        raise UserError(f"{args.videos}: no video files ({', '.join(VIDEO_SUFFIXES)}) to extract")
+        raise UserError(f"{args.videos}: no video files to extract")
     rates = []
     for path in tqdm(files, unit="video"):
         fps = args.fps or open_source(path).fps

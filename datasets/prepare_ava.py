@@ -19,7 +19,7 @@ from tqdm import tqdm
 from mestad_d2.data.prepare.download import fetch, in_parallel, read_checksums
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.video.output.trim import cut_video
-from mestad_d2.video.video_locations import VIDEO_SUFFIXES, find_video
+from mestad_d2.video.video_locations import find_video, is_video_name
 
 # The host that AVA's own page names (cvdfoundation/ava-dataset).
 MIRROR = "https://s3.amazonaws.com/ava-dataset"
@@ -71,7 +71,7 @@ def list_films(args: argparse.Namespace) -> list[tuple[str, str]]:
         fetch(f"{args.mirror}/annotations/{path.name}", path, tries=args.tries)
         for row, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
             name = line.strip()
-            if name and (Path(name).name != name or Path(name).suffix not in VIDEO_SUFFIXES):
+            if name and (Path(name).name != name or not is_video_name(name)):
                 raise UserError(f"{path}: row {row}: {name!r} is no name of a video file; delete the list")
             if name and (not args.only or Path(name).stem in args.only):
                 films.append((split, name))

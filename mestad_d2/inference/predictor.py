@@ -31,8 +31,8 @@ from mestad_d2.inference.person_detector.sources import PersonSource, build_pers
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 from mestad_d2.modeling.build import build_detector
-from mestad_d2.video.clips import clip_offsets, clip_tensor
-from mestad_d2.video.source import VideoSource
+from mestad_d2.video.clips import clip_offsets, clip_tensor, without_pauses
+from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 from mestad_d2.video.transforms import GeometrySampler
 
@@ -146,6 +146,7 @@ class VideoPredictor:
         clip = cfg.INPUT.CLIP
         self.folder_fps = folder_fps or clip.FPS
         self.offsets = clip_offsets(clip.NUM_FRAMES, 0 if clip.STILL else clip.SAMPLING_RATE, clip.FPS)
+        self.step = clip.SAMPLING_RATE / clip.FPS
         self.mode, self.segment_steps = mode, 0
         if mode == "pass" and (reason := self._no_pass(clip.STILL)):
             logger.warning("%s: detections are made clip by clip", reason)
@@ -161,13 +162,16 @@ class VideoPredictor:
         self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
     ) -> Iterator[KeyframeClip]:
         """Clips of all key frames of a video, in order, without running the model."""
-        times, seen = itertools.tee(key_times(self.keyframes_per_second))
+        source, keys = self._keys(source)
+        times, seen = itertools.tee(keys)
         yield from stream_clips(self._frames(source, seen), times, self.offsets, self.resize)
 
     def predict(
         self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
     ) -> Iterator[KeyframeDetections]:
         """Detections of a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
+
+        In pauses of a recording, where no frame is within a clip's step of a key frame, there is none.
 
         Args:
             source: a description or what ``open_source`` makes one of (a path), or frames in order of time.
@@ -176,7 +180,8 @@ class VideoPredictor:
             UserError: nothing there that can be decoded.
         """
         tracker = ActorTracker(smoothing=self.smoothing)
-        for found in self.predict_at(source, key_times(self.keyframes_per_second)):
+        source, keys = self._keys(source)
+        for found in self.predict_at(source, keys):
             ids, actions = tracker.update(found.timestamp, found.boxes, found.scores, found.actions)
             yield replace(found, track_ids=ids, actions=actions)
 
@@ -234,6 +239,26 @@ class VideoPredictor:
         # Nothing random is left to draw with one size, no crop and no flip.
         geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
         return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]
+
+    def _keys(
+        self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
+    ) -> tuple[VideoSource | Iterable[StreamFrame], Iterable[float]]:
+        """What to read, described once if it is a video, and the times of its key frames."""
+        keys = key_times(self.keyframes_per_second)
+        if not isinstance(source, (VideoSource, str, os.PathLike)):
+            return source, keys
+        source = open_source(source, folder_fps=self.folder_fps)
+        stamps = source.frame_times()
+        if stamps is None or len(stamps) < 2:
+            return source, keys
+        spacing, between = float(np.median(np.diff(stamps))), 1 / self.keyframes_per_second
+        if spacing > between:
+            logger.warning(
+                "%s: frames are %.3g s apart, key frames %.3g s; only those next to a frame are detected",
+                source, spacing, between,
+            )  # fmt: skip
+        limit = max(self.step, min(spacing, between) / 2 + 1e-3)
+        return source, without_pauses(keys, stamps, limit)
 
     def _frames(
         self, source: str | os.PathLike[str] | Iterable[StreamFrame], keys: Iterable[float]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -33,6 +33,19 @@ def nearest_indices(stamps: np.ndarray, times: Sequence[float]) -> np.ndarray:
     before = after - 1
     after = after.clip(max=len(stamps) - 1)
     return np.where(later_is_nearer(stamps[before], stamps[after], times), after, before)
+
+
+def without_pauses(times: Iterable[float], stamps: np.ndarray, limit: float) -> Iterator[float]:
+    """Those of ``times`` that have a frame within ``limit`` s; all of those after the last frame.
+
+    Args:
+        times: ascending, in s; may be endless.
+        stamps: (F,) ascending times of all frames of a video, in s.
+        limit: in s.
+    """
+    for time in times:
+        if time > stamps[-1] or abs(stamps[nearest_indices(stamps, [time])[0]] - time) <= limit + TIE:
+            yield time
 
 
 def clip_tensor(frames: np.ndarray | Sequence[np.ndarray]) -> torch.Tensor:

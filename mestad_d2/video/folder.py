@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,8 @@ from mestad_d2.video.pictures import shrink
 
 # What AVA's frames are extracted at, by PySlowFast and mmaction2 alike.
 FOLDER_FPS = 30.0
+# What denseflow and others write beside the pictures.
+_NO_PICTURE = re.compile(r"flow|depth|disp|mask|thumb", flags=re.I)
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
@@ -38,7 +41,7 @@ class FrameFolder:
     def __init__(self, folder: str, names: Sequence[str] | None = None) -> None:
         names = list(names or (path.name for path in list_frames(folder)))
         self._folder, self._count = folder, len(names)
-        head, digits, tail = re.fullmatch(r"(.*?)(\d*)(\D*)", names[0], flags=re.S).groups()
+        head, digits, tail = split_name(names[0])
         self._rule, self._first = (head, len(digits), tail), int(digits or 0)
         self._places: np.ndarray | None = None
         self._names: Sequence[str] | None = None
@@ -96,15 +99,49 @@ def read_picture(path: str) -> np.ndarray:
 
 
 def list_frames(folder: str | os.PathLike[str]) -> list[Path]:
-    """Pictures of a folder in the order of the last number in their names.
+    """Pictures of a folder's one sequence, in the order of their numbers.
+
+    A sequence has one name but for its number. Of several, mmaction2's ``img_`` and PySlowFast's
+    ``<folder>_`` count, then the only one that is no optical flow or depth; single pictures beside a sequence are
+    left out, and so are hidden files.
 
     Raises:
-        UserError: there is no picture.
+        UserError: there is no picture, or it is not clear which sequence counts; names them.
     """
-    paths = [p for p in Path(folder).iterdir() if p.suffix.lower() in FRAME_SUFFIXES]
-    if not paths:
+    sequences: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path in Path(folder).iterdir():
+        if path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith("."):
+            head, _, tail = split_name(path.name)
+            sequences[(head, tail.lower())].append(path)
+    if not sequences:
         raise UserError(f"{folder}: no frames ({', '.join(FRAME_SUFFIXES)}) in this folder")
+    paths = _chosen(folder, sequences)
     return sorted(paths, key=lambda path: (frame_number(path), path.name))
+
+
+def _chosen(folder: str | os.PathLike[str], sequences: dict[tuple[str, str], list[Path]]) -> list[Path]:
+    counted = {key: paths for key, paths in sequences.items() if len(paths) > 1}
+    if not counted:
+        # Names without numbers, or all of their own: they are one sequence.
+        return [path for paths in sequences.values() for path in paths]
+    for heads in (("img_",), (f"{Path(folder).name}_",)):
+        known = [key for key in counted if key[0] in heads]
+        if len(known) == 1:
+            return counted[known[0]]
+    pictures = [key for key in counted if not _NO_PICTURE.match(key[0])]
+    if len(pictures) != 1:
+        named = sorted(f"{head}*{tail} ({len(paths)})" for (head, tail), paths in counted.items())
+        more = ", ..." if len(named) > 5 else ""
+        raise UserError(
+            f"{folder}: pictures of several sequences, {', '.join(named[:5])}{more}; leave one of them there, or "
+            "name its pictures in a frame list"
+        )
+    return counted[pictures[0]]
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    """What stands before the last number of a name, the number, and what stands behind it with the suffix."""
+    return re.fullmatch(r"(.*?)(\d*)(\D*)", name, flags=re.S).groups()
 
 
 def frame_number(path: Path) -> int:

@@ -75,7 +75,8 @@ def read_frame_list(path: str | Path, folder: str | Path) -> dict[str, list[str]
 
     PySlowFast's lines have five fields, separated by spaces: original id, video id, frame id, path, labels. As it
     does, the first is taken for the video and the order of the lines for that of the frames. mmaction2's lines
-    name a folder, how many of its first pictures count, and labels, all numbers; the folder is the video id.
+    name a folder, how many of its first pictures count, and labels, all numbers; the folder is the video id. With an
+    offset (``with_offset``), the number of pictures to leave out stands before how many count.
 
     Raises:
         UserError: names file and row; a path or id that leaves its folder, a folder with too few pictures.
@@ -103,7 +104,7 @@ def _add(
         video = video.strip("/")
         if video in frames:
             raise UserError(f"{path}: row {row}: {video!r} stands there twice; remove one row")
-        frames[video] = _pictures(path, row, folder, video, int(fields[1]))
+        frames[video] = _pictures(path, row, folder, video, [int(field) for field in fields[1:]])
         return
     if len(fields) not in (4, 5):
         raise UserError(
@@ -128,14 +129,22 @@ def _check_inside(path: str | Path, row: int, name: str) -> None:
         raise UserError(f"{path}: row {row}: {name!r} leaves the folder of frames; write a path below it")
 
 
-def _pictures(path: str | Path, row: int, folder: str | Path, video: str, count: int) -> list[str]:
-    try:
-        names = [f"{video}/{picture.name}" for picture in list_frames(os.path.join(folder, video))]
-    except (UserError, OSError, ValueError):
-        names = []
+def _pictures(path: str | Path, row: int, folder: str | Path, video: str, numbers: list[int]) -> list[str]:
+    """The pictures of a row of mmaction2's: ``total label ...`` or, with an offset, ``offset total label``."""
+    names = []
+    place = os.path.join(folder, video)
+    if os.path.isdir(place):
+        try:
+            names = [f"{video}/{picture.name}" for picture in list_frames(place)]
+        except UserError as error:
+            raise UserError(f"{path}: row {row}: {error}") from error
+    first, count = 0, numbers[0]
+    # Three numbers may be a total and two labels too: then the total is that of the folder.
+    if len(numbers) == 3 and count != len(names) and 0 < numbers[1] <= len(names) - count:
+        first, count = numbers[:2]
     if not 0 < count <= len(names):
         raise UserError(
             f"{path}: row {row}: {count} frames of {video!r}, where {len(names)} pictures are below {folder}; "
             "check the list and the folder that its paths start from"
         )
-    return names[:count]
+    return names[first : first + count]

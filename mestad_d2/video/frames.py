@@ -28,27 +28,29 @@ class _OpenFiles:
     """The readers of this process, least recently used first; forked workers start with none."""
 
     def __init__(self) -> None:
-        self.readers: OrderedDict[str, VideoReader] = OrderedDict()
-        self.inherited: list[OrderedDict[str, VideoReader]] = []
+        self.readers: OrderedDict[tuple, VideoReader] = OrderedDict()
+        self.inherited: list[OrderedDict[tuple, VideoReader]] = []
         self.process = os.getpid()
 
-    def get(self, path: str) -> VideoReader:
-        """The reader of ``path``, opened if need be."""
+    def get(self, source: VideoSource) -> VideoReader:
+        """The reader of a file, opened if need be."""
         if self.process != os.getpid():
             # A fork shares file offsets, so these must not be used; nor freed, as their threads are not here.
             self.inherited.append(self.readers)
             self.readers, self.process = OrderedDict(), os.getpid()
-        if path not in self.readers:
-            self.readers[path] = VideoReader(path)
+        key = (source.place, source.stream)
+        if key not in self.readers:
+            self.readers[key] = VideoReader(source.place, source.stream, source.max_pixels, source.joined)
             while len(self.readers) > 1 and self._too_many():
                 self.readers.popitem(last=False)[1].close()
-        self.readers.move_to_end(path)
-        return self.readers[path]
+        self.readers.move_to_end(key)
+        return self.readers[key]
 
-    def drop(self, path: str) -> None:
+    def drop(self, source: VideoSource) -> None:
         """Close a reader that failed, so that the next use opens the file anew."""
-        if path in self.readers and self.process == os.getpid():
-            self.readers.pop(path).close()
+        key = (source.place, source.stream)
+        if key in self.readers and self.process == os.getpid():
+            self.readers.pop(key).close()
 
     def _too_many(self) -> bool:
         pixels = sum(reader.size[0] * reader.size[1] for reader in self.readers.values())
@@ -83,23 +85,23 @@ def read_frames(
     if source.pictures is not None:
         images = source.pictures.read(wanted, source.fps, short_side)
     else:
-        images = _file_images(source.place, wanted, short_side)
+        images = _file_images(source, wanted, short_side)
     by_time = dict(zip(wanted, images, strict=True))
     return np.stack([by_time[max(float(time), 0.0)] for time in times])
 
 
-def _file_images(path: str, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
+def _file_images(source: VideoSource, times: Sequence[float], short_side: int | None) -> list[np.ndarray]:
     try:
-        reader = _OPEN.get(path)
+        reader = _OPEN.get(source)
     except UserError as error:
         raise UserError(f"{error}; wanted at {times[0]:.2f} s") from error
     try:
         return reader.read(times, short_side)
     except (av.FFmpegError, OSError) as error:
-        _OPEN.drop(path)
-        raise UserError(f"{path}: can't be read at {times[0]:.2f} s ({error}); encode it anew") from error
+        _OPEN.drop(source)
+        raise UserError(f"{source}: can't be read at {times[0]:.2f} s ({error}); encode it anew") from error
     except UserError:
-        _OPEN.drop(path)
+        _OPEN.drop(source)
         raise
 
 

@@ -7,6 +7,10 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from mestad_d2.errors import UserError
+from mestad_d2.video.decode.colors import BT2020, hdr_kind, tone_mapped
+from mestad_d2.video.decode.container import MAX_PIXELS
+
 
 def shrunk_size(height: int, width: int, short_side: int | None) -> tuple[int, int]:
     """(height, width) with the shorter side cut to ``short_side`` pixels; never larger than before."""
@@ -24,10 +28,44 @@ def shrink(image: np.ndarray, short_side: int | None) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def upright(image: np.ndarray, rotation: float) -> np.ndarray:
-    """Turn a decoded picture counter-clockwise by ``rotation`` degrees, as the file asks to be shown."""
-    turns = round(rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """How a frame is to be shown: a, b, c, d of (x, y) -> (a x + c y, b x + d y), each -1, 0 or 1.
+
+    PyAV's ``frame.rotation`` tells turns alone: a mirror image looks to it like a turn by 180 degrees.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5].tolist()
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return (-1 if a < 0 else 1), 0, 0, (-1 if d < 0 else 1)
+    return 0, (-1 if b < 0 else 1), (-1 if c < 0 else 1), 0
+
+
+def shown(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Turn and mirror a stored picture (H, W, 3) by its ``display_matrix``."""
+    a, b, c, d = matrix
+    if not a:
+        image = image.swapaxes(0, 1)
+    if a < 0 or c < 0:
+        image = image[:, ::-1]
+    if d < 0 or b < 0:
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def square_size(height: int, width: int, aspect: float) -> tuple[int, int]:
+    """(height, width) of a picture in square pixels, where each pixel is ``aspect`` times as wide as high.
+
+    The side that is too short grows, so that nothing is lost.
+    """
+    return (height, round(width * aspect)) if aspect >= 1 else (round(height / aspect), width)
+
+
+def pixel_aspect(stream: av.VideoStream) -> float:
+    """Width of a stream's pixels by their height; 1 where the file says nothing or nonsense."""
+    aspect = float(stream.sample_aspect_ratio or 1)
+    return aspect if 0.1 <= aspect <= 10 else 1.0
 
 
 def _one_thread() -> dict[str, int]:
@@ -43,30 +81,59 @@ ONE_THREAD = _one_thread()
 
 
 class PictureMaker:
-    """Turns the decoded frames of one video into pictures.
+    """Turns the decoded frames of one video into pictures: upright, in square pixels, SDR.
 
     Keeps the scaler between frames: a new one for each, with threads, costs 200 times the conversion
     of a small frame.
+
+    Args:
+        name: of the file, for errors.
+        aspect: of ``pixel_aspect``.
+        max_pixels: larger pictures are refused, also where a stream grows on the way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "", aspect: float = 1.0, max_pixels: int = MAX_PIXELS) -> None:
         self._scaler = VideoReformatter()
         self._size: tuple[int, int] | None = None
+        self._name, self._aspect, self._max_pixels = name, aspect, max_pixels
 
     def __call__(self, frame: av.VideoFrame, short_side: int | None = None) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright; its shorter side at most ``short_side`` pixels."""
-        height, width = shrunk_size(*self._coded_size(frame), short_side)
+        """(H, W, 3) uint8 RGB; its shorter side at most ``short_side`` pixels.
+
+        Raises:
+            UserError: the picture is too large.
+        """
+        height, width = shrunk_size(*self._stored_size(frame), short_side)
+        hdr = hdr_kind(frame)
         picture = self._scaler.reformat(
-            frame, width=width, height=height, format="rgb24", interpolation="AREA", **ONE_THREAD
+            frame,
+            width=width,
+            height=height,
+            format="rgb48le" if hdr else "rgb24",
+            interpolation="AREA",
+            **ONE_THREAD,
         )
-        return upright(picture.to_ndarray(), frame.rotation)
+        image = picture.to_ndarray()
+        if hdr:
+            image = tone_mapped(image, hdr, wide=frame.color_primaries == BT2020)
+        return shown(image, display_matrix(frame))
 
     def shown_size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """Height and width of the upright picture in full size, without making it."""
-        height, width = self._coded_size(frame)
-        return (width, height) if round(frame.rotation / 90) % 2 else (height, width)
+        """Height and width of the picture in full size, without making it; for every frame that is decoded.
 
-    def _coded_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        Raises:
+            UserError: the picture is too large.
+        """
+        height, width = self._stored_size(frame)
+        return (height, width) if display_matrix(frame)[0] else (width, height)
+
+    def _stored_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        height, width = square_size(frame.height, frame.width, self._aspect)
+        if height * width > self._max_pixels:
+            raise UserError(
+                f"{self._name}: {width} x {height} pixels are too many; give at most "
+                f"{self._max_pixels / 1e6:.1f} megapixels"
+            )
         # Where the size changes on the way (some recordings), the first frame's holds.
-        self._size = self._size or (frame.height, frame.width)
+        self._size = self._size or (height, width)
         return self._size

@@ -7,16 +7,21 @@ other one refers to, and ends with the last frame wanted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 
 import av
 import numpy as np
 
 from mestad_d2.errors import UserError
 from mestad_d2.video.clips import TIE, later_is_nearer, nearest_indices
-from mestad_d2.video.decode.container import open_video
-from mestad_d2.video.pictures import PictureMaker
+from mestad_d2.video.decode.container import MAX_PIXELS, open_video, reason
+from mestad_d2.video.decode.timestamps import SteadyStamps, counts_frames, may_begin_anew
+from mestad_d2.video.pictures import PictureMaker, pixel_aspect
+
+logger = logging.getLogger(__name__)
 
 # Smaller pictures decode faster in one thread, in pixels.
 THREADED_AREA = 640 * 480
@@ -27,6 +32,12 @@ LOST_END = 2.0
 class VideoReader:
     """An open video file; time 0 is its first frame.
 
+    Args:
+        path: of the file.
+        number: of the picture stream; None: the best one.
+        max_pixels: larger pictures are refused.
+        joined: whether time stamps begin anew on the way; None: find out.
+
     Attributes:
         size: height and width in pixels, as shown. fps: frames per second on average.
         duration: seconds by the header; 0 where it says nothing.
@@ -35,32 +46,44 @@ class VideoReader:
         UserError: no such file, or no frame in it.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.container = open_video(path)
-        stream = self.stream = self.container.streams.video[0]
-        large = stream.width * stream.height > THREADED_AREA
-        stream.thread_type = "AUTO" if large else "NONE"
+    def __init__(
+        self, path: str, number: int | None = None, max_pixels: int = MAX_PIXELS, joined: bool | None = None
+    ) -> None:
+        self.path, self._number = path, number
+        self._open()
+        stream = self.stream
         self.fps = float(stream.average_rate or stream.guessed_rate or 30)
         if stream.duration is not None:
             self.duration = float(stream.duration * stream.time_base)
         else:
             self.duration = (self.container.duration or 0) / av.time_base
-        self.make_picture = PictureMaker()
         self.has_audio = bool(self.container.streams.audio)
+        self.make_picture = PictureMaker(path, pixel_aspect(stream), max_pixels)
+        self._damage_said, self._offset, self.joined, self.table = False, 0, False, None
+        # AVI has no time stamps, and those made up for these codecs are wrong where frames are reordered.
+        self.counted = counts_frames(self.container, stream)
+        self.first = 0.0
         try:
             with closing(self._demux()) as packets:
-                first = next((frame for packet in packets for frame in packet.decode()), None)
-        except av.FFmpegError:
-            first = None
-        if first is None or not first.width:
+                first = next(self._frames(packets), None)
+            if first is None or not first.width:
+                raise UserError(f"{path}: no frame in this video; encode it anew or remove it")
+            self.first = 0.0 if self.counted else first.time or 0.0
+            self.size = self.make_picture.shown_size(first)
+            broadcast = may_begin_anew(self.container.format)
+            if joined is None:
+                joined = not self.counted and (broadcast or self._goes_back_at_the_end())
+            self.table = self._key_table() if joined and broadcast else None
+            # Without bytes to go to, such a file is read from its beginning.
+            self.joined = self.table is not None or (joined and not broadcast)
+        except UserError:
             self.close()
-            raise UserError(f"{path}: no frame in this video; encode it anew or remove it")
-        # AVI has no time stamps, and those made up for these codecs are wrong where frames are reordered.
-        self.counted = self.container.format.name == "avi" and stream.codec.name in ("h264", "hevc")
-        self.first = 0.0 if self.counted else first.time or 0.0
-        turned = round(first.rotation / 90) % 2
-        self.size = (first.width, first.height) if turned else (first.height, first.width)
+            raise
+
+    def _open(self) -> None:
+        self.container, self.stream = open_video(self.path, self._number)
+        large = self.stream.width * self.stream.height > THREADED_AREA
+        self.stream.thread_type = "AUTO" if large else "NONE"
 
     def close(self) -> None:
         """Close the file."""
@@ -77,7 +100,8 @@ class VideoReader:
             UserError: no frame can be decoded there.
             av.FFmpegError: the file is damaged there.
         """
-        packets = [] if self.counted else self._packets(times[0], times[-1])
+        from_start = self.joined and self.table is None
+        packets = [] if self.counted or from_start else self._packets(times[0], times[-1])
         chosen = [packets[i].pts for i in self._nearest(packets, times)]
         if chosen:
             images = self._decode(packets, set(chosen), short_side)
@@ -86,14 +110,68 @@ class VideoReader:
                 return [images[pts] for pts in chosen]
         return self._read_all(times, short_side)
 
+    def _goes_back_at_the_end(self) -> bool:
+        """Whether packets follow behind the end that the header tells, with stamps that begin anew."""
+        if not self.container.format.name.startswith("matroska"):
+            return False
+        self._seek(max(self.duration - 1.0, 0.0))
+        steady = self._steady()
+        with closing(self._demux()) as packets:
+            for _ in steady(packets):
+                if steady.offset:
+                    return True
+        return False
+
+    def _key_table(self) -> list[tuple[float, int, int]] | None:
+        """(time, offset of the stamps, byte) of each key frame, where recordings were joined; else None.
+
+        Sets the duration, which the header of such files doesn't know.
+        """
+        self.container.seek(0, unsupported_byte_offset=True)
+        steady, keys, last = SteadyStamps(self.stream, self.fps), [], 0.0
+        with closing(steady(self._demux())) as packets:
+            for packet in packets:
+                if packet.size and packet.pts is not None:
+                    last = max(last, self._seconds(packet.pts))
+                    if packet.is_keyframe and packet.pos is not None:
+                        keys.append((self._seconds(packet.pts), steady.offset, packet.pos))
+        if not steady.offset:
+            return None
+        self.duration = last + 1.0 / self.fps
+        return keys
+
+    def _steady(self) -> SteadyStamps:
+        steady = SteadyStamps(self.stream, self.fps)
+        steady.offset = self._offset
+        return steady
+
     def _seek(self, time: float) -> None:
+        self._offset = 0
+        if self.joined and self.table is None:
+            # Its index may lead into either recording.
+            self.close()
+            self._open()
+            return
+        if self.table is not None:
+            self._seek_byte(time)
+            return
         # Some containers seek by decoding time, which is earlier than the time a frame is shown.
         margin = 0.0 if time > 0 else 1.0
         offset = int((self.first + time - margin) / self.stream.time_base)
         try:
             self.container.seek(offset, stream=self.stream, backward=True, any_frame=False)
         except av.FFmpegError:
-            self.container.seek(int(self.first / self.stream.time_base), stream=self.stream)
+            try:
+                self.container.seek(int(self.first / self.stream.time_base), stream=self.stream)
+            except av.FFmpegError:
+                # Raw streams have no times to seek by.
+                self.container.seek(0, unsupported_byte_offset=True)
+
+    def _seek_byte(self, time: float) -> None:
+        """Where stamps begin anew, a time may be there twice, a byte is not."""
+        before = [key for key in self.table if key[0] <= time]
+        _, self._offset, byte = before[-1] if before else (0.0, 0, 0)
+        self.container.seek(byte, stream=self.stream, unsupported_byte_offset=True)
 
     def _seconds(self, stamp: int) -> float:
         return float(stamp * self.stream.time_base) - self.first
@@ -116,14 +194,15 @@ class VideoReader:
             self._seek(max(start - back, 0.0))
             packets, after = [], None
             with closing(self._demux()) as following:
-                for packet in following:
+                for packet in self._steady()(following):
                     if packet.size == 0:
                         break
                     if packet.pts is None:
                         return []
                     if packets or packet.is_keyframe:
                         packets.append(packet)
-                    if self._seconds(packet.pts) > end and (after is None or packet.pts < after):
+                    later = not packet.is_discard and self._seconds(packet.pts) > end
+                    if later and (after is None or packet.pts < after):
                         after = packet.pts
                     # Later packets are shown no earlier than they are decoded.
                     if after is not None and packet.dts is not None and packet.dts >= after:
@@ -154,6 +233,7 @@ class VideoReader:
                 # A frame that no other refers to is decoded only if it is wanted itself.
                 codec.skip_frame = "DEFAULT" if packet is None or packet.pts in wanted else "NONREF"
                 for frame in codec.decode(packet):
+                    self.make_picture.shown_size(frame)
                     if frame.pts in wanted and frame.pts not in images:
                         images[frame.pts] = self.make_picture(frame, short_side)
         except av.FFmpegError:
@@ -181,17 +261,33 @@ class VideoReader:
         return images
 
     def frames_from(self, time: float) -> Iterator[tuple[float, av.VideoFrame]]:
-        """(time, frame) from the codec's key frame before ``time`` on."""
+        """(time, frame) from the codec's key frame before ``time`` on; packets that can't be decoded are left out."""
         self._seek(time)
         start, count = None, 0
         with closing(self._demux()) as packets:
-            for packet in packets:
-                if start is None and packet.dts is not None:
-                    start = self._seconds(packet.dts)
-                for frame in packet.decode():
-                    counted = self.counted or frame.time is None
-                    yield ((start or 0.0) + count / self.fps if counted else frame.time - self.first), frame
-                    count += 1
+            steady = self._steady()(packets)
+            first = next(steady, None)
+            if first is not None and first.dts is not None:
+                start = self._seconds(first.dts)
+            for frame in self._frames(chain([first] if first else [], steady)):
+                counted = self.counted or frame.time is None
+                yield ((start or 0.0) + count / self.fps if counted else frame.time - self.first), frame
+                count += 1
+
+    def _frames(self, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
+        """The frames of packets; those that can't be decoded are left out."""
+        for packet in packets:
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as error:
+                if not self._damage_said:
+                    at = "" if packet.pts is None else f" near {self._seconds(packet.pts):.2f} s"
+                    logger.warning(
+                        "%s: damaged%s (%s); frames are missing there", self.path, at, reason(error)
+                    )
+                self._damage_said = True
+                continue
+            yield from frames
 
     def _check_end(self, last: float, wanted: float) -> None:
         if last < min(wanted, self.duration) - LOST_END:

@@ -7,12 +7,18 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import av
+import numpy as np
+
 from mestad_d2.errors import UserError
-from mestad_d2.video.decode.container import open_video
+from mestad_d2.video.decode.container import MAX_PIXELS, open_video
+from mestad_d2.video.decode.timestamps import SteadyStamps
 from mestad_d2.video.folder import FOLDER_FPS, FrameFolder, read_picture
 from mestad_d2.video.frame_list import ListedVideo, open_folder
 from mestad_d2.video.reader import VideoReader
 
+# A video that does not end is ended after a day.
+MAX_SECONDS = 24 * 3600.0
 _CAMERA = re.compile(r"camera:(\d+)")
 
 
@@ -29,6 +35,10 @@ class VideoSource:
         duration: in s; None where the container does not tell.
         start: timestamp of the first frame in the dataset's annotations, in s.
         has_audio: whether there is sound beside the picture.
+        stream: number of the picture stream in the file, from 0; None: the best one.
+        joined: whether time stamps begin anew on the way, as in recordings joined by ``cat``.
+        max_pixels: a larger picture anywhere in the video is refused.
+        max_seconds: a video ends here, whatever its container says.
     """
 
     kind: str
@@ -39,6 +49,10 @@ class VideoSource:
     duration: float | None = None
     start: float = 0.0
     has_audio: bool = False
+    stream: int | None = None
+    joined: bool = False
+    max_pixels: int = MAX_PIXELS
+    max_seconds: float = MAX_SECONDS
 
     def __str__(self) -> str:
         return str(self.place)
@@ -73,13 +87,38 @@ class VideoSource:
         """
         if self.duration is not None or self.kind != "file":
             return self.duration
-        with open_video(self.place) as container:
-            stream = container.streams.video[0]
-            # Read to the end, not broken off: PyAV keeps memory of a generator that is left open.
-            times = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
-        if not times:
-            return None
-        return float((max(times) - min(times)) * stream.time_base) + 1.0 / self.fps
+        times = self._packet_times()
+        return None if times is None else float(times[-1]) + 1.0 / self.fps
+
+    def frame_times(self) -> np.ndarray | None:
+        """Times (F,) ascending of all frames in s since the first one; nothing is decoded.
+
+        Returns:
+            None where only decoding tells: for cameras, and files without times of their own.
+
+        Raises:
+            UserError: the file can't be read.
+        """
+        if self.pictures is not None:
+            return self.pictures.places / self.fps
+        return self._packet_times() if self.kind == "file" else None
+
+    def _packet_times(self) -> np.ndarray | None:
+        container, stream = open_video(self.place, self.stream)
+        with container:
+            if container.format.name == "avi":
+                return None
+            packets = SteadyStamps(stream, self.fps)(container.demux(stream))
+            try:
+                # Read to the end, not broken off: PyAV keeps memory of a generator that is left open.
+                stamps = [p.pts for p in packets if p.size and not p.is_discard]
+            except av.FFmpegError as error:
+                raise UserError(f"{self}: no video that can be read ({error}); encode it anew") from error
+            if not stamps or None in stamps:
+                return None
+            unit = stream.time_base
+        stamps = sorted(set(stamps))
+        return np.array([float((stamp - stamps[0]) * unit) for stamp in stamps])
 
 
 def camera_number(path: object) -> int | None:
@@ -94,7 +133,11 @@ def is_pictures(place: str | ListedVideo) -> bool:
 
 
 def open_source(
-    place: VideoSource | ListedVideo | str | os.PathLike[str], *, folder_fps: float = FOLDER_FPS
+    place: VideoSource | ListedVideo | str | os.PathLike[str],
+    *,
+    folder_fps: float = FOLDER_FPS,
+    stream: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> VideoSource:
     """Find out what a video is: its size, frame rate and length.
 
@@ -102,6 +145,8 @@ def open_source(
         place: video file, folder of frames (in the order of their numbers), video of a frame list, or
             ``camera:N``. A ``VideoSource`` is given back as it is.
         folder_fps: frames per second of folders, frame lists and cameras; files know their own.
+        stream: which picture stream of a file, from 0; None: the best one that is no cover picture.
+        max_pixels: a larger picture anywhere in a file is refused.
 
     Raises:
         UserError: nothing there that can be decoded.
@@ -119,7 +164,7 @@ def open_source(
         raise UserError(f"{path}: no such video file or folder of frames") from error
     if os.path.isdir(path):
         return _pictures("folder", path, folder_fps)
-    return _file(path, stat.st_mtime_ns, stat.st_size)
+    return _file(path, stream, max_pixels, (stat.st_mtime_ns, stat.st_size))
 
 
 def _pictures(kind: str, place: str | ListedVideo, fps: float) -> VideoSource:
@@ -129,9 +174,9 @@ def _pictures(kind: str, place: str | ListedVideo, fps: float) -> VideoSource:
 
 
 @lru_cache(maxsize=65536)
-def _file(path: str, changed: int, size: int) -> VideoSource:
-    """``changed`` and ``size`` of the file, so that one written anew is looked at anew."""
-    reader = VideoReader(path)
+def _file(path: str, stream: int | None, max_pixels: int, changed: tuple[int, int]) -> VideoSource:
+    """``changed``: time and size of the file, so that one written anew is looked at anew."""
+    reader = VideoReader(path, stream, max_pixels)
     reader.close()
     return VideoSource(
         "file",
@@ -140,4 +185,7 @@ def _file(path: str, changed: int, size: int) -> VideoSource:
         fps=reader.fps,
         duration=reader.duration or None,
         has_audio=reader.has_audio,
+        stream=stream,
+        joined=reader.joined,
+        max_pixels=max_pixels,
     )

@@ -18,8 +18,9 @@ import numpy as np
 
 from mestad_d2.errors import UserError
 from mestad_d2.video.decode.container import open_video, reason
+from mestad_d2.video.decode.timestamps import SteadyStamps, counts_frames
 from mestad_d2.video.folder import FOLDER_FPS, read_picture
-from mestad_d2.video.pictures import PictureMaker, shrink
+from mestad_d2.video.pictures import PictureMaker, pixel_aspect, shrink
 from mestad_d2.video.source import VideoSource, camera_number, open_source
 
 logger = logging.getLogger(__name__)
@@ -80,35 +81,60 @@ def iterate_frames(
         yield from _folder_frames(source)
 
 
-def _video_frames(path: VideoSource) -> Iterator[StreamFrame]:
-    with open_video(path) as container:
-        stream = container.streams.video[0]
+def _video_frames(source: VideoSource) -> Iterator[StreamFrame]:
+    container, stream = open_video(source.place, source.stream)
+    with container:
         stream.thread_type = "AUTO"
-        step = 1.0 / float(stream.average_rate or stream.guessed_rate or 30)
+        step = 1.0 / source.fps
+        make_picture = PictureMaker(source.place, pixel_aspect(stream), source.max_pixels)
+        counted = counts_frames(container, stream)
+        steady = SteadyStamps(stream, source.fps)
         first, last = None, None
-        make_picture = PictureMaker()
-        frames = container.decode(stream)
-        while True:
-            try:
-                frame = next(frames, None)
-            except av.FFmpegError as error:
-                if last is None:
-                    raise UserError(f"{path}: no video that can be read ({reason(error)})") from error
-                logger.warning(
-                    "%s: damaged after %.2f s (%s); the rest is left out", path, last, reason(error)
-                )
-                return
-            if frame is None:
-                break
+        for frame in _decoded(source, stream, steady):
             first = frame.time if first is None else first
             # Files without time stamps (raw streams) count frames instead.
-            now = frame.time - first if frame.time is not None else (0.0 if last is None else last + step)
+            if counted or frame.time is None:
+                now = 0.0 if last is None else last + step
+            else:
+                now = frame.time - first
             if last is not None and now <= last:
                 continue
+            if now > source.max_seconds:
+                logger.warning("%s: only the first %g s are read", source, source.max_seconds)
+                return
             last = now
             yield DecodedFrame(now, make_picture.shown_size(frame), partial(make_picture, frame))
         if last is None:
-            raise UserError(f"{path}: no frame in this video")
+            raise UserError(f"{source}: no frame in this video")
+
+
+def _decoded(source: VideoSource, stream: av.VideoStream, steady: SteadyStamps) -> Iterator[av.VideoFrame]:
+    """Frames in the order they are shown; what can't be decoded is left out with one warning."""
+    lost, any_frame = False, False
+
+    def packets() -> Iterator[av.Packet]:
+        try:
+            yield from stream.container.demux(stream)
+        except av.FFmpegError as error:
+            logger.warning("%s: damaged (%s); the rest is left out", source, reason(error))
+
+    for packet in steady(packets()):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            if not lost and any_frame:
+                at = "" if packet.pts is None else f" near {float(packet.pts * packet.time_base):.2f} s"
+                logger.warning("%s: damaged%s (%s); frames are missing there", source, at, reason(error))
+            lost = lost or any_frame
+            continue
+        any_frame = any_frame or bool(frames)
+        yield from frames
+    if steady.repaired_at is not None:
+        logger.warning(
+            "%s: time stamps are wrong from %.2f s on; times after it are counted on",
+            source,
+            steady.repaired_at,
+        )
 
 
 def _folder_frames(source: VideoSource) -> Iterator[StreamFrame]:

@@ -11,7 +11,12 @@ from pathlib import Path
 from mestad_d2.errors import UserError
 from mestad_d2.video.frame_list import FrameList, ListedVideo
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".webm", ".mov", ".m4v")
+# Suffixes of video files, in any case; where a video is there in two, the one that stands here first is taken.
+VIDEO_SUFFIXES = tuple(
+    ".mp4 .mkv .avi .webm .mov .m4v .mpg .mpeg .ts .mts .m2ts .m2t .m2v .wmv .asf .flv .f4v .3gp .3g2 .ogv .ogg .vob "
+    ".mxf .rm .rmvb .dv .divx .xvid .qt .mod .tod .wtv .dvr-ms .dav .nut .ivf .y4m .gif .mjpeg .mjpg .mpv .m4s .h264 "
+    ".264 .h265 .265 .hevc .av1 .obu .amv .mp4v .trp .tp .mve .bik .ismv".split()
+)
 # A folder of video files or of folders of frames, or a frame list in its place.
 VideoRoot = str | os.PathLike[str] | FrameList
 # Kinetics' clips: id, first and last second in the video that they were cut from.
@@ -31,11 +36,10 @@ def find_video(root: VideoRoot, video_id: str) -> str | ListedVideo | None:
         return ListedVideo(root, video_id) if video_id in root.videos() else None
     if video_id in ("", ".", "..") or Path(video_id).is_absolute() or ".." in Path(video_id).parts:
         raise UserError(f"{root}: video id {video_id!r} leaves the folder of videos; rename it")
-    for suffix in VIDEO_SUFFIXES:
-        path = os.path.join(root, video_id + suffix)
-        # Path.is_file raises where a name is too long for the file system.
-        if os.path.isfile(path):
-            return path
+    files = [path for path in _files_of_stem(root, video_id) if is_video_name(path)]
+    if files:
+        order = {suffix: place for place, suffix in enumerate(VIDEO_SUFFIXES)}
+        return min(files, key=lambda path: (order[os.path.splitext(path)[1].lower()], path))
     folder = os.path.join(root, video_id)
     if os.path.isdir(folder):
         return folder
@@ -60,9 +64,13 @@ def locate_videos(video_ids: Sequence[str], root: VideoRoot) -> dict[str, str | 
                 f"{root}: {len(missing)} of {len(paths)} videos are not in this frame list ({names}); "
                 "add their frames"
             )
+        others = [path for video_id in missing for path in _files_of_stem(root, video_id)]
+        hint = (
+            f"; {os.path.basename(others[0])} is there, but its suffix is none of a video" if others else ""
+        )
         raise UserError(
             f"{root}: {len(missing)} of {len(paths)} videos are missing ({names}); "
-            f"put <video id>{{{','.join(VIDEO_SUFFIXES)}}} or a folder of frames there"
+            f"put <video id>.mp4, or with the suffix of another container, or a folder of frames there{hint}"
         )
     return paths
 
@@ -76,6 +84,31 @@ def named_start(path: str | ListedVideo, video_id: str) -> float | None:
     return float(match.group(2)) if match and match.group(1) == os.path.basename(video_id) else None
 
 
+def is_video_name(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's suffix, in any case, is that of a video."""
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+
+
+def _files_of_stem(root: VideoRoot, video_id: str) -> list[str]:
+    """Files whose name without the suffix is the id, whatever the suffix."""
+    folder, stem = os.path.split(os.path.join(root, video_id))
+    try:
+        return list(_by_stem(folder, os.stat(folder).st_mtime_ns).get(stem, ()))
+    except (OSError, ValueError):
+        return []
+
+
+@lru_cache(maxsize=64)
+def _by_stem(folder: str, changed: int) -> dict[str, list[str]]:
+    """Files of a folder by name without suffix. ``changed``: when it was."""
+    files: dict[str, list[str]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file() and not entry.name.startswith("."):
+                files.setdefault(os.path.splitext(entry.name)[0], []).append(entry.path)
+    return files
+
+
 @lru_cache(maxsize=4)
 def _kinetics_clips(root: str, changed: int) -> dict[str, str]:
     """Clips of a folder by video id; of several from one video the earliest. ``changed``: when it was."""
@@ -83,7 +116,7 @@ def _kinetics_clips(root: str, changed: int) -> dict[str, str]:
     with os.scandir(root) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             stem, suffix = os.path.splitext(entry.name)
-            named = stem if suffix in VIDEO_SUFFIXES else entry.name if entry.is_dir() else ""
+            named = stem if suffix.lower() in VIDEO_SUFFIXES else entry.name if entry.is_dir() else ""
             match = _KINETICS.fullmatch(named)
             if match:
                 clips.setdefault(match.group(1), entry.path)

@@ -104,6 +104,33 @@ def test_mmaction2(files: dict[str, Path]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "first", "count"),
+    [
+        ("vid 60 2", 1, 60),
+        ("vid 45 2", 1, 45),
+        ("vid 60 2 7", 1, 60),
+        ("vid 10 50 1", 11, 50),
+        ("vid 0 50 1", 1, 50),
+        ("vid 30 20 3", 31, 20),
+    ],
+)
+def test_mmaction2_with_an_offset(tmp_path: Path, row: str, first: int, count: int) -> None:
+    """``folder offset total label`` of ``with_offset``; two labels behind the total of a folder stay labels."""
+    for head in ("img", "flow_x", "flow_y"):
+        write_pictures(tmp_path, [f"vid/{head}_{number:05d}.png" for number in range(1, 61)])
+    (tmp_path / "list.txt").write_text(row + "\n")
+    names = read_frame_list(tmp_path / "list.txt", tmp_path)["vid"]
+    assert names == [f"vid/img_{number:05d}.png" for number in range(first, first + count)]
+
+
+def test_a_row_of_an_unclear_folder_names_it(tmp_path: Path) -> None:
+    write_pictures(tmp_path, [f"vid/{head}_{number}.png" for number in range(1, 6) for head in "ab"])
+    (tmp_path / "list.txt").write_text("vid 5 1\n")
+    with pytest.raises(UserError, match=r"list.txt: row 1: .*vid: pictures of several sequences, a_\*.png"):
+        read_frame_list(tmp_path / "list.txt", tmp_path)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (HEADER + "v 0 0 a.jpg x y\n", "list.csv: row 2: 6 fields"),
@@ -111,7 +138,7 @@ def test_mmaction2(files: dict[str, Path]) -> None:
         (HEADER + 'v 0 0 /etc/a.jpg ""\n', "list.csv: row 2: '/etc/a.jpg' leaves the folder of frames"),
         ("\n../v 0 0 a.jpg\n", r"list.csv: row 2: '\.\./v' leaves the folder of frames"),
         ("vid 45 2\n", "list.csv: row 1: 45 frames of 'vid', where 0 pictures are below .*frames"),
-        ("all 62 2\n", "list.csv: row 1: 62 frames of 'all', where 61 pictures"),
+        ("all 62 2\n", "list.csv: row 1: 62 frames of 'all', where 60 pictures"),
         (HEADER + "v 0 0 " + 5000 * "1" + ' ""\n', "list.csv: row 2: '1{40}'... is too long for a path"),
         ("all 0 2\n", "list.csv: row 1: 0 frames of 'all'"),
         ("all 3 2\nall 3 1\n", "list.csv: row 2: 'all' stands there twice"),

@@ -6,12 +6,9 @@ import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-import av
 import numpy as np
 
 from mestad_d2.densify.key_frames import KeyFrame
-from mestad_d2.errors import UserError
-from mestad_d2.video.decode.container import open_video
 from mestad_d2.video.folder import FOLDER_FPS
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import iterate_frames
@@ -28,21 +25,8 @@ def frame_times(video: VideoSource | str | os.PathLike[str], folder_fps: float =
         UserError: nothing there that can be read.
     """
     source = open_source(video, folder_fps=folder_fps)
-    if source.pictures is not None:
-        return source.pictures.places / source.fps
-    with open_video(source.place) as container:
-        stream = container.streams.video[0]
-        try:
-            stamps = [p.pts for p in container.demux(stream) if p.size and not p.is_discard]
-        except av.FFmpegError as error:
-            raise UserError(f"{source}: no video that can be read ({error}); encode it anew") from error
-        unit = stream.time_base
-        made_up = container.format.name == "avi" or None in stamps
-    if made_up or not stamps:
-        # Such files have no time stamps of their own: only decoding tells.
-        return np.array([frame.time for frame in iterate_frames(source)])
-    stamps = sorted(set(stamps))
-    return np.array([float((stamp - stamps[0]) * unit) for stamp in stamps])
+    times = source.frame_times()
+    return np.array([frame.time for frame in iterate_frames(source)]) if times is None else times
 
 
 def dense_indices(times: np.ndarray, left: float, right: float, rate: float | None) -> list[int]:

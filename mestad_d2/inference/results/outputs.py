@@ -17,11 +17,14 @@ from mestad_d2.inference.clip_stream import in_background
 from mestad_d2.inference.output_files import said_if_unwritable
 from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import Annotator, Person, fit, font, output_size
+from mestad_d2.video.clips import later_is_nearer
 from mestad_d2.video.output.writer import VideoWriter
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 
 STRIP_PICTURES = 6
+# What a key frame's detections hold of each person.
+PEOPLE = ("boxes", "scores", "actions", "track_ids")
 
 
 def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -> list[Person]:
@@ -39,7 +42,7 @@ def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -
 def sure_people(found: KeyframeDetections, threshold: float) -> KeyframeDetections:
     """The people of a key frame whose person score is at least ``threshold``."""
     keep = found.scores >= threshold
-    fields = {name: getattr(found, name)[keep] for name in ("boxes", "scores", "actions", "track_ids")}
+    fields = {name: getattr(found, name)[keep] for name in PEOPLE}
     return replace(found, **fields)
 
 
@@ -113,6 +116,9 @@ class Overlay:
     ) -> None:
         self._detections, self._names, self._threshold = detections, names, threshold
         self._annotator, self._index = Annotator(), 0
+        times = [found.timestamp for found in detections]
+        # Across a pause of the recording nothing is known of the people.
+        self._longest = 1.5 * float(np.median(np.diff(times))) if len(times) > 1 else float("inf")
 
     def draw(self, frame: StreamFrame) -> np.ndarray:
         """An annotated copy of a frame, enlarged where it is small; frames come in order of time."""
@@ -127,6 +133,13 @@ class Overlay:
             return image
         found = detections[self._index]
         after = detections[self._index + 1] if self._index + 1 < len(detections) else None
+        if after is not None and after.timestamp - found.timestamp > self._longest:
+            if frame.time - found.timestamp > self._longest:
+                near = after.timestamp - frame.time <= self._longest
+                found = (
+                    after if near else replace(found, **{name: getattr(found, name)[:0] for name in PEOPLE})
+                )
+            after = None
         scale = np.array([size[1] / found.width, size[0] / found.height] * 2)
         boxes = between(found, after, frame.time) * scale
         people = people_of(found, self._names, self._threshold)
@@ -152,8 +165,7 @@ def write_video(
     """
     source = open_source(video, folder_fps=folder_fps)
     overlay = Overlay(detections, names, threshold)
-    sound_of = str(source) if source.has_audio else None
-    with said_if_unwritable(path), VideoWriter(path, source.fps, sound_of) as writer:
+    with said_if_unwritable(path), VideoWriter(path, source.fps, source) as writer:
         frames = iterate_frames(source)
         drawn = ((frame.time, overlay.draw(frame)) for frame in frames)
         # Drawn while the frame before is encoded, which takes longer.
@@ -177,14 +189,25 @@ def write_strip(
     chosen = np.unique(np.linspace(0, len(detections) - 1, STRIP_PICTURES + 2).round().astype(int)[1:-1])
     wanted = [detections[i].timestamp for i in chosen]
     pictures: list[np.ndarray] = []
+    times: list[float] = []
     overlay = Overlay(detections, names, threshold)
+
+    def take(frame: StreamFrame) -> None:
+        picture = overlay.draw(StreamFrame(wanted[len(pictures)], frame.image))
+        pictures.append(fit(picture, *(pictures or [picture])[0].shape[:2]))
+        times.append(frame.time)
+
+    before = None
     for frame in iterate_frames(video, folder_fps=folder_fps):
-        if frame.time >= wanted[len(pictures)] - 1e-6:
-            picture = overlay.draw(frame)
-            pictures.append(fit(picture, *(pictures or [picture])[0].shape[:2]))
+        while len(pictures) < len(wanted) and frame.time >= wanted[len(pictures)]:
+            later = before is None or later_is_nearer(before.time, frame.time, wanted[len(pictures)])
+            take(frame if later else before)
         if len(pictures) == len(wanted):
             break
-    film_strip(pictures, wanted[: len(pictures)]).save(path)
+        before = frame
+    if before is not None and len(pictures) < len(wanted):
+        take(before)
+    film_strip(pictures, times).save(path)
 
 
 def film_strip(pictures: Sequence[np.ndarray], times: Sequence[float]) -> Image.Image:

@@ -7,6 +7,12 @@ from collections.abc import Iterator
 
 import av
 
+from mestad_d2.video.decode.container import open_media, open_video
+from mestad_d2.video.decode.timestamps import SteadyStamps
+from mestad_d2.video.source import VideoSource
+
+# Sampling rates that AAC has, in Hz (ISO/IEC 14496-3, table of sampling frequencies).
+AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 logger = logging.getLogger(__name__)
 
 # Kinds of sound that an mp4 holds and players play.
@@ -20,40 +26,45 @@ class SoundTrack:
     sound is damaged it ends with a warning: the picture matters more.
     """
 
-    def __init__(self, out: av.container.OutputContainer, video: str) -> None:
-        self._out = out
-        self._source = av.open(video, metadata_errors="ignore")
-        picture, stream = self._source.streams.video[0], self._source.streams.audio[0]
+    def __init__(self, out: av.container.OutputContainer, video: VideoSource) -> None:
+        self._out, self._name = out, str(video)
+        self._source, picture = open_video(video.place, video.stream)
+        stream = self._source.streams.audio[0]
         self._start = float((picture.start_time or 0) * picture.time_base)
-        copies = stream.codec_context.name in COPIED
+        rate = stream.rate or 44100
+        # An mp4 holds mp3 from 16 kHz on.
+        copies = stream.codec_context.name in COPIED and (rate >= 16000 or "mp3" not in stream.codec_context.name)
         if copies:
             self._stream = out.add_stream_from_template(stream)
         else:
-            self._stream = out.add_stream("aac", rate=stream.rate or 44100)
+            self._stream = out.add_stream("aac", rate=aac_rate(rate))
             self._stream.layout = "stereo" if stream.channels > 1 else "mono"
-        self._packets = self._shifted(stream) if copies else self._encoded(stream)
+        # As many packets a second as of AAC; it matters where stamps have to be made up alone.
+        steady = SteadyStamps(stream, rate / 1024)(self._source.demux(stream))
+        self._packets = self._shifted(stream, steady) if copies else self._encoded(steady)
         self._next = None
 
     def write_until(self, time: float) -> None:
         """Write what is heard up to ``time`` (s), so that picture and sound lie side by side in the file."""
-        while True:
-            try:
+        try:
+            while True:
                 self._next = self._next or next(self._packets, None)
-            except (av.FFmpegError, ValueError) as error:
-                logger.warning("%s: its sound ends early, it can't be read (%s)", self._source.name, error)
-            if self._next is None or float(self._next.dts * self._next.time_base) > time:
-                return
-            self._out.mux(self._next)
-            self._next = None
+                if self._next is None or float(self._next.dts * self._next.time_base) > time:
+                    return
+                self._out.mux(self._next)
+                self._next = None
+        except (av.FFmpegError, ValueError) as error:
+            logger.warning("%s: its sound ends early, it can't be read (%s)", self._name, error)
+            self._next, self._packets = None, iter(())
 
     def close(self) -> None:
         """Write the rest and close the source."""
         self.write_until(float("inf"))
         self._source.close()
 
-    def _shifted(self, stream: av.AudioStream) -> Iterator[av.Packet]:
+    def _shifted(self, stream: av.AudioStream, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
         shift = round(self._start / stream.time_base)
-        for packet in self._source.demux(stream):
+        for packet in packets:
             if packet.dts is None or packet.dts < shift:
                 continue
             packet.dts -= shift
@@ -61,23 +72,33 @@ class SoundTrack:
             packet.stream = self._stream
             yield packet
 
-    def _encoded(self, stream: av.AudioStream) -> Iterator[av.Packet]:
+    def _encoded(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
         codec = self._stream.codec_context
         resampler = av.AudioResampler(format="fltp", layout=codec.layout, rate=codec.rate)
-        for frame in self._source.decode(stream):
-            if frame.time is not None and frame.time < self._start:
-                continue
-            if frame.pts is not None:
-                frame.pts -= round(self._start / frame.time_base)
-            for part in resampler.resample(frame):
-                yield from self._stream.encode(part)
+        for packet in packets:
+            for frame in packet.decode():
+                if frame.time is not None and frame.time < self._start:
+                    continue
+                if frame.pts is not None:
+                    frame.pts -= round(self._start / frame.time_base)
+                for part in resampler.resample(frame):
+                    yield from self._stream.encode(part)
+        for part in resampler.resample(None):
+            yield from self._stream.encode(part)
         yield from self._stream.encode(None)
 
 
-def open_sound(out: av.container.OutputContainer, video: str) -> SoundTrack | None:
+def aac_rate(rate: int) -> int:
+    """The rate of AAC that loses the least of a sound of ``rate`` Hz: the next one up, or the highest."""
+    return min((r for r in AAC_RATES if r >= rate), default=max(AAC_RATES))
+
+
+def open_sound(out: av.container.OutputContainer, video: VideoSource) -> SoundTrack | None:
     """The sound of ``video`` for ``out``; None where it has none that this FFmpeg can read."""
-    with av.open(video, metadata_errors="ignore") as source:
-        readable = [stream.codec_context is not None for stream in source.streams.audio]
-    if readable and not readable[0]:
+    if not video.has_audio:
+        return None
+    with open_media(video.place) as source:
+        readable = source.streams.audio[0].codec_context is not None
+    if not readable:
         logger.warning("%s: its sound is coded in a way that can't be read; it is left out", video)
-    return SoundTrack(out, video) if readable and readable[0] else None
+    return SoundTrack(out, video) if readable else None

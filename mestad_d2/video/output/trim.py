@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
 import av
 
-from mestad_d2.video.pictures import shrunk_size, upright
+from mestad_d2.video.decode.colors import tag_as_bt709, to_bt709
+from mestad_d2.video.pictures import shrunk_size
 from mestad_d2.video.reader import VideoReader
 from mestad_d2.errors import UserError
 
@@ -15,7 +17,7 @@ TICK = Fraction(1, 90000)
 
 
 def cut_video(source: Path, target: Path, start: float, end: float, short_side: int | None = None) -> int:
-    """Encode the frames of ``source`` from ``start`` to ``end`` (s) anew as h264, at their own times.
+    """Encode the frames of ``source`` from ``start`` to ``end`` (s) anew as h264 in the colours of BT.709, at their own times.
 
     The first frame of ``target`` is the one nearest to ``start``, so that its second s is the film's
     ``start`` + s to half a frame. The target gets its name when it is complete.
@@ -34,22 +36,21 @@ def cut_video(source: Path, target: Path, start: float, end: float, short_side: 
     height, width = (side // 2 * 2 for side in shrunk_size(*reader.size, short_side))
     half, written = 0.5 / reader.fps, 0
     try:
-        with av.open(str(part), "w") as container:
+        with av.open(os.path.abspath(part), "w") as container:
             options = {"preset": "fast", "crf": "20", "g": "60"}
             rate = Fraction(reader.fps).limit_denominator(1001)
             stream = container.add_stream("libx264", rate=rate, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.codec_context.time_base = TICK
+            tag_as_bt709(stream)
             for time, frame in reader.frames_from(start):
                 if time < start - half:
                     continue
                 if time > end:
                     break
-                picture = frame
-                if frame.rotation:
-                    turned = upright(frame.to_ndarray(format="rgb24"), frame.rotation)
-                    picture = av.VideoFrame.from_ndarray(turned, format="rgb24")
-                small = picture.reformat(width=width, height=height, format="yuv420p", interpolation="AREA")
+                # As clips are read: upright, in square pixels, SDR.
+                picture = av.VideoFrame.from_ndarray(reader.make_picture(frame, short_side), format="rgb24")
+                small = to_bt709(picture, width, height)
                 if not written:
                     first = time
                 small.pts, small.time_base = round((time - first) / TICK), TICK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,8 @@ import av
 import cv2
 import numpy as np
 
+from mestad_d2.video.decode.colors import tag_as_bt709, to_bt709
+from mestad_d2.video.source import VideoSource
 from mestad_d2.video.stream import StreamFrame
 from mestad_d2.video.output.sound import open_sound
 
@@ -26,15 +29,16 @@ class VideoWriter:
         sound_of: a video whose sound is carried along, None for silence.
     """
 
-    def __init__(self, path: Path, fps: float, sound_of: str | None = None) -> None:
+    def __init__(self, path: Path, fps: float, sound_of: VideoSource | None = None) -> None:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self._out = av.open(str(path), "w")
+        self._out = av.open(os.path.abspath(path), "w")
         options = X264 if codec == "libx264" else {}
         self._stream = self._out.add_stream(
             codec, rate=Fraction(fps).limit_denominator(1001), options=options
         )
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, 90000)
+        tag_as_bt709(self._stream)
         if codec == "mpeg4":
             # mpeg4 counts time in 16 bits.
             self._stream.codec_context.time_base = Fraction(1, 1000)
@@ -55,7 +59,7 @@ class VideoWriter:
             self._stream.height, self._stream.width = self._size
         if image.shape[:2] != self._size:
             image = cv2.resize(image, self._size[::-1], interpolation=cv2.INTER_AREA)
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        frame = to_bt709(av.VideoFrame.from_ndarray(image, format="rgb24"), *self._size[::-1])
         frame.time_base = self._stream.codec_context.time_base
         frame.pts = round(time / frame.time_base)
         self._out.mux(self._stream.encode(frame))

@@ -13,6 +13,7 @@ from numbered_video import read_number, write_numbered_video
 from mestad_d2.errors import UserError
 from mestad_d2.video.clips import nearest_indices
 from mestad_d2.video.frames import read_frames
+from mestad_d2.video.pictures import PictureMaker
 from mestad_d2.video.reader import VideoReader
 from mestad_d2.video.source import open_source
 
@@ -71,9 +72,11 @@ def test_few_frames_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     packets = reader._packets(4.0, 4.2)
     assert len(packets) <= 108
     made: list[int] = []
-    make = reader.make_picture
+    make = PictureMaker.__call__
     monkeypatch.setattr(
-        reader, "make_picture", lambda frame, side: made.append(frame.pts) or make(frame, side)
+        PictureMaker,
+        "__call__",
+        lambda self, frame, side: made.append(frame.pts) or make(self, frame, side),
     )
     reader.read([4.0, 4.2])
     assert len(made) == 2
