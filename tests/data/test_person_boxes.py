@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mestad_d2.data.person_boxes import read_person_boxes
 from mestad_d2.errors import UserError
@@ -97,6 +99,51 @@ def test_look_alikes_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError) as error:
         read_person_boxes(tmp_path / name)
     assert said in str(error.value) and name in str(error.value) and "\n" not in str(error.value)
+
+
+FIELDS = st.sampled_from(
+    [
+        "image_id",
+        "category_id",
+        "bbox",
+        "score",
+        "images",
+        "annotations",
+        "categories",
+        "id",
+        "video",
+        "timestamp",
+        "width",
+    ]
+)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["a,1", "a/0001.jpg", "person", "", "x" * 99]),
+    lambda v: st.lists(v, max_size=4) | st.dictionaries(FIELDS, v, max_size=5),
+    max_leaves=15,
+)
+
+
+@settings(
+    deadline=None,
+    max_examples=150,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    content=VALUES | st.lists(st.dictionaries(FIELDS, VALUES, min_size=3), max_size=2),
+    kind=st.sampled_from(["json", "pkl"]),
+)
+def test_anything_else_is_one_line(tmp_path: Path, content: object, kind: str) -> None:
+    path = tmp_path / f"b.{kind}"
+    path.write_bytes(json.dumps(content).encode() if kind == "json" else pickle.dumps(content))
+    try:
+        read_person_boxes(path)
+    except UserError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
 
 
 def test_boxes_of_ground_truth_with_score_one_are_read(tmp_path: Path) -> None:
