@@ -41,7 +41,7 @@ def read_coco_boxes(path: str | Path) -> dict[tuple[str, float], list[list[float
     entries: Any = content
     if isinstance(content, dict):
         entries = content.get("annotations")
-        for image in content.get("images") or ():
+        for image in _list(content, "images"):
             if isinstance(image, dict) and isinstance(image.get("id"), int | str):
                 images[image["id"]] = image
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -61,9 +61,14 @@ def read_coco_boxes(path: str | Path) -> dict[tuple[str, float], list[list[float
     return found
 
 
+def _list(content: Any, key: str) -> list:
+    found = content.get(key) if isinstance(content, dict) else None
+    return found if isinstance(found, list) else []
+
+
 def _person_category(content: Any, entries: list[dict]) -> Any:
     """The category id of persons: by name, else COCO's 1, or 0 where nothing has 1."""
-    for category in (content.get("categories") or ()) if isinstance(content, dict) else ():
+    for category in _list(content, "categories"):
         if isinstance(category, dict) and str(category.get("name", "")).lower() in (
             "person",
             "people",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mestad_d2.data.person_boxes import read_person_boxes
@@ -136,6 +136,9 @@ VALUES = st.recursive(
 @given(
     content=VALUES | st.lists(st.dictionaries(FIELDS, VALUES, min_size=3), max_size=2),
     kind=st.sampled_from(["json", "pkl"]),
+)
+@example(
+    content={"images": True, "categories": 1, "annotations": [{"image_id": [], "bbox": [1]}]}, kind="json"
 )
 def test_anything_else_is_one_line(tmp_path: Path, content: object, kind: str) -> None:
     path = tmp_path / f"b.{kind}"
