@@ -76,6 +76,7 @@ setup(
         "app": ["gradio>=6.16"],
         "ray": ["ray>=2.9"],
         "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.1"],
+        "openvino": ["openvino>=2025.0", "nncf>=2.17"],
         "persons": ["transformers>=4.40", "safetensors>=0.4"],
         "vivit": ["transformers>=4.40", "safetensors>=0.4"],
     },

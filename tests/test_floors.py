@@ -18,6 +18,7 @@ FLOORS = (
         "config_keys",
         "config_values",
         "load_config",
+        "quick_start",
         "boxes",
         "timing",
         "host_memory",

@@ -10,10 +10,6 @@ import tempfile
 from pathlib import Path
 
 from mestad_d2.errors import one_line_errors
-from mestad_d2.host_memory import keep_freed_memory
-from mestad_d2.inference.action_names import action_names
-from mestad_d2.inference.app.page import PageDefaults, build_page, import_gradio, launch_page
-from mestad_d2.inference.app.session import AppSession, Limits
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -23,7 +19,7 @@ from mestad_d2.inference.arguments import (
     detector_config,
     mode_of_arguments,
 )
-from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.quick_start import start_quickly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,6 +47,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_speed_arguments(parser)
     add_config_options(parser)
     return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    # Before the imports below, which take seconds: --help and wrong flags are answered at once.
+    ARGUMENTS = parse()
+    start_quickly()
+
+from mestad_d2.host_memory import keep_freed_memory
+from mestad_d2.inference.action_names import action_names
+from mestad_d2.inference.app.page import PageDefaults, build_page, import_gradio, launch_page
+from mestad_d2.inference.app.session import AppSession, Limits
+from mestad_d2.inference.predictor import VideoPredictor
 
 
 def _stop(*_: object) -> None:
@@ -81,4 +89,4 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main(parse())
+    main(ARGUMENTS)

@@ -19,6 +19,7 @@ TASKS = {
     "gpu": "mestad_d2.benchmarks.gpu",
     "inference": "mestad_d2.benchmarks.inference",
     "pass": "mestad_d2.benchmarks.one_pass",
+    "start": "mestad_d2.benchmarks.start",
     "train": "mestad_d2.benchmarks.training",
 }
 

@@ -9,14 +9,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from mestad_d2.data.person_boxes import write_person_boxes
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.formats.output_paths import refuse_overwriting_inputs
-from mestad_d2.host_memory import keep_freed_memory
-from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -26,20 +21,7 @@ from mestad_d2.inference.arguments import (
     detector_config,
     mode_of_arguments,
 )
-from mestad_d2.inference.output_files import output_folder, said_if_unwritable
-from mestad_d2.inference.person_detector.sources import DetectedPersons
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
-from mestad_d2.inference.results.outputs import (
-    json_line,
-    sure_people,
-    write_csv,
-    write_json,
-    write_strip,
-    write_video,
-)
-from mestad_d2.video.output.writer import VideoWriter, recorded
-from mestad_d2.video.source import VideoSource, open_source
-from mestad_d2.video.stream import StreamFrame, iterate_frames
+from mestad_d2.quick_start import start_quickly
 
 # Of the files that an input becomes.
 ENDINGS = (".mp4", ".csv", ".json", ".jsonl", ".png")
@@ -70,6 +52,33 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if not args.input and args.webcam is None:
         parser.error("give --input or --webcam")
     return args
+
+
+if __name__ == "__main__":
+    # Before the imports below, which take seconds: --help and wrong flags are answered at once.
+    ARGUMENTS = parse()
+    start_quickly()
+
+import numpy as np
+
+from mestad_d2.data.person_boxes import write_person_boxes
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.host_memory import keep_freed_memory
+from mestad_d2.inference.action_names import ActionNames, action_names
+from mestad_d2.inference.output_files import output_folder, said_if_unwritable
+from mestad_d2.inference.person_detector.sources import DetectedPersons
+from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.results.outputs import (
+    json_line,
+    sure_people,
+    write_csv,
+    write_json,
+    write_strip,
+    write_video,
+)
+from mestad_d2.video.output.writer import VideoWriter, recorded
+from mestad_d2.video.source import VideoSource, open_source
+from mestad_d2.video.stream import StreamFrame, iterate_frames
 
 
 class Demo:
@@ -219,4 +228,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(parse()))
+    sys.exit(main(ARGUMENTS))

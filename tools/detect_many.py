@@ -9,13 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.formats.files import write_bytes
-from mestad_d2.formats.output_paths import refuse_overwriting_inputs
-from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -25,22 +21,7 @@ from mestad_d2.inference.arguments import (
     detector_config,
     mode_of_arguments,
 )
-from mestad_d2.inference.batch import ray_backend
-from mestad_d2.inference.batch.jobs import (
-    FAILURES,
-    SETTINGS,
-    Finished,
-    WorkerPool,
-    check_settings,
-    read_list,
-    result_name,
-    run_jobs,
-    unfinished,
-    write_failures,
-)
-from mestad_d2.inference.batch.local_workers import LocalWorkers
-from mestad_d2.inference.batch.worker_setup import DetectorRecipe
-from mestad_d2.inference.output_files import output_folder, said_if_unwritable
+from mestad_d2.quick_start import start_quickly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -68,6 +49,34 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_speed_arguments(parser)
     add_config_options(parser)
     return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    # Before the imports below, which take seconds: --help and wrong flags are answered at once.
+    ARGUMENTS = parse()
+    start_quickly()
+
+import torch
+
+from mestad_d2.formats.files import write_bytes
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.inference.action_names import action_names
+from mestad_d2.inference.batch import ray_backend
+from mestad_d2.inference.batch.jobs import (
+    FAILURES,
+    SETTINGS,
+    Finished,
+    WorkerPool,
+    check_settings,
+    read_list,
+    result_name,
+    run_jobs,
+    unfinished,
+    write_failures,
+)
+from mestad_d2.inference.batch.local_workers import LocalWorkers
+from mestad_d2.inference.batch.worker_setup import DetectorRecipe
+from mestad_d2.inference.output_files import output_folder, said_if_unwritable
 
 
 def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
@@ -159,4 +168,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(parse()))
+    sys.exit(main(ARGUMENTS))

@@ -1,17 +1,24 @@
-"""What a speed mode changes in the results: differences to eager float32, and mAP."""
+"""What speed modes and one pass change in the results: differences to eager float32, and mAP."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, Instances, pairwise_iou
 from torch import nn
 
 from mestad_d2.data.loaders import build_test_loader
 from mestad_d2.evaluation.evaluator import AVAEvaluator
-from mestad_d2.inference.predictor import load_model
+from mestad_d2.inference.one_pass.detect import slow_stride
+from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor, load_model
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.timing import progress
+
+# Ticks in a step of the slow pathway that are tried, until every key frame of the test set lies on one.
+FINEST = 64
 
 
 def differences(wanted: Instances, found: Instances, sure: float) -> list[tuple[float, float, float]]:
@@ -76,3 +83,59 @@ def _points(metrics: dict) -> dict[str, float]:
         "frame_map_percent": round(metrics["frame_map"]["mAP"], 2),
         "person_ap50_percent": round(metrics["person"]["AP50"], 2),
     }
+
+
+def rate_that_hits(times: list[float], step: float) -> float:
+    """Key frames a second of the coarsest grid, a step of ``step`` s divided, on which all times lie; in s."""
+    for parts in range(1, FINEST + 1):
+        tick = step / parts
+        if all(abs(time / tick - round(time / tick)) < 0.02 for time in times):
+            return parts / step
+    return FINEST / step
+
+
+def as_instances(found: KeyframeDetections) -> Instances:
+    """Detections as the evaluator takes them."""
+    return Instances(
+        (found.height, found.width),
+        pred_boxes=Boxes(torch.from_numpy(found.boxes)),
+        scores=torch.from_numpy(found.scores),
+        pred_actions=torch.from_numpy(found.actions),
+    )
+
+
+def accuracy_of_passes(cfg: CfgNode, speed: SpeedMode, segment_seconds: float) -> dict[str, dict[str, float]]:
+    """Percent of both modes on ``DATASETS.TEST``'s first set, and pass minus clip; key frames at their exact times."""
+    name = cfg.DATASETS.TEST[0]
+    videos: dict[str, list[dict]] = defaultdict(list)
+    for item in DatasetCatalog.get(name):
+        videos[item["file_name"]].append(item)
+    model = prepare_for_inference(load_model(cfg), speed)
+    stride = slow_stride(model)
+    step = stride * cfg.INPUT.CLIP.SAMPLING_RATE / cfg.INPUT.CLIP.FPS
+    times = [item["timestamp"] - item.get("start", 0.0) for items in videos.values() for item in items]
+    rate = rate_that_hits(times, step)
+    figures = {}
+    for mode in ("clip", "pass"):
+        evaluator = AVAEvaluator(name, cfg)
+        evaluator.reset()
+        predictor = VideoPredictor(
+            cfg, model, mode=mode, keyframes_per_second=rate, segment_seconds=segment_seconds
+        )
+        for file, items in videos.items():
+            items = sorted(items, key=lambda item: item["timestamp"])
+            wanted = [item["timestamp"] - item.get("start", 0.0) for item in items]
+            for item, time, found in zip(items, wanted, predictor.predict_at(file, wanted), strict=True):
+                # A key frame that is missing or elsewhere would make all figures after it wrong.
+                assert abs(found.timestamp - time) < 0.02 * step, (file, time, found.timestamp)
+                evaluator.process([item], [{"instances": as_instances(found)}])
+        metrics = evaluator.evaluate()
+        figures[mode] = {
+            "frame_map": round(metrics["frame_map"]["mAP"], 2),
+            "person_ap50": round(metrics["person"]["AP50"], 2),
+        }
+        progress(f"  {mode}: {figures[mode]}")
+    figures["pass - clip"] = {
+        key: round(figures["pass"][key] - figures["clip"][key], 2) for key in figures["clip"]
+    }
+    return figures

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from detectron2.config import CfgNode
+# Nothing heavy is imported with this module: a program's --help needs no torch.
+if TYPE_CHECKING:
+    import torch
+    from detectron2.config import CfgNode
 
-from mestad_d2.inference.person_detector.sources import use_persons
-from mestad_d2.inference.speed.modes import DTYPES, SpeedMode, default_mode
-from mestad_d2.load_config import import_extensions, setup_cfg
-from mestad_d2.model_zoo import get_config_file
+    from mestad_d2.inference.speed.modes import SpeedMode
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +58,10 @@ def detector_config(args: argparse.Namespace, more: Sequence[str] = ()) -> CfgNo
     Raises:
         UserError: see ``get_config_file``, ``setup_cfg`` and ``use_persons``.
     """
+    from mestad_d2.inference.person_detector.sources import use_persons
+    from mestad_d2.load_config import import_extensions, setup_cfg
+    from mestad_d2.model_zoo import get_config_file
+
     import_extensions(args.imports)
     file = get_config_file(f"published/{args.published}") if args.published else args.config_file
     cfg = setup_cfg(file, [*args.opts, *more], freeze=False)
@@ -100,8 +104,8 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--precision",
-        choices=list(DTYPES),
-        help="default: bf16 where the CPU has it, fp16 on a GPU, else fp32",
+        choices=("fp32", "bf16", "fp16", "int8"),
+        help="default: bf16 where the CPU has it, fp16 on a GPU, else fp32; int8 with --engine openvino only",
     )
     group.add_argument(
         "--fold-bn",
@@ -112,14 +116,25 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compile", action="store_true", help="compile the backbone: the first clip takes up to a minute"
     )
+    group.add_argument(
+        "--engine",
+        choices=("torch", "openvino", "onnxruntime"),
+        default="torch",
+        help="library that computes the backbone on a CPU (%(default)s)",
+    )
 
 
 def mode_of_arguments(args: argparse.Namespace, device: str | torch.device) -> SpeedMode:
     """The mode that a command line asks for; the device's default where it is silent."""
+    from mestad_d2.inference.speed.modes import SpeedMode, default_mode
+
     default = default_mode(device)
+    # onnxruntime has no bfloat16 on CPUs.
+    usual = "fp32" if args.engine == "onnxruntime" else default.precision
     return SpeedMode(
-        precision=args.precision or default.precision,
+        precision=args.precision or usual,
         fold_bn=default.fold_bn if args.fold_bn is None else args.fold_bn,
         channels_last=default.channels_last,
         compile=args.compile,
+        engine=args.engine,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from mestad_d2.boxes import pairwise_giou
 
@@ -80,5 +79,8 @@ class ActorTracker:
         gain = pairwise_giou(boxes, np.stack([t.box for t in tracks]))
         # A pair that is not allowed must be worse than no pair, or it would push allowed ones aside.
         gain = np.where(gain >= self.min_giou, gain + 1.0 - self.min_giou, 0.0)
+        # Not with the module: programs start without it.
+        from scipy.optimize import linear_sum_assignment
+
         rows, columns = linear_sum_assignment(gain, maximize=True)
         return [(r, tracks[c]) for r, c in zip(rows, columns, strict=True) if gain[r, c] > 0]

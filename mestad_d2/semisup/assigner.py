@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
@@ -40,6 +39,9 @@ class TemporalLabelAssigner:
         cost = self.costs(
             *(x.detach().cpu().double() for x in (boxes, scores, gt_boxes, gt_labels)), image_size
         )
+        # Not with the module: programs start without it.
+        from scipy.optimize import linear_sum_assignment
+
         rows, columns = linear_sum_assignment(cost.numpy())
         rows, columns = torch.from_numpy(rows), torch.from_numpy(columns)
         # Rows come sorted, and no column is wanting, so that every person has one.

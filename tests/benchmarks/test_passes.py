@@ -39,8 +39,8 @@ def test_both_modes_see_the_same_film(tmp_path: Path) -> None:
 
 
 def test_senseless_numbers_and_no_gpu_are_one_line() -> None:
-    with pytest.raises(UserError, match="--runs must be at least 1"):
-        one_pass.main(["--config-file", str(CONFIG), "--runs", "0"])
+    with pytest.raises(UserError, match="--runs must be at least 0"):
+        one_pass.main(["--config-file", str(CONFIG), "--runs", "-1"])
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="no GPU that torch can use"):
             gpu.main([])

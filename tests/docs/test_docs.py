@@ -28,6 +28,7 @@ ELSEWHERE = {
     "tools/benchmark.py --task gpu": "mestad_d2/benchmarks/gpu.py",
     "tools/benchmark.py --task inference": "mestad_d2/benchmarks/inference.py",
     "tools/benchmark.py --task pass": "mestad_d2/benchmarks/one_pass.py",
+    "tools/benchmark.py --task start": "mestad_d2/benchmarks/start.py",
     "tools/benchmark.py --task train": "mestad_d2/benchmarks/training.py",
 }
 SCRIPT = re.compile(r"(?:[\w.]+/)*(?:tools|datasets|examples|scripts)/\w+\.py|\bmestad_d2(?:\.\w+)+")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import colorsys
-import os
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -18,7 +18,8 @@ from mestad_d2.inference.results.label_placement import place_labels
 MIN_SHORT_SIDE = 480
 # Longer names are cut: AVA's reach 40 letters, which cover half of a small frame.
 MAX_LETTERS = 26
-_FONT = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+# matplotlib's own; the package need not be imported for it.
+_FONT = str(Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ import logging
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor import config as inductor_config
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +30,18 @@ class CompiledBackbone(nn.Module):
         # Dynamic shapes would make every convolution slower.
         self._compiled = torch.compile(lambda clips: inner(clips), dynamic=False)
 
+    def around(self, inner: nn.Module) -> CompiledBackbone:
+        """Another backbone, compiled likewise."""
+        return CompiledBackbone(inner)
+
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
         """Features of clips (N, 3, T, H, W)."""
         if not (self.works and self._worth(clips.shape)):
             return self.inner(clips)
+        # Not with the module: the compiler takes as long to import as torch, and few programs use it.
+        from torch._dynamo.exc import TorchDynamoException
+        from torch._inductor import config as inductor_config
+
         try:
             # Not an option of torch.compile: tracing, which precedes the compiler, must know it too.
             with inductor_config.patch(freezing=self.freezing), torch.no_grad():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.speed.compiled import CompiledBackbone
+from mestad_d2.inference.speed.engine import EngineBackbone, check_engine
 from mestad_d2.inference.speed.folding import fold_batch_norm
 from mestad_d2.inference.speed.pooling import ease_pooling
 
@@ -35,15 +36,20 @@ class SpeedMode:
         fold_bn: fold batch norm into the convolutions of the backbone.
         channels_last: channels-last layout; False leaves what the config has.
         compile: compile the backbone; takes up to a minute at the first clip of each size.
+        engine: library that computes the backbone on a CPU: "torch", "openvino" or "onnxruntime". With OpenVINO,
+            ``precision`` may also be "int8": the backbone in integers, calibrated on the first clips that come,
+            the rest in float32.
     """
 
     precision: str = "fp32"
     fold_bn: bool = False
     channels_last: bool = False
     compile: bool = False
+    engine: str = "torch"
 
     def __str__(self) -> str:
         parts = ("folded BN", self.fold_bn), ("channels last", self.channels_last), ("compiled", self.compile)
+        parts = (*parts, (self.engine, self.engine != "torch"))
         return " + ".join([self.precision, *(name for name, used in parts if used)])
 
 
@@ -84,9 +90,11 @@ def prepare_for_inference(model: nn.Module, mode: SpeedMode | None = None) -> nn
         fold_batch_norm(fast.backbone)
     if mode.channels_last:
         _channels_last(fast)
-    if mode.precision != "fp32":
-        _lower_precision(fast, DTYPES[mode.precision], device)
-    if mode.compile:
+    if mode.precision in ("bf16", "fp16"):
+        _lower_precision(fast, DTYPES[mode.precision], device, backbone=mode.engine == "torch")
+    if mode.engine != "torch":
+        fast.backbone = EngineBackbone(fast.backbone, mode.engine, mode.precision)
+    elif mode.compile:
         ease_pooling(fast.backbone)
         fast.backbone = CompiledBackbone(fast.backbone)
     return fast
@@ -105,7 +113,7 @@ def with_backbone(model: nn.Module, change: Callable[[nn.Module], nn.Module]) ->
 
 def _changed(part: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
     if isinstance(part, CompiledBackbone):
-        return CompiledBackbone(_changed(part.inner, change))
+        return part.around(_changed(part.inner, change))
     if isinstance(part, LowerPrecision):
         other = copy.copy(part)
         other._modules = {"inner": _changed(part.inner, change)}
@@ -121,6 +129,15 @@ def innermost(backbone: nn.Module) -> nn.Module:
 
 
 def _check(mode: SpeedMode, device: str) -> None:
+    if mode.engine != "torch":
+        check_engine(mode.engine, mode.precision)
+        if device != "cpu":
+            raise UserError(f"engine {mode.engine} is for the CPU; use engine torch on {device}")
+        if mode.compile:
+            raise UserError(f"engine {mode.engine} compiles by itself; leave --compile out")
+        return
+    if mode.precision == "int8":
+        raise UserError("precision int8 needs engine openvino; name --engine openvino")
     if mode.precision not in DTYPES:
         raise UserError(f"precision {mode.precision!r} is unknown; use one of {', '.join(DTYPES)}")
     if mode.precision == "fp16" and device == "cpu":
@@ -174,8 +191,9 @@ class FloatFeatures(nn.Module):
         return self.inner(images, {name: [x.float() for x in features[name]] for name in used}, *args)
 
 
-def _lower_precision(model: nn.Module, dtype: torch.dtype, device: str) -> None:
-    model.backbone = LowerPrecision(model.backbone, dtype, device, float_output=False)
+def _lower_precision(model: nn.Module, dtype: torch.dtype, device: str, *, backbone: bool) -> None:
+    if backbone:
+        model.backbone = LowerPrecision(model.backbone, dtype, device, float_output=False)
     model.roi_heads = FloatFeatures(model.roi_heads)
     if model.fpn is None:
         return

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbered_video import read_number, write_numbered_video
 
-from mestad_d2.inference.clip_stream import clip_offsets, stream_clips
+from mestad_d2.inference.clip_stream import stream_clips
 from mestad_d2.inference.one_pass.grid import KeyframeGrid
 from mestad_d2.inference.one_pass.segments import stream_segments
+from mestad_d2.video.clips import clip_offsets
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 
 strides = st.sampled_from([(1, 4), (1, 13), (4, 16), (4, 32), (8, 32)])

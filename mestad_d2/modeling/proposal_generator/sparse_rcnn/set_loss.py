@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from fvcore.nn import sigmoid_focal_loss
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torchvision.ops import generalized_box_iou
 
@@ -46,6 +45,9 @@ class SetLoss:
         distance = (boxes[:, None] / size - targets[None] / size).abs().sum(dim=2)
         cost = self.cls * gain[:, None] + self.l1 * distance - self.giou * generalized_box_iou(boxes, targets)
         # NaN must reach the loss, where the trainer acts on it; SciPy would raise.
+        # Not with the module: programs start without it.
+        from scipy.optimize import linear_sum_assignment
+
         rows, columns = linear_sum_assignment(cost.nan_to_num(nan=1e6).cpu().numpy())
         return tuple(torch.as_tensor(index, device=logits.device) for index in (rows, columns))
 

@@ -1,0 +1,44 @@
+"""What a program needs not load before its first result (ours)."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import ModuleType
+
+COMPILER = "torch._dynamo"
+
+
+def start_quickly() -> None:
+    """Load torchvision without torch's compiler, and leave out warnings that no user can act on.
+
+    torchvision imports ``torch._dynamo`` only to ask, where results must be deterministic, whether it can compile;
+    that import takes nearly as long as torch itself. The compiler is loaded when it is first used. Called by
+    programs before their other imports; the library does not do it on their behalf.
+    """
+    # detectron2, fvcore and torchvision script functions while they are loaded; torch 2.10 and later warn of each.
+    warnings.filterwarnings("ignore", message="`torch.jit.script", category=FutureWarning)
+    if COMPILER in sys.modules or "torchvision" in sys.modules:
+        return
+    import torch  # noqa: F401  (before the stand-in, which is for torchvision alone)
+
+    if COMPILER in sys.modules:
+        return
+    parent, utils = ModuleType(COMPILER), ModuleType(f"{COMPILER}.utils")
+    utils.is_compile_supported = _is_compile_supported
+    sys.modules |= {COMPILER: parent, f"{COMPILER}.utils": utils}
+    try:
+        import torchvision  # noqa: F401
+    except (ImportError, AttributeError):
+        # Another version asks for more: it gets the compiler itself, from whoever imports it next.
+        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+    finally:
+        for name in (COMPILER, f"{COMPILER}.utils"):
+            del sys.modules[name]
+
+
+def _is_compile_supported(device_type: str) -> bool:
+    from torch._dynamo.utils import is_compile_supported
+
+    return is_compile_supported(device_type)

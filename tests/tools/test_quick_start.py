@@ -1,0 +1,57 @@
+"""Programs answer --help at once, and load neither the compiler nor what draws before their first result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from loading import ROOT
+
+# Imports of these take from a tenth of a second to more than one.
+HEAVY = ("torch", "detectron2", "scipy.optimize", "matplotlib", "gradio", "cv2", "av")
+
+
+def python(code: str) -> subprocess.CompletedProcess:
+    """A fresh interpreter that sees this repository."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize("tool", ["demo", "app", "detect_many"])
+def test_help_loads_nothing_heavy(tool: str) -> None:
+    code = f"""
+import runpy, sys
+sys.argv = ["tools/{tool}.py", "--help"]
+try:
+    runpy.run_path("tools/{tool}.py", run_name="__main__")
+except SystemExit as end:
+    assert end.code == 0
+print([name for name in {HEAVY} if name in sys.modules])
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert "--config-file" in done.stdout and done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_predictor_needs_no_compiler_and_prints_no_warning() -> None:
+    code = """
+import sys
+from mestad_d2.quick_start import start_quickly
+start_quickly()
+import mestad_d2.inference.predictor, mestad_d2.inference.results.outputs
+print([name for name in ("torch._dynamo", "scipy.optimize", "matplotlib", "gradio") if name in sys.modules])
+# What was left out is there once it is needed, with torchvision's own question answered by the compiler.
+import torch, torchvision
+from torchvision.ops import roi_align
+supported = sys.modules[roi_align.__module__].is_compile_supported("cpu")
+from torch._dynamo.utils import is_compile_supported
+assert supported == is_compile_supported("cpu")
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(2)).tolist() == [1, 1]
+"""
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[]"] and "Warning" not in done.stderr
