@@ -49,6 +49,35 @@ class _ArrayType:
     """Stands for ``numpy.ndarray``, which is only ever named."""
 
 
+class _Skipped:
+    """Stands for what trainers write beside the weights and no reader needs; takes any state and keeps none."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+# Parsed arguments and paths; what makes the values of dictionaries with a default.
+SKIPPED = (
+    "argparse.Namespace", 
+    "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath",
+    "builtins.list", "__builtin__.list", "builtins.int", "__builtin__.int",
+)  # fmt: skip
+
+
+class _Curve(_Skipped):
+    """Stands for mmengine's training curve."""
+
+
+def _method_of_a_curve(owner: object, name: object) -> None:
+    """Stands for ``getattr`` on a training curve, which keeps its own methods; on anything else it is refused."""
+    if owner is not _Curve:
+        # In the words of torch, which tells no more of an error than its text.
+        raise ForbiddenGlobal("GLOBAL builtins.getattr")
+
+
 def _built(kind: object, shape: object, raw: object, order: str = "C") -> np.ndarray:
     if not isinstance(kind, _DType) or not isinstance(shape, tuple) or not isinstance(raw, bytes | bytearray):
         raise ForbiddenGlobal("an array without type and shape")
@@ -71,7 +100,11 @@ def _stand_ins() -> list:
         found.append((named(_ArrayType), f"{module}.ndarray"))
         found.append((named(_Array), f"{module}._reconstruct"))
         found.append((lambda kind, raw: _scalar(kind, raw), f"{module}.scalar"))
-    return found
+    found.append((lambda *_: {}, "collections.defaultdict"))
+    found.append((_Curve, "mmengine.logging.history_buffer.HistoryBuffer"))
+    for module in ("builtins", "__builtin__"):
+        found.append((lambda owner, name: _method_of_a_curve(owner, name), f"{module}.getattr"))
+    return found + [(named(_Skipped), name) for name in SKIPPED]
 
 
 _STAND_INS = _stand_ins()
@@ -87,7 +120,9 @@ def load_torch_file(path: Path, zipped: bool) -> Any:
     if zipped:
         _check_zip(path)
     with torch.serialization.safe_globals(_STAND_INS):
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # By content: torch takes a path that ends with ".safetensors" at its word.
+        with path.open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     seen: dict[int, int] = {}
     content = _plain(content, seen)
     if sum(seen.values()) > os.path.getsize(path):

@@ -123,7 +123,7 @@ def mmactions(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("style", [authors_pretrained, authors_finetuned, mmactions])
-@pytest.mark.parametrize("wrapper", ["model", "state_dict"])
+@pytest.mark.parametrize("wrapper", ["model", "module", "state_dict"])
 def test_names_of_the_authors_and_of_mmaction2(tmp_path, style, wrapper: str) -> None:
     source = library.Whole(library.shake(library.backbone(NAME, *SMALL)))
     target = library.Whole(library.backbone(NAME, *SMALL))
