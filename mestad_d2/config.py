@@ -379,7 +379,8 @@ def _add_test(cfg: CN) -> None:
     # Clips a step in evaluation.
     cfg.TEST.BATCH_SIZE = 1
     # Frame-mAP protocols to report: "activitynet" (today's official one, the first is the main
-    # figure) and "slowfast" (most published numbers). Both use IoU 0.5.
+    # figure), "slowfast" (most published numbers), "release" (the paper's release) and "mmaction2" (its own
+    # averaging). All use IoU 0.5.
     cfg.TEST.PROTOCOLS = ["activitynet", "slowfast"]
     # Folder or file of person boxes for TRAIN_BOXES / TEST_BOXES "external": csv or pkl, one per
     # dataset, in the order of DATASETS.TRAIN / TEST.

@@ -144,7 +144,7 @@ RULES: tuple[Rule, ...] = (
     (SHARES, lambda value: 0 <= value <= 1, "0 to 1"),
     (BETWEEN, lambda value: 0 < value < 1, "between 0 and 1"),
 )
-PROTOCOLS = ("activitynet", "slowfast")
+PROTOCOLS = ("activitynet", "slowfast", "release", "mmaction2")
 SCHEDULES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")
 
 

@@ -13,17 +13,19 @@ def brute_force(gt: list, det: list, names: set[int], protocol: str, excluded: s
     Rows are (frame, x1, y1, x2, y2, action, score). Raises ValueError where an inverted ground-truth box
     has to be compared.
     """
-    official = protocol == "activitynet"
-    truth = _frames(gt, names, 0, official)
-    found = _frames(det, names, 50 if official else 0, official)
-    annotated = {row[0] for row in gt}
+    official, mmaction = protocol == "activitynet", protocol == "mmaction2"
+    best_first = protocol != "slowfast"
+    truth = _frames(gt, names, 0, official or mmaction)
+    found = _frames(det, names, 50 if official else 0, best_first)
+    annotated = {row[0] for row in gt if not mmaction or row[5] in names}
+    total = {action: sum(r[5] == action for r in gt) for action in names}
     if not official:
         for key in excluded:
             truth.pop(key, None)
             found.pop(key, None)
     judged: dict[int, list[tuple[float, bool]]] = defaultdict(list)
     for key, rows in found.items():
-        if official and key not in annotated:
+        if (official or mmaction) and key not in annotated:
             continue
         for action in names:
             mine = [r for r in rows if r[5] == action and r[1] < r[3] and r[2] < r[4]]
@@ -41,6 +43,7 @@ def brute_force(gt: list, det: list, names: set[int], protocol: str, excluded: s
     result = {}
     for action in names:
         num_gt = sum(r[5] == action for rows in truth.values() for r in rows)
+        num_gt = total[action] if mmaction else num_gt
         hits = [hit for _, hit in sorted(judged[action], key=lambda j: j[0])][::-1]
         result[action] = (_ap(hits, num_gt), num_gt, len(hits), sum(hits))
     return result

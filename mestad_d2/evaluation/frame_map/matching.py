@@ -47,7 +47,12 @@ def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded
     ids = np.array(sorted(class_ids), dtype=np.int64)
     if not protocol.exclusions:
         excluded = set()
-    named = set(gt.keys)
+    known = (
+        np.unique(gt.frame[np.isin(gt.actions, ids)])
+        if protocol.named_by_known_classes
+        else range(len(gt.keys))
+    )
+    named = {gt.keys[i] for i in known}
     gt = _filter(gt, ids, excluded, None)
     # The cap counts before anything but the class is filtered; frames are dropped whole, so order is free.
     det = _filter(det, ids, excluded, named if protocol.drop_unknown_frames else None)

@@ -1,4 +1,4 @@
-"""The two published ways of counting AVA frame-mAP, told apart by the few rules in which they differ."""
+"""The published ways of counting AVA frame-mAP, told apart by the few rules in which they differ."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ class Protocol:
     cap: int
     # Inside a frame the best score chooses first; False: the order of the file decides.
     best_first: bool
+    # The mean leaves out classes without any detection, whose AP would be 0.
+    detected_classes_only: bool = False
+    # Ground truth of excluded frames still counts as what could have been found.
+    counts_excluded: bool = False
+    # A frame is named by ground truth of the label map's classes; False: of any class.
+    named_by_known_classes: bool = False
 
 
 PROTOCOLS = {
@@ -34,7 +40,15 @@ PROTOCOLS = {
     "activitynet": Protocol("activitynet", True, (2, 7, 8), (2, 7, 8), True, False, True, 50, True),
     # The copy that PySlowFast ships, behind most published AVA numbers.
     "slowfast": Protocol("slowfast", False, (7, 8), (8,), False, True, False, 0, False),
-}
+    # As the public release of the paper's method counts: slowfast's rules, the best score of a frame first.
+    "release": Protocol("release", False, (7, 8), (8,), False, True, False, 0, True),
+    # mmaction2's own evaluator (its main branch); it computes in single precision and counts boxes
+    # without area as false positives, here in double and without them.
+    "mmaction2": Protocol(
+        "mmaction2", False, (7, 8), (7, 8), False, True, True, 0, True,
+        detected_classes_only=True, counts_excluded=True, named_by_known_classes=True,
+    ),
+}  # fmt: skip
 
 
 def get_protocol(name: str | Protocol) -> Protocol:

@@ -27,7 +27,7 @@ class ClassAP:
 
 @dataclass
 class FrameMAP:
-    """Mean AP over the classes that occur in the ground truth (NaN without any), and its parts."""
+    """Mean AP over the classes that count under the protocol (NaN without any), and its parts."""
 
     mAP: float
     per_class: dict[int, ClassAP]
@@ -37,14 +37,13 @@ class FrameMAP:
     @property
     def num_classes(self) -> int:
         """Classes that the mean is taken over."""
-        return sum(not math.isnan(c.ap) for c in self.per_class.values())
+        return len(_counted(self.per_class, get_protocol(self.protocol)))
 
     def groups(self, label_map: LabelMap) -> dict[str, float]:
         """Mean AP of AVA's groups (pose, object, person) that occur in the ground truth."""
         found: dict[str, list[float]] = {}
-        for c in self.per_class.values():
-            group = label_map.group_of(c.id)
-            if group and not math.isnan(c.ap):
+        for c in _counted(self.per_class, get_protocol(self.protocol)):
+            if group := label_map.group_of(c.id):
                 found.setdefault(group, []).append(c.ap)
         return {g: float(np.mean(found[g])) for g in GROUPS if g in found}
 
@@ -62,15 +61,16 @@ def frame_map(
         gt: ground truth, with frame names of this protocol (``rows.frame_key``).
         det: detections, named alike.
         label_map: only its classes count.
-        protocol: "activitynet" or "slowfast".
+        protocol: a name of ``PROTOCOLS``.
         excluded: frame names left out, where the protocol has exclusions.
     Returns:
         AP is the area under the monotone precision envelope; tied scores are sorted stably.
     Raises:
         UserError: an inverted ground-truth box has to be compared with a detection.
     """
-    matches = match(gt, det, set(label_map.names), get_protocol(protocol), excluded or set())
-    gt_actions = np.sort(matches.gt.actions)
+    rules = get_protocol(protocol)
+    matches = match(gt, det, set(label_map.names), rules, excluded or set())
+    gt_actions = np.sort(gt.actions if rules.counts_excluded else matches.gt.actions)
     det_actions = matches.det.actions[matches.order]
     scores = matches.det.scores[matches.order]
     by = np.argsort(det_actions, kind="stable")
@@ -88,9 +88,17 @@ def frame_map(
         ap = average_precision(*precision_recall(hits, count)) if count else math.nan
         name = label_map.names[action_id]
         per_class[action_id] = ClassAP(action_id, name, ap, count, b - a, int(hits.sum()))
-    aps = [c.ap for c in per_class.values() if not math.isnan(c.ap)]
+    aps = [c.ap for c in _counted(per_class, rules)]
     mean = float(np.mean(aps)) if aps else math.nan
-    return FrameMAP(mean, per_class, get_protocol(protocol).name, matches)
+    return FrameMAP(mean, per_class, rules.name, matches)
+
+
+def _counted(per_class: dict[int, ClassAP], rules: Protocol) -> list[ClassAP]:
+    """Classes that the mean is taken over: those of the ground truth and, by the rules, of the detections too."""
+    return [
+        c for c in per_class.values()
+        if not math.isnan(c.ap) and (c.num_det or not rules.detected_classes_only)
+    ]  # fmt: skip
 
 
 def rank_scores(scores: np.ndarray) -> np.ndarray:
