@@ -7,9 +7,10 @@ import argparse
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
-from mestad_d2.errors import one_line_errors
+from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
@@ -39,10 +40,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--max-megabytes", type=int, default=200, help="largest upload (%(default)s)")
     parser.add_argument("--max-seconds", type=float, default=120, help="longest video (%(default)s)")
     parser.add_argument(
-        "--max-wait", type=float, default=600, help="seconds a detection may take (%(default)s)"
+        "--max-visit-megabytes", type=int, default=400, help="uploads of one address together (%(default)s)"
     )
     parser.add_argument(
-        "--keep", type=int, default=3600, help="seconds until a visit's files go (%(default)s)"
+        "--max-total-megabytes",
+        type=int,
+        default=4000,
+        help="all files of all visits together (%(default)s)",
+    )
+    parser.add_argument(
+        "--auth", metavar="USER:PASSWORD", help="ask for a log-in; @FILE reads both from a file's first line"
+    )
+    parser.add_argument(
+        "--max-wait",
+        type=float,
+        default=600,
+        help="seconds a detection, or a drawing, may take (%(default)s)",
+    )
+    parser.add_argument(
+        "--keep", type=int, default=3600, help="seconds after its last use until a video goes (%(default)s)"
     )
     add_speed_arguments(parser)
     add_config_options(parser)
@@ -56,9 +72,29 @@ if __name__ == "__main__":
 
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import action_names
-from mestad_d2.inference.app.page import PageDefaults, build_page, import_gradio, launch_page
+from mestad_d2.inference.app.page import Access, PageDefaults, build_page, import_gradio, launch_page
 from mestad_d2.inference.app.session import AppSession, Limits
+from mestad_d2.inference.app.uploads import Uploads, sweep_regularly
 from mestad_d2.inference.predictor import VideoPredictor
+
+
+def log_in(given: str | None) -> tuple[str, str] | None:
+    """User and password of ``--auth``, or None.
+
+    Raises:
+        UserError: not of the form USER:PASSWORD, or the file can't be read.
+    """
+    if given is None:
+        return None
+    if given.startswith("@"):
+        try:
+            given = Path(given[1:]).read_text().partition("\n")[0].strip()
+        except (OSError, ValueError) as error:
+            raise UserError(f"--auth {given}: can't be read ({error}); give a text file") from error
+    user, colon, password = given.partition(":")
+    if not (user and colon and password):
+        raise UserError("--auth: expected USER:PASSWORD, or @FILE whose first line is that")
+    return user, password
 
 
 def _stop(*_: object) -> None:
@@ -72,6 +108,7 @@ def main(args: argparse.Namespace) -> None:
     """Serve until Ctrl-C; all files of the visits are removed then."""
     # A stopped service should clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, _stop)
+    login = log_in(args.auth)
     with tempfile.TemporaryDirectory(prefix="mestad-app-", ignore_cleanup_errors=True) as folder:
         gr = import_gradio(Path(folder) / "page")
         cfg = detector_config(args)
@@ -83,9 +120,20 @@ def main(args: argparse.Namespace) -> None:
             mode=args.mode,
         )
         names = action_names(cfg, args.labels)
-        session = AppSession(predictor, names, Limits(args.max_seconds, args.max_wait), Path(folder))
-        page = build_page(gr, session, PageDefaults(args.score_threshold, args.person_threshold), args.keep)
-        launch_page(gr, page, args.host, args.port, args.max_megabytes)
+        pages = Path(folder) / "page"
+        limits = Limits(args.max_seconds, args.max_wait)
+        # Inside gradio's folder, so that it serves the results where they are and keeps no copies.
+        session = AppSession(predictor, names, limits, pages)
+        uploads = Uploads(
+            pages, args.max_visit_megabytes * 2**20, args.max_total_megabytes * 2**20, args.keep
+        )
+        stopped = threading.Event()
+        sweep_regularly(uploads, stopped)
+        page = build_page(gr, session, PageDefaults(args.score_threshold, args.person_threshold))
+        try:
+            launch_page(gr, page, Access(args.host, args.port, login), args.max_megabytes, uploads)
+        finally:
+            stopped.set()
 
 
 if __name__ == "__main__":

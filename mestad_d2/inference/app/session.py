@@ -5,8 +5,9 @@ from __future__ import annotations
 import html
 import os
 import re
+import secrets
 import shutil
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.app.uploads import Uploads
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.outputs import sure_people, write_csv, write_video
@@ -25,7 +27,7 @@ MAX_PIXELS = 4096 * 2304
 
 @dataclass(frozen=True)
 class Limits:
-    """``seconds``: longest video; ``wait``: longest time a detection may take, in s."""
+    """``seconds``: longest video; ``wait``: longest time a detection, or a drawing, may take, in s."""
 
     seconds: float = 120.0
     wait: float = 600.0
@@ -33,9 +35,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A detected video in a folder of its own; ``end`` in s."""
+    """A detected video in a folder of its own; ``upload`` is the visitor's file, ``end`` in s."""
 
     folder: Path
+    upload: Path
     video: Path
     name: str
     end: float
@@ -52,8 +55,12 @@ class Drawn:
     summary: str
 
 
+class Superseded(Exception):
+    """A drawing was given up because a newer one of the same video has begun."""
+
+
 class AppSession:
-    """Detects and draws; all its files are below ``folder``.
+    """Detects and draws; all its files are below ``folder``. Visitors may be served by several threads at once.
 
     Args:
         predictor: runs the model.
@@ -64,6 +71,9 @@ class AppSession:
 
     def __init__(self, predictor: VideoPredictor, names: ActionNames, limits: Limits, folder: Path) -> None:
         self.predictor, self.names, self.limits, self.folder = predictor, names, limits, folder
+        # Number of the newest drawing of each video.
+        self._drawings: dict[Path, int] = {}
+        self._lock = threading.Lock()
 
     def analyse(self, video: str, progress: Callable[[float], None] = lambda share: None) -> Analysis:
         """Run the model over an uploaded file, which may be removed afterwards.
@@ -72,7 +82,9 @@ class AppSession:
             UserError: no video, or beyond the limits; the message names the file without its folder.
         """
         path = Path(video)
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        # Whoever knows the name of a file may fetch it, so nobody must be able to guess one.
+        folder = self.folder / secrets.token_hex(16)
+        folder.mkdir(mode=0o700, parents=True)
         try:
             # A name and a folder of our own: no result can have its name, whatever people call their files.
             suffix = path.suffix.lower() if re.fullmatch(r"[.][A-Za-z0-9]{1,5}", path.suffix) else ""
@@ -87,34 +99,71 @@ class AppSession:
             raise
         # Containers of recordings often do not know how long they are.
         end = max(open_source(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
-        return Analysis(folder, copy, safe_stem(path), end, tuple(detections))
+        return Analysis(folder, path, copy, safe_stem(path), end, tuple(detections))
 
     def draw(self, analysis: Analysis, score_threshold: float, person_threshold: float) -> Drawn:
         """Draw without running the model; replaces what was drawn before.
 
         Raises:
-            UserError: the analysis was cleaned up meanwhile.
+            UserError: the analysis was cleaned up meanwhile, or drawing took longer than the limit.
+            Superseded: another drawing of the same video has begun.
         """
         if not analysis.video.exists():
             raise UserError("this video was removed after a while; upload it again")
-        found = [sure_people(keyframe, person_threshold) for keyframe in analysis.detections]
-        actors = actors_of(found, self.names, score_threshold, analysis.end)
-        drawn = Drawn(
-            video=analysis.folder / f"{analysis.name}.mp4",
-            timeline=analysis.folder / "timeline.png",
-            csv=analysis.folder / f"{analysis.name}.csv",
-            summary=summary_html(actors),
-        )
-        write_video(drawn.video, str(analysis.video), found, self.names, score_threshold)
-        write_timeline(drawn.timeline, actors, analysis.end)
-        write_csv(drawn.csv, analysis.name, found, score_threshold)
+        number = self._begin_drawing(analysis)
+        folder = analysis.folder / f"drawn_{number}"
+        try:
+            folder.mkdir()
+            found = [sure_people(keyframe, person_threshold) for keyframe in analysis.detections]
+            actors = actors_of(found, self.names, score_threshold, analysis.end)
+            drawn = Drawn(
+                video=folder / f"{analysis.name}.mp4",
+                timeline=folder / "timeline.png",
+                csv=folder / f"{analysis.name}.csv",
+                summary=summary_html(actors),
+            )
+            go_on = self._still_wanted(analysis, number)
+            write_video(drawn.video, str(analysis.video), found, self.names, score_threshold, progress=go_on)
+            write_timeline(drawn.timeline, actors, analysis.end)
+            write_csv(drawn.csv, analysis.name, found, score_threshold)
+            go_on(0.0)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        for older in analysis.folder.glob("drawn_*"):
+            if int(older.name.removeprefix("drawn_")) < number:
+                shutil.rmtree(older, ignore_errors=True)
         return drawn
 
-    @staticmethod
-    def forget(analysis: Analysis | None) -> None:
-        """Remove all files of a video."""
+    def _begin_drawing(self, analysis: Analysis) -> int:
+        for used in (analysis.video, analysis.upload):
+            Uploads.touch(used)
+        with self._lock:
+            self._drawings[analysis.folder] = self._drawings.get(analysis.folder, 0) + 1
+            return self._drawings[analysis.folder]
+
+    def _still_wanted(self, analysis: Analysis, number: int) -> Callable[[float], None]:
+        """What a drawing asks at every frame, at ``time`` s of the video: may it go on?"""
+        start = time.monotonic()
+
+        def ask(seconds: float) -> None:
+            if self._drawings.get(analysis.folder) != number:
+                raise Superseded
+            if time.monotonic() - start > self.limits.wait:
+                raise UserError(f"not drawn after {self.limits.wait:g} s; give a shorter or smaller video")
+
+        return ask
+
+    def forget(self, analysis: Analysis | None, keep: Path | None = None) -> None:
+        """Remove all files of a video, the visitor's upload too unless it is ``keep``."""
         if analysis is not None:
+            with self._lock:
+                self._drawings.pop(analysis.folder, None)
             shutil.rmtree(analysis.folder, ignore_errors=True)
+            # A file outside our folder is somebody's own.
+            ours = analysis.upload.resolve().is_relative_to(self.folder.resolve())
+            if ours and (keep is None or analysis.upload != Path(keep)):
+                analysis.upload.unlink(missing_ok=True)
 
     def _detect(self, video: Path, progress: Callable[[float], None]) -> list[KeyframeDetections]:
         source = open_source(video)

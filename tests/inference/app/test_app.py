@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -19,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from app_server import running_app
 from numbered_video import write_numbered_video
-from tiny import CONFIG, EAGER, ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.errors import UserError
@@ -130,6 +122,7 @@ def test_uploads_named_as_working_files_stay_whole(session: AppSession, tmp_path
     for _ in range(2):
         drawn = session.draw(analysis, 0.5, 0.3)
         assert sum(1 for _ in iterate_frames(drawn.video)) == 28
+    session.forget(analysis)
     assert (tmp_path / name).read_bytes() == before
 
 
@@ -155,49 +148,16 @@ def test_limits_and_what_is_no_video_leave_nothing(session: AppSession, tmp_path
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A running app with a model of random weights, and a toy video for it; it must clean up at its end."""
+    """A running app with a model of random weights, and a toy video for it."""
     for module in ("gradio", "playwright"):
         if importlib.util.find_spec(module) is None:
             pytest.skip(f"{module} is not installed")
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
-    from detectron2.modeling import build_model
-
     place = tmp_path_factory.mktemp("app")
     make_toy(place / "datasets" / "toy", seed=0, videos=1, val_videos=0, seconds=3)
-    torch.save({"model": build_model(tiny_cfg()).state_dict()}, place / "model.pth")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (place / "temporary").mkdir()
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(place / "datasets"), "PYTHONPATH": str(ROOT)}
-    environment |= {"TMPDIR": str(place / "temporary"), "PYTHONWARNINGS": "ignore"}
-    arguments = ["--config-file", CONFIG, "--port", port, "--person-threshold", 0, "--score-threshold", 0]
-    arguments += ["--max-megabytes", 1, "--opts", *SMALLER, *EAGER, "MODEL.WEIGHTS", place / "model.pth"]
-    with open(place / "log.txt", "w") as log:
-        server = subprocess.Popen(
-            [sys.executable, ROOT / "tools" / "app.py", *map(str, arguments)],
-            stdout=log, stderr=log, env=environment,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        _wait_for(url, server, place / "log.txt")
+    with running_app(place) as url:
         yield url, next((place / "datasets" / "toy" / "videos").glob("*.mp4"))
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
-    assert not list((place / "temporary").glob("mestad-app-*"))
-
-
-def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(720):
-        assert server.poll() is None, log.read_text()[-2000:]
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.25)
-    raise AssertionError(f"the app did not start: {log.read_text()[-2000:]}")
 
 
 def test_in_a_browser(address: tuple[str, Path], tmp_path: Path) -> None:
