@@ -28,7 +28,7 @@ CUT = (900.0, 1801.0)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,7 +46,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def fetch_annotations(args: argparse.Namespace) -> None:
-    """Annotations, label maps and exclusions of each version, without folders."""
+    """Download the annotations, label maps and exclusions of each version."""
     folder = args.output / "annotations"
     for version in args.versions:
         archive = folder / f"ava_v{version}.zip"
@@ -64,7 +64,7 @@ def fetch_annotations(args: argparse.Namespace) -> None:
 
 
 def list_films(args: argparse.Namespace) -> list[tuple[str, str]]:
-    """(split, file name) of the films wanted."""
+    """Return (split, file name) of the films wanted."""
     films = []
     for split in args.splits:
         path = args.output / "annotations" / f"ava_file_names_{split}_v2.1.txt"

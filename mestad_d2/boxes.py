@@ -6,14 +6,14 @@ import numpy as np
 
 
 def box_area(boxes: np.ndarray) -> np.ndarray:
-    """Area (N,) of boxes (N, 4); negative where one pair of edges is swapped."""
+    """Return the area (N,) of boxes (N, 4); negative where one pair of edges is swapped."""
     return (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 2] - boxes[:, 0])
 
 
 def paired_iou(
     a: np.ndarray, b: np.ndarray, area_a: np.ndarray | None = None, area_b: np.ndarray | None = None
 ) -> np.ndarray:
-    """IoU (N,) of boxes (N, 4) with their partners (N, 4), in float64; 0 where both have no area.
+    """Compute the IoU (N,) of boxes (N, 4) with their partners (N, 4), in float64; 0 where both have no area.
 
     Adds and multiplies in the order of the published AVA evaluators, so that ties fall as theirs do.
 
@@ -32,18 +32,18 @@ def paired_iou(
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """IoU of two boxes (4,); 0 where both have no area."""
+    """Compute the IoU of two boxes (4,); 0 where both have no area."""
     return float(paired_iou(np.asarray(a)[None], np.asarray(b)[None])[0])
 
 
 def pairwise_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU (N, M) of boxes (N, 4) and (M, 4), in float64; 0 where both have no area."""
+    """Compute the IoU (N, M) of boxes (N, 4) and (M, 4), in float64; 0 where both have no area."""
     inter, union, _ = _overlap(a, b)
     return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
 
 
 def pairwise_giou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Generalised IoU (N, M) in [-1, 1] of boxes (N, 4) and (M, 4), in float64."""
+    """Compute the generalised IoU (N, M) in [-1, 1] of boxes (N, 4) and (M, 4), in float64."""
     inter, union, hull = _overlap(a, b)
     tiny = np.finfo(np.float64).tiny
     return inter / np.maximum(union, tiny) - (hull - union) / np.maximum(hull, tiny)

@@ -29,7 +29,7 @@ _said: set[str] = set()
 
 
 def read_chain(path: str | Path, _below: tuple[Path, ...] = ()) -> list[tuple[Path, dict[str, Any]]]:
-    """The contents of a config file and of its ``_BASE_`` files, the outermost base first.
+    """Read a config file and its ``_BASE_`` files, the outermost base first.
 
     Raises:
         UserError: a file is missing, no yaml mapping, names a base that is not a local file, or itself.
@@ -77,7 +77,7 @@ def check_nesting(cfg: CfgNode, path: Path, content: dict[str, Any], prefix: str
 
 
 def leaves(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(key with dots, value) of all values of nested mappings."""
+    """Return (key with dots, value) of all values of nested mappings."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{key}.")
@@ -86,7 +86,7 @@ def leaves(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def use_new_names_of_files(cfg: CfgNode, chain: Sequence[tuple[Path, dict[str, Any]]]) -> None:
-    """After a merge, move values under renamed keys; of a base and the file on it the latter counts.
+    """Move values under renamed keys after a merge; a file wins over its base.
 
     Raises:
         UserError: one file sets both names, to different values.
@@ -109,7 +109,7 @@ def use_new_names_of_files(cfg: CfgNode, chain: Sequence[tuple[Path, dict[str, A
 
 
 def use_new_names_of_options(options: Sequence[str]) -> list[str]:
-    """``KEY VALUE`` pairs under the new names."""
+    """Return ``KEY VALUE`` pairs under the new names."""
     for key in options[::2]:
         if key in RENAMED:
             _say(key)

@@ -206,6 +206,6 @@ def _check_device(name: str) -> None:
 
 
 def near(name: str, known: list[str]) -> str:
-    """Known names like ``name``, for a message; all of them where none is and they are few."""
+    """Suggest known names like ``name`` for a message; all of them where none is similar and they are few."""
     found = get_close_matches(name, known, n=3) or (known if len(known) <= 12 else [])
     return f"; use {' or '.join(found)}" if found else ""

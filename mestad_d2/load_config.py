@@ -59,7 +59,7 @@ def setup_cfg(config_file: str | Path, opts: Sequence[str] = (), *, freeze: bool
 
 
 def make_deterministic(cfg: CfgNode) -> None:
-    """``SOLVER.DETERMINISTIC``: kernels that give the same numbers twice; those that have none warn."""
+    """Apply ``SOLVER.DETERMINISTIC``: use reproducible kernels, and warn where there are none."""
     if cfg.SOLVER.DETERMINISTIC:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False

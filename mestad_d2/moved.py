@@ -117,7 +117,7 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, name: str, path: object = None, target: object = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Spec of a moved module, or None for every other name."""
+        """Return the spec of a moved module, or None for every other name."""
         if name.removeprefix("mestad_d2.") in MOVED and name.startswith("mestad_d2."):
             return importlib.util.spec_from_loader(name, self)
         return None

@@ -11,12 +11,12 @@ import torch
 
 
 def progress(text: str) -> None:
-    """One line for the person who waits; figures go to stdout, this does not."""
+    """Print one line of progress to stderr; figures go to stdout."""
     print(text, file=sys.stderr, flush=True)
 
 
 def timed(function: Callable[[], object]) -> float:
-    """Seconds of a call, work on a GPU included."""
+    """Measure the seconds of a call, including work on a GPU."""
     begin = time.perf_counter()
     function()
     if torch.cuda.is_available():
@@ -26,7 +26,7 @@ def timed(function: Callable[[], object]) -> float:
 
 @torch.no_grad()
 def alternate(functions: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """Seconds of ``runs`` calls of each function, after one that is not counted.
+    """Measure ``runs`` calls of each function in seconds, interleaved, after one warm-up call each.
 
     Rounds go through all functions, every other one backwards: a machine that slows down during a round
     favours none of them.
@@ -44,7 +44,7 @@ def alternate(functions: dict[str, Callable[[], object]], runs: int) -> dict[str
 
 
 def ratio(seconds: dict[str, list[float]], above: str, below: str) -> dict[str, float]:
-    """Median and quartiles of the ratio within a round of two functions' times."""
+    """Compute median and quartiles of the ratio within a round of two functions' times."""
     pairs = sorted(a / b for a, b in zip(seconds[above], seconds[below], strict=True))
     low, middle, high = statistics.quantiles(pairs, n=4, method="inclusive") if len(pairs) > 1 else pairs * 3
     return {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}

@@ -25,7 +25,7 @@ NAMES = (
 
 
 def parse() -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,7 +39,7 @@ def parse() -> argparse.Namespace:
 
 @one_line_errors()
 def main() -> None:
-    """Judge, print a table and write all figures."""
+    """Evaluate the strategies, print a table and write all figures."""
     args = parse()
     cfg = setup_cfg(args.config_file, args.opts)
     if not cfg.MODEL.WEIGHTS:

@@ -39,7 +39,7 @@ FIGURES = ("found", "iou", "precision", "recall", "f1", "moment")
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,7 +56,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def judge_confidence(dense: Dense, truth: Frames) -> dict:
-    """Wrong rows among the least sure fifth, and the reliability of the confidence."""
+    """Measure wrong rows among the least confident fifth, and the reliability of the confidence."""
     right = right_rows(truth, (found.row for found in dense.rows))
     sure = np.array([found.row.confidence for found in dense.rows])
     known = ~np.isnan(right)
@@ -71,7 +71,7 @@ def judge_confidence(dense: Dense, truth: Frames) -> dict:
 
 
 def plot_reliability(path: Path, bins: list[tuple[float, float, int]]) -> None:
-    """Confidence against the share of right rows; dots as large as their bins are full."""
+    """Plot confidence against the share of right rows; dot sizes show the rows per bin."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(4.6, 4.6), layout="constrained")
@@ -102,7 +102,7 @@ def plot_reliability(path: Path, bins: list[tuple[float, float, int]]) -> None:
 
 @one_line_errors()
 def main(argv: list[str] | None = None) -> None:
-    """Label, judge, print a table and write figures.json and reliability.png."""
+    """Label, evaluate, print a table and write figures.json and reliability.png."""
     args = parse(argv)
     cfg = teacher_cfg(setup_cfg(args.config_file, args.opts))
     if not cfg.MODEL.WEIGHTS:

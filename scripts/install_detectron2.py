@@ -88,13 +88,13 @@ def pip(*args: str, cwd: str | None = None) -> subprocess.CompletedProcess[str]:
 
 
 def last_line(process: subprocess.CompletedProcess[str]) -> str:
-    """The last line of what pip said about its failure."""
+    """Return the last line of pip's error output."""
     lines = [line for line in (process.stderr + process.stdout).splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "ERROR" in line), lines[-1] if lines else "no output")
 
 
 def package_index() -> str:
-    """The index that pip is set to use, or pip's own default."""
+    """Return the index that pip is set to use, or pip's own default."""
     from pip._internal.models.index import PyPI
 
     configured = pip("config", "get", "global.index-url")

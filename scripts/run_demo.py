@@ -26,7 +26,7 @@ CONFIG = TOOLS.parent / "configs" / "toy" / "demo.yaml"
 
 
 def parse() -> argparse.Namespace:
-    """Command line of the demo."""
+    """Parse the command line of the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", type=Path, default=CONFIG)
     parser.add_argument("--output", type=Path, default=Path("output/demo"))

@@ -34,7 +34,7 @@ GRACE_SECONDS = 30
 
 
 def run(name: str, files: list[str], end: float, share: float, log: Path) -> dict[str, int | str]:
-    """One part until the time ``end`` (monotonic): tests tried, survived and lost."""
+    """Run one part until the time ``end`` (monotonic); count tests tried, survived and lost."""
     long = {"MESTAD_FUZZ": str(round(10000 * share)), "MESTAD_LONG": str(share)}
     environment = {**os.environ, **long, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-m", "slow or not slow", "-s", *files]

@@ -22,7 +22,7 @@ TASKS = ("flop", "parameter", "structure", "memory")
 
 
 def parse() -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--tasks", nargs="+", required=True, metavar="TASK", help=f"of {', '.join(TASKS)}")

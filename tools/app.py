@@ -24,7 +24,7 @@ from mestad_d2.quick_start import start_quickly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
     add_persons_arguments(parser)
@@ -79,7 +79,7 @@ from mestad_d2.inference.predictor import VideoPredictor
 
 
 def log_in(given: str | None) -> tuple[str, str] | None:
-    """User and password of ``--auth``, or None.
+    """Return the user and password of ``--auth``, or None.
 
     Raises:
         UserError: not of the form USER:PASSWORD, or the file can't be read.
@@ -105,7 +105,7 @@ def _stop(*_: object) -> None:
 
 @one_line_errors()
 def main(args: argparse.Namespace) -> None:
-    """Serve until Ctrl-C; all files of the visits are removed then."""
+    """Serve until Ctrl-C, then remove all files of the visits."""
     # A stopped service should clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, _stop)
     login = log_in(args.auth)

@@ -26,7 +26,7 @@ TASKS = {
 
 @one_line_errors()
 def main(argv: list[str] | None = None) -> None:
-    """Entry point."""
+    """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--task", choices=sorted(TASKS), required=True)
     args, rest = parser.parse_known_args(argv)

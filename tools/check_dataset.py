@@ -28,7 +28,7 @@ from mestad_d2.video.frame_list import FrameList  # noqa: E402
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "names",
@@ -62,7 +62,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def own_paths(args: argparse.Namespace) -> dict:
-    """Arguments of ``check_dataset`` from paths on the command line."""
+    """Return arguments of ``check_dataset`` from paths on the command line."""
     missing = [
         f"--{n}" for n in ("videos", "annotations", "label-map") if not vars(args)[n.replace("-", "_")]
     ]
@@ -79,7 +79,7 @@ def own_paths(args: argparse.Namespace) -> dict:
 
 
 def named_paths(args: argparse.Namespace, name: str, num_classes: int | None) -> dict:
-    """Arguments of ``check_dataset`` of a registered dataset."""
+    """Return arguments of ``check_dataset`` of a registered dataset."""
     if name not in MetadataCatalog.list() or "ground_truth" not in MetadataCatalog.get(name).as_dict():
         raise UserError(f"{name}: no dataset of this name; give --videos, --annotations and --label-map")
     meta = MetadataCatalog.get(name)
@@ -95,7 +95,7 @@ def named_paths(args: argparse.Namespace, name: str, num_classes: int | None) ->
 
 
 def datasets(args: argparse.Namespace) -> tuple[dict[str, dict], list[str], dict[str, tuple[Path, float]]]:
-    """Arguments of ``check_dataset`` by name, the names that are judged, and files of person boxes with their score."""
+    """Return arguments of ``check_dataset`` by name, the evaluated names, and person-box files with their score."""
     given_boxes = args.person_boxes
     if not args.names and not args.config_file:
         name = str(args.annotations)

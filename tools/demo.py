@@ -28,7 +28,7 @@ ENDINGS = (".mp4", ".csv", ".json", ".jsonl", ".png")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
     add_persons_arguments(parser)
@@ -88,7 +88,7 @@ class Demo:
         self.args, self.predictor, self.names = args, predictor, names
 
     def file(self, video: str, stem: Path) -> None:
-        """A video file or a folder of frames.
+        """Process a video file or a folder of frames.
 
         Raises:
             UserError: nothing there that can be decoded.
@@ -103,7 +103,7 @@ class Demo:
         self._write_all(source, stem, found)
 
     def camera(self, number: int, stem: Path) -> None:
-        """A camera; what it sees is recorded beside the results.
+        """Process a camera; its frames are recorded beside the results.
 
         Raises:
             UserError: no picture comes from it.
@@ -173,18 +173,18 @@ class Demo:
 
 
 def beside(stem: Path, ending: str) -> Path:
-    """``stem`` with something added; names may have dots of their own."""
+    """Return ``stem`` with a suffix added; the name may contain dots."""
     return stem.with_name(stem.name + ending)
 
 
 def chained(first: StreamFrame, rest: Iterable[StreamFrame]) -> Iterable[StreamFrame]:
-    """One frame, then the others."""
+    """Yield one frame, then the others."""
     yield first
     yield from rest
 
 
 def stems(inputs: list[str], output: Path) -> list[Path]:
-    """Where the results of each input go: its name without suffix, numbered where names repeat."""
+    """Return the output path of each input: its name without suffix, numbered where names repeat."""
     taken: list[Path] = []
     for video in inputs:
         path = Path(video).resolve()

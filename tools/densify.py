@@ -41,7 +41,7 @@ from mestad_d2.video.video_locations import locate_videos
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -75,7 +75,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
 
 
 def number(text: str, option: str, word: str, least: float) -> float | None:
-    """A number of at least ``least``, or None for ``word``."""
+    """Parse a number of at least ``least``, or None for ``word``."""
     if text == word:
         return None
     try:
@@ -88,7 +88,7 @@ def number(text: str, option: str, word: str, least: float) -> float | None:
 
 
 def bar(name: str, items: Iterable, total: int) -> Iterable:
-    """Progress of one video."""
+    """Show the progress of one video."""
     return tqdm(items, desc=name, total=total, unit=" frames", mininterval=1.0)
 
 
@@ -111,13 +111,13 @@ def train(args: Namespace, cfg: CfgNode, keys: dict[str, list[KeyFrame]], names:
 
 
 def chosen(opts: list[str], *sections: str) -> list[tuple[str, str]]:
-    """The user's own options of some sections, which come before any default."""
+    """Return the user's own options of some sections, which come before any default."""
     pairs = zip(opts[::2], opts[1::2], strict=False)
     return [(key, value) for key, value in pairs if key.startswith(sections)]
 
 
 def label(args: Namespace) -> None:
-    """Watch, label and write."""
+    """Detect, label and write."""
     if args.config_file is None:
         raise UserError("--config-file: name the teacher's config")
     settings_rate = number(args.rate, "--rate", "every", 0.01)
@@ -156,7 +156,7 @@ def label(args: Namespace) -> None:
 
 
 def collect(args: Namespace) -> None:
-    """Corrected labels to a csv to train on."""
+    """Collect corrected labels to a csv to train on."""
     corrected = args.corrected.rglob("*.xml") if args.corrected.is_dir() else [args.corrected]
     refuse_overwriting_inputs([args.annotations, args.exclude, args.labels, *corrected], [args.output])
     if args.output.exists() and not args.overwrite:
@@ -177,7 +177,7 @@ def collect(args: Namespace) -> None:
 
 @one_line_errors()
 def main(argv: list[str] | None = None) -> None:
-    """Label, or collect what was corrected."""
+    """Label, or collect corrected labels."""
     args = parse(argv)
     if args.corrected is not None:
         collect(args)

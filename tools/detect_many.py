@@ -25,7 +25,7 @@ from mestad_d2.quick_start import start_quickly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
     add_persons_arguments(parser)
@@ -104,7 +104,7 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
 
 
 def make_pool(args: argparse.Namespace, recipe: DetectorRecipe, jobs: int) -> WorkerPool:
-    """Workers here or on a Ray cluster, no more than there are videos."""
+    """Start workers here or on a Ray cluster, no more than there are videos."""
     on_gpu = recipe.cfg.MODEL.DEVICE.startswith("cuda")
     if args.ray:
         ray_backend.connect(args.ray)

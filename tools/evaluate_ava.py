@@ -17,7 +17,7 @@ from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Flags of the tool."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--groundtruth", required=True, help="csv: video,timestamp,x1,y1,x2,y2,action_id[,person_id]"
@@ -48,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 @one_line_errors()
 def main(argv: list[str] | None = None) -> None:
-    """Entry point."""
+    """Run the tool."""
     args = vars(parse_args(argv))
     videos, start, fps = (args.pop(name) for name in ("videos", "video_start", "fps"))
     report = args["report"] and os.path.join(args["report"], "index.html")

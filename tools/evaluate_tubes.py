@@ -24,7 +24,7 @@ from mestad_d2.formats.tubes.csv_files import write_tubes
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """Flags of the tool."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -57,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 @one_line_errors()
 def main(argv: list[str] | None = None) -> None:
-    """Entry point."""
+    """Run the tool."""
     args = parse_args(argv)
     report = args.report and os.path.join(args.report, "index.html")
     refuse_overwriting_inputs(

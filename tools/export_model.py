@@ -22,7 +22,7 @@ from mestad_d2.video.clips import clip_tensor
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
     parser.add_argument("--format", choices=(*FORMATS, *IR_FORMATS), required=True)

@@ -23,7 +23,7 @@ from mestad_d2.reproduce.tables import DATASETS, TABLES
 
 
 def parse() -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="name every row and its config, and stop")
     parser.add_argument("--table", type=int, choices=sorted(TABLES))
@@ -39,7 +39,7 @@ def parse() -> argparse.Namespace:
 
 
 def show_list() -> None:
-    """Every row with its config and the paper's figure."""
+    """Print every row with its config and the paper's figure."""
     for table in TABLES.values():
         print(f"Table {table.number}: {table.title}")
         for row in table.rows:

@@ -27,7 +27,7 @@ COLUMNS = 8
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True)
     parser.add_argument(
@@ -44,7 +44,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def samples(cfg: CfgNode, source: str, number: int) -> Iterator[dict]:
-    """Model inputs, evenly spread over the annotations or as a loader serves them."""
+    """Yield model inputs, evenly spread over the annotations or as a loader serves them."""
     if source == "annotation":
         for name in cfg.DATASETS.TRAIN:
             dicts, mapper = DatasetCatalog.get(name), ClipMapper(cfg, False)
@@ -58,7 +58,7 @@ def samples(cfg: CfgNode, source: str, number: int) -> Iterator[dict]:
 def people(
     instances: Instances, names: dict[int, str], scale: Sequence[float], mark: str = ""
 ) -> list[Person]:
-    """What is to be drawn of annotated people; ``scale`` enlarges boxes (x, y)."""
+    """Return what to draw of annotated people; ``scale`` enlarges boxes (x, y)."""
     boxes = instances.gt_boxes.tensor.numpy() * np.array([*scale, *scale])
     actions = [(row.nonzero().flatten() + 1).tolist() for row in instances.gt_actions]
     # People without a number (-1) are told apart by their place in the list.
@@ -70,7 +70,7 @@ def people(
 
 
 def picture(item: dict, names: dict[int, str]) -> np.ndarray:
-    """(H, W, 3) uint8 RGB: key frame, and below it the clip in rows of ``COLUMNS`` frames."""
+    """Draw (H, W, 3) uint8 RGB: key frame, and below it the clip in rows of ``COLUMNS`` frames."""
     frames = item["clip"].permute(1, 2, 3, 0).numpy()
     height, width = frames.shape[1:3]
     big = output_size(height, width)

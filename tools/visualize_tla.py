@@ -31,7 +31,7 @@ from mestad_d2.semisup import build_pseudo_labeler
 
 
 def parse() -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
 
 @one_line_errors()
 def main(args: argparse.Namespace) -> None:
-    """Label clips of the first of DATASETS.TRAIN with the network of MODEL.WEIGHTS as teacher; draw and judge them."""
+    """Label clips of the first of DATASETS.TRAIN with MODEL.WEIGHTS as teacher; draw and evaluate them."""
     one_each = ["SOLVER.IMS_PER_BATCH", "1", "SEMISUP.UNLABELED_RATIO", "1.0"]
     cfg = setup_cfg(args.config_file, [*args.opts, *one_each], freeze=False)
     # Names and starts belong to one dataset.

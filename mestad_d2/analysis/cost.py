@@ -50,7 +50,7 @@ def _gflops(module: Callable[..., object], *inputs: object) -> float:
 
 @torch.no_grad()
 def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -> dict:
-    """Cost of one clip of ``num_frames`` square frames; one multiply-add counts as 1.
+    """Compute the cost of one clip of ``num_frames`` square frames; one multiply-add counts as 1.
 
     Args:
         model: the meta architecture, on any device; on "meta" nothing is computed.
@@ -94,7 +94,7 @@ def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -
 
 
 def cost_of_config(cfg: CfgNode, size: int) -> dict:
-    """``model_cost`` of the model that a config describes, on shapes alone: nothing is computed."""
+    """Compute ``model_cost`` for the model of a config, from tensor shapes alone."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
@@ -103,7 +103,7 @@ def cost_of_config(cfg: CfgNode, size: int) -> dict:
 
 
 def chart_slices(cost: dict) -> dict[str, dict[str, float]]:
-    """Slices of the two pies of the paper's Fig. 3, in GFLOPs, of a result of ``model_cost``.
+    """Return the slices of the two pies of the paper's Fig. 3, in GFLOPs, of a result of ``model_cost``.
 
     The two-stage detector has the same backbone and action head, and the paper's person detector instead of
     FPN and FCOS head.

@@ -16,7 +16,7 @@ COPIES = {"SGD": 3, "AdamW": 4}
 
 
 def saved_bytes(model: nn.Module, clips: Tensor, amp: bool) -> int:
-    """Bytes that backbone, FPN and dense head keep for the backward pass, weights as autocast copies them.
+    """Count the bytes kept for the backward pass by backbone, FPN and dense head, with autocast's weight copies.
 
     Args:
         model: the meta architecture, in training mode, on the CPU.
@@ -42,7 +42,7 @@ def saved_bytes(model: nn.Module, clips: Tensor, amp: bool) -> int:
 
 
 def training_memory(cfg: CfgNode, clips: int) -> dict[str, float]:
-    """GiB that one GPU needs for a step on ``clips`` labelled clips, at least.
+    """Estimate a lower bound in GiB of the GPU memory of a step on ``clips`` labelled clips.
 
     Counted are weights, gradients, the optimiser's state and what the layers keep for the backward pass; with a
     teacher its weights and the unlabelled clips too. Not counted: the action head's boxes, workspaces of the

@@ -88,7 +88,7 @@ class _RandomClips(Dataset):
 
 
 def time_pairs(dataset: _RandomClips, count: int) -> dict[str, float]:
-    """Medians over ``count`` clips of ms for reading, of ms for decoding their spans, and of the ratio."""
+    """Measure over ``count`` clips the medians of ms to read, of ms to decode their spans, and of the ratio."""
     container = av.open(dataset.path)
     container.streams.video[0].thread_type = "AUTO"
     spans = [(times[0], times[-1]) for times in map(dataset.times, range(count))]
@@ -115,7 +115,7 @@ def time_pairs(dataset: _RandomClips, count: int) -> dict[str, float]:
 
 
 def loader_speed(dataset: _RandomClips, workers: int) -> dict[str, float]:
-    """Clips a second of a loader, from its first clip on, and the largest memory of a worker (MB)."""
+    """Measure a loader's clips per second, from its first clip on, and the largest memory of a worker (MB)."""
     loader = iter(DataLoader(dataset, num_workers=workers, batch_size=None))
     next(loader)
     begin = time.perf_counter()
@@ -128,7 +128,7 @@ def loader_speed(dataset: _RandomClips, workers: int) -> dict[str, float]:
 
 
 def memory_slope(dataset: _RandomClips, count: int) -> dict[str, float]:
-    """Resident memory (MB) over ``count`` clips; the slope is fitted after the first tenth."""
+    """Measure the resident memory (MB) over ``count`` clips; the slope is fitted after the first tenth."""
     memory = np.empty(count)
     for index in range(count):
         dataset[index]
@@ -149,7 +149,7 @@ def _resident_mb() -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Entry point of ``tools/benchmark.py --task data``."""
+    """Run ``tools/benchmark.py --task data``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--video", type=Path, default=Path("output/benchmark/film.mp4"), help="made if absent"

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> None:
 
 
 def time_evaluation(groundtruth: str, detections: str, labelmap: str, protocol: str) -> dict[str, float]:
-    """Seconds for reading both files and for counting."""
+    """Measure the seconds for reading both files and for counting."""
     start = time.perf_counter()
     labels = read_label_map(labelmap)
     gt = read_rows(groundtruth, "gt", protocol, set(labels.names))
@@ -68,7 +68,7 @@ def time_evaluation(groundtruth: str, detections: str, labelmap: str, protocol: 
 
 
 def time_persons(num_frames: int) -> dict[str, float]:
-    """Seconds for the AP and recall of persons: AVA's number of detected persons, and six times as many."""
+    """Measure the seconds for AP and recall of persons: with AVA's number of detections and with six times as many."""
     figures = {}
     for name, per_frame in (("seconds", 2.5), ("seconds_15_a_frame", 15.0)):
         truth, found = ava_size_persons(num_frames, per_frame)
@@ -79,7 +79,7 @@ def time_persons(num_frames: int) -> dict[str, float]:
 
 
 def time_tool(groundtruth: str, detections: str, labelmap: str) -> dict[str, float | None]:
-    """Wall-clock seconds and peak memory (Linux only) of the tool, start of Python included."""
+    """Measure wall-clock seconds and peak memory (Linux only) of the tool, including the start of Python."""
     command = [sys.executable, "-c", _CHILD, str(_TOOL), "--groundtruth", groundtruth]
     command += ["--detections", detections, "--labelmap", labelmap]
     start = time.perf_counter()

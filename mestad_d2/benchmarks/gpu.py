@@ -52,7 +52,7 @@ ZOO = [
 
 
 def speeds(cfg: CfgNode, args: argparse.Namespace, figures: dict, write: Callable[[], None]) -> None:
-    """Key frames a second, a step of the slow pathway apart, by speed mode, clip by clip and passed, into ``figures``.
+    """Measure clips per second by speed mode, clip by clip and in one pass, for key frames one slow-pathway step apart.
 
     They are written after every mode: the compiled one, which is last, may take longer than there is time.
     """
@@ -100,7 +100,7 @@ def speeds(cfg: CfgNode, args: argparse.Namespace, figures: dict, write: Callabl
 
 
 def training_losses(cfg: CfgNode, batch: int) -> dict:
-    """Losses of the first two steps in mixed precision on the GPU and in float32 on the CPU, from equal weights."""
+    """Compare the losses of two steps in mixed precision on the GPU and in float32 on the CPU, from equal weights."""
     cfg = cfg.clone()
     cfg.defrost()
     # Dropout draws other numbers on other devices.
@@ -132,7 +132,7 @@ def training_losses(cfg: CfgNode, batch: int) -> dict:
 
 
 def peak_gib(cfg: CfgNode, batch: int) -> float:
-    """Peak of a training step's tensors on ``batch`` clips, and as many unlabelled ones with a teacher, in GiB."""
+    """Measure the peak GiB of a training step on ``batch`` clips, plus as many unlabelled ones with a teacher."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     model = build_model(cfg)
@@ -155,7 +155,7 @@ def peak_gib(cfg: CfgNode, batch: int) -> float:
 
 
 def memory(names: list[str], batch: int, until: float) -> dict:
-    """Counted and measured GiB of training, config by config, as long as the clock is below ``until``."""
+    """Compare estimated and measured GiB of training, config by config, until the clock reaches ``until``."""
     rows = {}
     for name in names:
         if time.perf_counter() > until:

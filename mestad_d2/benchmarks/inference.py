@@ -30,7 +30,7 @@ TINY = Path(__file__).resolve().parents[2] / "configs" / "toy" / "SlowOnly_tiny.
 
 
 def modes(device: str, *, compiled: bool) -> list[SpeedMode]:
-    """The modes worth a measurement on ``device``."""
+    """Return the modes that are worth measuring on ``device``."""
     lower = "fp16" if device == "cuda" else "bf16" if cpu_has_bf16() else None
     found = [SpeedMode("fp32", fold_bn=True, channels_last=True)]
     if device == "cuda":
@@ -44,13 +44,13 @@ def modes(device: str, *, compiled: bool) -> list[SpeedMode]:
 
 
 def with_people(model: nn.Module, count: int) -> nn.Module:
-    """The model with ``count`` people in every clip."""
+    """Return the model with a fixed number ``count`` of people in every clip."""
     model.proposal_generator = FixedPeople(model.proposal_generator, count)
     return model
 
 
 def functions(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Callable[[], object]]:
-    """What is timed, by name: each does all of its work on one batch of clips."""
+    """Return the functions to time by name; each does all of its work on one batch of clips."""
     torch.manual_seed(0)
     model = build_model(cfg).eval().requires_grad_(False)
     size, device = args.size, model.device
@@ -76,7 +76,7 @@ def functions(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Callable[[], 
 
 
 def compare(cfg: CfgNode, args: argparse.Namespace) -> dict:
-    """Medians in seconds a clip, and the ratios that matter."""
+    """Measure the medians in seconds per clip, and their ratios."""
     seconds = alternate(functions(cfg, args), args.runs)
     medians = {name: round(statistics.median(s) / args.batch_size, 4) for name, s in seconds.items()}
     best = min((name for name in medians if name.startswith("detector")), key=medians.get)
@@ -92,7 +92,7 @@ def compare(cfg: CfgNode, args: argparse.Namespace) -> dict:
 
 
 def end_to_end(args: argparse.Namespace, folder: Path) -> dict:
-    """A video from file to detections in the fastest mode, and memory over its length."""
+    """Measure the fastest mode from video file to detections, and memory against the video's length."""
     video = args.video
     if video is None:
         video = folder / "video.mp4"
@@ -108,7 +108,7 @@ def end_to_end(args: argparse.Namespace, folder: Path) -> dict:
 
 
 def memory_over_length(args: argparse.Namespace, short: Path, folder: Path) -> dict:
-    """Peak memory (MB) of the tiny detector, which has to be quick, on a short and on a long video."""
+    """Measure the peak memory (MB) of the tiny detector on a short and on a long video."""
     long = folder / "long.mp4"
     write_film(long, args.long_seconds, size=(720, 1280))
     peaks = {}
@@ -120,7 +120,7 @@ def memory_over_length(args: argparse.Namespace, short: Path, folder: Path) -> d
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line of ``tools/benchmark.py --task inference``."""
+    """Parse the command line of ``tools/benchmark.py --task inference``."""
     parser = argparse.ArgumentParser(prog="benchmark.py --task inference", description=__doc__)
     parser.add_argument("--config-file", required=True)
     parser.add_argument(

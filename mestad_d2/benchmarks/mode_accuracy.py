@@ -22,7 +22,7 @@ FINEST = 64
 
 
 def differences(wanted: Instances, found: Instances, sure: float) -> list[tuple[float, float, float]]:
-    """1 - IoU, and differences of person and of action scores, of each person with a score above ``sure``.
+    """Return 1 - IoU and the differences of person and action scores of each person with a score above ``sure``.
 
     A person that is missing counts as (1, 1, 1).
     """
@@ -42,7 +42,7 @@ def differences(wanted: Instances, found: Instances, sure: float) -> list[tuple[
 
 @torch.no_grad()
 def detect_all(cfg: CfgNode, model: nn.Module) -> tuple[list[Instances], dict[str, float]]:
-    """Detections of the first test set's key frames, on the CPU, and its metrics."""
+    """Detect on the first test set's key frames on the CPU; return detections and metrics."""
     name = cfg.DATASETS.TEST[0]
     evaluator = AVAEvaluator(name, cfg)
     evaluator.reset()
@@ -55,7 +55,7 @@ def detect_all(cfg: CfgNode, model: nn.Module) -> tuple[list[Instances], dict[st
 
 
 def accuracy_of_modes(cfg: CfgNode, modes: list[SpeedMode]) -> dict[str, dict[str, float]]:
-    """mAP of eager float32 and of every mode, with 99th percentiles and maxima of what they change.
+    """Measure mAP of eager float32 and of every mode, with 99th percentiles and maxima of the differences.
 
     Only people who are surer than the threshold by 0.1 are compared: nearer to it rounding decides.
     """
@@ -86,7 +86,7 @@ def _points(metrics: dict) -> dict[str, float]:
 
 
 def rate_that_hits(times: list[float], step: float) -> float:
-    """Key frames a second of the coarsest grid, a step of ``step`` s divided, on which all times lie; in s."""
+    """Return key frames per second of the coarsest grid (``step`` s divided) that all ``times`` (s) lie on."""
     for parts in range(1, FINEST + 1):
         tick = step / parts
         if all(abs(time / tick - round(time / tick)) < 0.02 for time in times):
@@ -95,7 +95,7 @@ def rate_that_hits(times: list[float], step: float) -> float:
 
 
 def as_instances(found: KeyframeDetections) -> Instances:
-    """Detections as the evaluator takes them."""
+    """Return the detections as the evaluator takes them."""
     return Instances(
         (found.height, found.width),
         pred_boxes=Boxes(torch.from_numpy(found.boxes)),

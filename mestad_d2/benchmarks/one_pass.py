@@ -27,7 +27,7 @@ from mestad_d2.timing import progress
 
 
 def clocked(function) -> tuple[float, float]:
-    """Seconds on the wall and of all threads of this process, work on a GPU included."""
+    """Measure wall-clock seconds and CPU seconds of all threads of this process, including work on a GPU."""
     wall, processor = time.perf_counter(), time.process_time()
     function()
     if torch.cuda.is_available():
@@ -36,7 +36,7 @@ def clocked(function) -> tuple[float, float]:
 
 
 def compare(cfg: CfgNode, args: argparse.Namespace, film: Path, rate: float) -> dict:
-    """Medians of both modes in turns at one rate of key frames, and their ratios within a round."""
+    """Measure the medians of both modes, interleaved, at one rate of key frames, and their ratios within a round."""
     torch.manual_seed(0)
     model = prepare_for_inference(build_model(cfg), mode_of_arguments(args, cfg.MODEL.DEVICE))
     model.proposal_generator = FixedPeople(model.proposal_generator, args.people)
@@ -72,7 +72,7 @@ def compare(cfg: CfgNode, args: argparse.Namespace, film: Path, rate: float) -> 
 
 
 def memory(args: argparse.Namespace, film: Path, folder: Path) -> dict:
-    """Peak memory (MB) of a pass over the film and over one ``args.long`` seconds long."""
+    """Measure the peak memory (MB) of a pass over the film and over one ``args.long`` seconds long."""
     long = folder / "long.mp4"
     write_film(long, args.long_seconds, size=(720, 1280))
     peaks = {}
@@ -93,7 +93,7 @@ def memory(args: argparse.Namespace, film: Path, folder: Path) -> dict:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line of ``tools/benchmark.py --task pass``."""
+    """Parse the command line of ``tools/benchmark.py --task pass``."""
     parser = argparse.ArgumentParser(prog="benchmark.py --task pass", description=__doc__)
     parser.add_argument("--config-file", required=True)
     parser.add_argument(

@@ -23,7 +23,7 @@ LOOK = 0.01
 
 
 def seconds_until(command: list[str], folder: Path, there: Path | None) -> tuple[float, float]:
-    """Wall and processor seconds of a command, to its end or until ``there`` has a line; it is stopped then.
+    """Measure the wall-clock and CPU seconds of a command until it ends, or is stopped after a line in ``there``.
 
     Raises:
         UserError: the command failed before.

@@ -59,7 +59,7 @@ def write_ava_size(
 def ava_size_persons(
     num_frames: int = 57_000, per_frame: float = 2.5, seed: int = 0
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """Persons by frame and detections of them, the arguments of ``person_ap``.
+    """Make persons by frame and detections of them, the arguments of ``person_ap``.
 
     Args:
         per_frame: mean number of detections of a frame, each beside one of its one to four persons.

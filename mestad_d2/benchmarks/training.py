@@ -26,7 +26,7 @@ from mestad_d2.semisup.labelers import build_pseudo_labeler
 
 
 def people(count: int, size: int, columns: int, generator: torch.Generator) -> Instances:
-    """``count`` persons with random boxes and about two labels each, in a square clip of ``size`` pixels."""
+    """Make ``count`` persons with random boxes and about two labels each, in a square clip of ``size`` pixels."""
     corner = torch.rand(count, 2, generator=generator) * size * 0.6
     extent = (0.15 + 0.25 * torch.rand(count, 2, generator=generator)) * size
     return Instances(
@@ -38,7 +38,7 @@ def people(count: int, size: int, columns: int, generator: torch.Generator) -> I
 
 
 def clips(cfg: CfgNode, size: int, actors: int, batch: int) -> Iterator[list[dict]]:
-    """Endless batches of noise with ``actors`` people, labelled and with both neighbours."""
+    """Yield endless batches of noise with ``actors`` people, labelled and with both neighbours."""
     generator = torch.Generator().manual_seed(0)
     shape, columns = (3, cfg.INPUT.CLIP.NUM_FRAMES, size, size), cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     while True:
@@ -56,7 +56,7 @@ def clips(cfg: CfgNode, size: int, actors: int, batch: int) -> Iterator[list[dic
 
 
 def timed(function: Callable, seconds: list[float]) -> Callable:
-    """``function``, whose durations are appended to ``seconds``."""
+    """Wrap ``function`` so that its durations are appended to ``seconds``."""
 
     def call(*args, **kwargs):
         start = time.perf_counter()
@@ -68,7 +68,7 @@ def timed(function: Callable, seconds: list[float]) -> Callable:
 
 
 def benchmark(cfg: CfgNode, size: int, actors: int, batch: int, steps: int) -> dict[str, float]:
-    """Medians over ``steps`` steps after one to warm up, in seconds; ``assigner_share`` of the step in percent.
+    """Measure the median seconds over ``steps`` steps after one warm-up; ``assigner_share`` is in percent of the step.
 
     The teacher's score threshold is 0, so that its random weights find ``actors`` people too.
     """

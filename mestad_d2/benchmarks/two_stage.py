@@ -13,7 +13,7 @@ PERSON_DETECTOR = "COCO-Detection/faster_rcnn_X_101_32x8d_FPN_3x.yaml"
 
 
 def build_person_detector(device: str) -> nn.Module:
-    """Faster R-CNN X101-32x8d-FPN by detectron2's own config, with random weights, in eval mode."""
+    """Build Faster R-CNN X101-32x8d-FPN from detectron2's own config, with random weights, in eval mode."""
     cfg = model_zoo.get_config(PERSON_DETECTOR)
     cfg.MODEL.WEIGHTS = ""
     cfg.MODEL.DEVICE = device
@@ -21,7 +21,7 @@ def build_person_detector(device: str) -> nn.Module:
 
 
 def build_action_network(cfg: CfgNode) -> nn.Module:
-    """The same backbone and action head without FPN and actor head, on ``proposals`` of its input."""
+    """Build the same backbone and action head without FPN and actor head, on ``proposals`` of its input."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
@@ -30,7 +30,7 @@ def build_action_network(cfg: CfgNode) -> nn.Module:
 
 
 def spread_boxes(count: int, height: int, width: int, device: str | torch.device) -> Boxes:
-    """``count`` boxes of standing people side by side, in pixels."""
+    """Return ``count`` boxes of standing people side by side, in pixels."""
     left = torch.linspace(0, 0.8 * width, count, device=device)
     top, bottom = torch.full_like(left, 0.2 * height), torch.full_like(left, 0.9 * height)
     return Boxes(torch.stack([left, top, left + 0.2 * width, bottom], dim=1))
@@ -49,13 +49,13 @@ class FixedPeople(nn.Module):
     def forward(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None = None
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals as of the inner generator."""
+        """Return the proposals of the inner generator."""
         found, losses = self.inner(images, features, gt_instances)
         return [people(self.count, p.image_size, images.tensor.device) for p in found], losses
 
 
 def people(count: int, size: tuple[int, int], device: str | torch.device) -> Instances:
-    """Proposals at ``spread_boxes`` with score 1, in a clip of ``size`` (height, width)."""
+    """Return proposals at ``spread_boxes`` with score 1, in a clip of ``size`` (height, width)."""
     scores = torch.ones(count, device=device)
     boxes = spread_boxes(count, *size, device)
     return Instances(size, proposal_boxes=boxes, objectness_logits=scores, scores=scores)

@@ -49,14 +49,14 @@ class CountedFrames:
 
 
 def network_alone(predictor: VideoPredictor, batches: list, total: int) -> float:
-    """Seconds of the model on ``total`` batches, from ``TIMED_BATCHES``; those kept are taken in turns."""
+    """Measure the seconds of the model on ``total`` batches, reusing the ``TIMED_BATCHES`` that are kept."""
     count = min(total, TIMED_BATCHES)
     spent = sum(timed(partial(predictor.predict_batch, batches[i % len(batches)])) for i in range(count))
     return spent * total / count
 
 
 def run(args: argparse.Namespace) -> dict:
-    """Frames, key frames, seconds in all and of the network alone, and peak memory (MB)."""
+    """Measure frames, key frames, seconds in total and of the network alone, and peak memory (MB)."""
     cfg = setup_cfg(args.config_file, args.opts)
     keep_freed_memory(cfg.MODEL.DEVICE)
     mode = mode_of_arguments(args, cfg.MODEL.DEVICE)
@@ -96,12 +96,12 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def segments(args: argparse.Namespace) -> dict[str, float]:
-    """``segment_seconds`` of the predictor where the command line gives one."""
+    """Return ``segment_seconds`` as a keyword argument where the command line sets it."""
     return {"segment_seconds": args.segment_seconds} if args.segment_seconds else {}
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far."""
+    """Return the largest resident memory of this process so far."""
     status = Path("/proc/self/status")
     if status.exists():
         # getrusage counts what the parent held before exec, too.
@@ -111,7 +111,7 @@ def peak_memory_mb() -> float:
 
 
 def in_own_process(arguments: list[str]) -> dict:
-    """The figures of ``python -m`` this module with these arguments.
+    """Run this module with these arguments in a new process and return its figures.
 
     Raises:
         UserError: that process failed.
@@ -128,7 +128,7 @@ def in_own_process(arguments: list[str]) -> dict:
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--video", required=True)

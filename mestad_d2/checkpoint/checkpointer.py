@@ -89,7 +89,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
             self._whole = False
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Continue from the newest readable checkpoint of the folder, else load ``path`` without state.
+        """Continue from the newest readable checkpoint of the folder, else load ``path`` without training state.
 
         Raises:
             UserError: there are checkpoints, but none can be read; or as ``load``.
@@ -138,11 +138,11 @@ class MESTADCheckpointer(DetectionCheckpointer):
         write_text_whole(last_filename_basename, Path(self.save_dir) / "last_checkpoint")
 
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint of this run to resume from, tagged or not."""
+        """Return whether there is a checkpoint of this run to resume from, tagged or not."""
         return bool(self._candidates())
 
     def last_good(self) -> str | None:
-        """The newest checkpoint of this run that can be read and is finite, or None."""
+        """Return the newest checkpoint of this run that can be read and is finite, or None."""
         for path in self._candidates():
             try:
                 self._load_file(path)
@@ -238,7 +238,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
 
 
 def not_finite(content: Any, place: str = "") -> str | None:
-    """The place of the first tensor with a value that is NaN or infinite, or None."""
+    """Return the place of the first tensor with a value that is NaN or infinite, or None."""
     if isinstance(content, Tensor):
         bad = content.is_floating_point() and not bool(torch.isfinite(content).all())
         return place if bad else None

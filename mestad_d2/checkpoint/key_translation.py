@@ -53,7 +53,7 @@ class Named:
 
 
 def translate(key: str, rules: Rules, words: Words | None = None) -> str | None:
-    """Canonical name of a key by the first rule that fits all of it, or None."""
+    """Return the canonical name of a key by the first rule that matches the whole key, or None."""
     words = words or {}
     for pattern, template in rules:
         found = re.fullmatch(pattern, key)
@@ -64,12 +64,12 @@ def translate(key: str, rules: Rules, words: Words | None = None) -> str | None:
 
 
 def canonical_name(key: str) -> str | None:
-    """Canonical name of a key of our model, whole or backbone alone, or None."""
+    """Return the canonical name of a key of our model (whole or backbone alone), or None."""
     return translate(key.removeprefix(BACKBONE), OURS)
 
 
 def rename(state: Mapping[str, Tensor], rules: Rules, words: Words | None = None) -> Named:
-    """A state dict of another format under canonical names, gaps that the format leaves filled."""
+    """Return a state dict of another format under canonical names, with the tensors that the format omits filled in."""
     named = Named()
     for key, tensor in state.items():
         name = translate(key, rules, words)

@@ -15,7 +15,7 @@ SHAPES = re.compile(r"shape \((?P<have>[\d, ]*)\) in the file, \((?P<want>[\d, ]
 
 
 def hint(report: LoadReport) -> str:
-    """The likeliest reason, with the key to set, in one clause."""
+    """Return the likeliest reason and the config key to set, in one clause."""
     missing = [key.removeprefix(BACKBONE) for key in report.missing]
     loaded = [key.removeprefix(BACKBONE) for key in report.loaded]
     pathways = {key.split(".")[0] for key in loaded}
@@ -39,7 +39,7 @@ def hint(report: LoadReport) -> str:
 
 
 def untrained(report: LoadReport, model: Mapping[str, Tensor]) -> str:
-    """Why weights are not those of a detector that can be used, with what to set, in one clause."""
+    """Explain in one clause why the weights are not a usable detector, and what to set."""
     head = [key for key in report.new if key.endswith("classifier.bias")]
     for key, why in report.dropped.items():
         found = SHAPES.search(why)

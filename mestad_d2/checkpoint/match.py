@@ -29,12 +29,12 @@ SLOW_INPUT = re.compile(
 
 
 def is_own(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are those of a model of ours (not of this very config)."""
+    """Return whether the keys are those of a model of this package (of any config)."""
     return any(key.startswith(BACKBONE) and (key in model or canonical_name(key)) for key in state)
 
 
 def backbone_keys(model: Mapping[str, Tensor]) -> list[str]:
-    """Keys of the backbone that a file must bring; of all keys when the model is a bare backbone."""
+    """Return the backbone keys that a file must contain; all keys when the model is a bare backbone."""
     inside = [key for key in model if key.startswith(BACKBONE)]
     return [
         key
@@ -51,7 +51,7 @@ def match(
     settings: Mapping[str, Any] | None = None,
     config: str | None = None,
 ) -> tuple[dict[str, Tensor], LoadReport] | None:
-    """The tensors to load, under our keys and in our shapes, and what became of all others.
+    """Return the tensors to load under the model's keys and shapes, and the outcome of every other tensor.
 
     Args:
         state: a file's tensors, in any format that is known.

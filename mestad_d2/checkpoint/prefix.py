@@ -22,7 +22,7 @@ WRAPPERS = ("module.", "model.", "backbone.")
 
 
 def find_state(content: Mapping[str, Any]) -> tuple[dict[str, Tensor], str, list[str]]:
-    """The state dict in the content of a file.
+    """Find the state dict in the content of a file.
 
     Returns:
         its tensors, without what wrappers put before their names; the keys that lead to it, joined by dots (empty
@@ -67,7 +67,7 @@ def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def find_prefixes(file_keys: Iterable[str], model_keys: Iterable[str]) -> tuple[str, str] | None:
-    """(what to take off the file's keys, what to put before them) that makes most keys meet, or None.
+    """Find the prefix to strip from the file's keys and the one to add so that most keys match, or None.
 
     None, too, when less than half of the file's keys meet the model's: that is another network.
     """

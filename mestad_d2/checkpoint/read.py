@@ -36,7 +36,7 @@ class NotFiniteCheckpoint(UnreadableCheckpoint):
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The top-level dict of a torch or safetensors file or a pickle of arrays; tensors on the CPU.
+    """Read the top-level dict of a torch or safetensors file or a pickle of arrays; tensors are on the CPU.
 
     Raises:
         UnreadableCheckpoint: truncated, of no known kind, or more than weights; nothing of it was run. Or

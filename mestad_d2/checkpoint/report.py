@@ -34,7 +34,7 @@ class LoadReport:
     notes: list[str] = field(default_factory=list)
 
     def rows(self) -> list[tuple[str, int, str]]:
-        """(outcome, number of tensors, which and why) in the order of the table."""
+        """Return (outcome, number of tensors, which and why) in the order of the table."""
         rows = [("loaded", len(self.loaded), _parts(self.loaded))]
         rows += [("adapted", n, f"{why}: {keys}") for why, n, keys in _by_reason(self.adapted)]
         rows += [("filled", n, f"{why}: {keys}") for why, n, keys in _by_reason(self.filled)]
@@ -44,7 +44,7 @@ class LoadReport:
         return [row for row in rows if row[1] or row[0] in ("loaded", "missing")]
 
     def table(self) -> str:
-        """The rows, aligned, below a line that names the format."""
+        """Return the rows, aligned, below a line that names the format."""
         lines = [f"weights of {self.origin}"]
         lines += [f"  {outcome:<16} {number:>5}  {text}".rstrip() for outcome, number, text in self.rows()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])

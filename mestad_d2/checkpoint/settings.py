@@ -66,7 +66,7 @@ def _non_local(backbone: nn.Module) -> Settings:
 
 
 def differing(expected: Mapping[str, Any], have: Mapping[str, Any]) -> Settings:
-    """Those of ``expected`` that the model has otherwise; settings of parts that it lacks do not count."""
+    """Return the ``expected`` settings that differ from the model's; settings of absent parts do not count."""
     return {key: value for key, value in expected.items() if key in have and not _same(value, have[key])}
 
 
@@ -77,7 +77,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def note(origin: str, wanted: Mapping[str, Any], have: Mapping[str, Any], preset: str | None) -> str:
-    """One line that names the keys to set so that the model computes what the file's did."""
+    """Name in one line the keys to set so that the model computes what the file's model did."""
     keys = ", ".join(f"MODEL.{key} {value} (here {_short(have[key])})" for key, value in wanted.items())
     also = f", or use the config published/{preset}" if preset else ""
     return f"what no tensor shows: {origin}'s model had {keys}; set these to compute what it did{also}"

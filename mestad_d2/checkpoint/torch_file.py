@@ -111,7 +111,7 @@ _STAND_INS = _stand_ins()
 
 
 def load_torch_file(path: Path, zipped: bool) -> Any:
-    """The content of a file of ``torch.save``, tensors on the CPU, numpy's scalars as numbers.
+    """Load a file of ``torch.save``: tensors on the CPU, numpy scalars as numbers.
 
     Raises:
         ForbiddenGlobal: it holds more than weights and plain values.

@@ -24,7 +24,7 @@ DIGEST_KIND = "mestad_d2/1:"
 
 
 def plain(value: Any, where: str = "checkpoint") -> Any:
-    """``value`` as tensors, Python scalars, lists, tuples and dicts, which ``weights_only`` reads.
+    """Convert ``value`` to tensors, Python scalars, lists, tuples and dicts, which ``weights_only`` reads.
 
     Arrays become tensors, numpy's scalars Python's; random states of numpy pass so too.
 
@@ -64,7 +64,7 @@ def _plain_mapping(value: Mapping, where: str) -> dict:
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """A digest of all tensors and values of a checkpoint, but of a digest in it, by their places."""
+    """Compute a digest of all tensors and values of a checkpoint and their places, except a stored digest."""
     found = hashlib.blake2b(digest_size=16)
 
     def walk(value: Any) -> None:
@@ -89,7 +89,7 @@ def digest(content: Mapping[str, Any]) -> str:
 
 
 def is_damaged(content: Mapping[str, Any]) -> bool:
-    """Whether the content of a file is not what its own digest was made of; files without one are not."""
+    """Return whether a file's content does not match its stored digest; False for files without one."""
     own = content.get(DIGEST)
     return isinstance(own, str) and own.startswith(DIGEST_KIND) and own != digest(content)
 

@@ -67,7 +67,7 @@ def load_ava(
     start: Setting = None,
     fps: Setting = FOLDER_FPS,
 ) -> list[dict]:
-    """Labelled dataset dicts: one a key frame.
+    """Load the labelled dataset dicts, one per key frame.
 
     Excluded ones are there too, marked ``excluded``: they are left out in training, but not every
     protocol leaves them out in evaluation.
@@ -112,7 +112,7 @@ def load_ava(
 
 
 def check_times(annotations: str, video_id: str, times: Sequence[float], source: VideoSource) -> list[str]:
-    """Names of the key frames that lie outside their video.
+    """Return the names of the key frames that lie outside their video.
 
     Raises:
         UserError: all of them do.
@@ -138,7 +138,7 @@ def load_unlabeled(
     max_gap: float = 1.5,
     fps: Setting = FOLDER_FPS,
 ) -> list[dict]:
-    """Unlabelled dataset dicts: one an interval next to a key frame (paper, section 3.4).
+    """Load the unlabelled dataset dicts, one per interval next to a key frame (paper, section 3.4).
 
     Each has ``interval`` (from, to), the timestamps between which a centre is drawn, and the annotations
     of the key frames at its ends, ``left`` and ``right``, with ``left_timestamp`` and

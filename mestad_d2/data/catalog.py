@@ -27,7 +27,7 @@ AVA_LABEL_MAPS = {
 
 
 def datasets_root() -> Path:
-    """Folder of all datasets: the environment variable DETECTRON2_DATASETS, or ``datasets``."""
+    """Return the folder of all datasets: the environment variable DETECTRON2_DATASETS, or ``datasets``."""
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
 
 
@@ -85,12 +85,12 @@ def register_ava_dataset(
 
 
 def action_names(dataset_name: str) -> dict[int, str]:
-    """Names of the action ids of a registered dataset, from its label map."""
+    """Return the names of the action ids of a registered dataset, from its label map."""
     return read_label_map(MetadataCatalog.get(dataset_name).label_map)[0]
 
 
 def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
-    """The unlabelled clips of a registered dataset; see ``load_unlabeled``."""
+    """Load the unlabelled clips of a registered dataset; see ``load_unlabeled``."""
     meta = MetadataCatalog.get(dataset_name)
     return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap, meta.fps)
 

@@ -21,7 +21,7 @@ _FIX = (
 
 
 def read_coco_boxes(path: str | Path) -> dict[tuple[str, float], list[list[float]]]:
-    """(video, timestamp) -> boxes x1, y1, x2, y2 as fractions and score, of the category person.
+    """Read (video, timestamp) -> boxes x1, y1, x2, y2 as fractions and score, of the category person.
 
     Args:
         path: a list of ``{"image_id", "category_id", "bbox": [x, y, width, height], "score"}``, or a dict with such

@@ -36,7 +36,7 @@ class FrameLookup:
         self._videos = DatasetVideos(root, start, fps)
 
     def __call__(self, video: str, timestamp: float) -> np.ndarray | None:
-        """Frame (H, W, 3) uint8 RGB at ``timestamp`` (s); None where there is none, or it can't be read."""
+        """Return the frame (H, W, 3) uint8 RGB at ``timestamp`` (s); None where it is missing or unreadable."""
         place = self._find(video)
         if place is None:
             return None

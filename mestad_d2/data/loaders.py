@@ -101,7 +101,7 @@ def _check_action_ids(cfg: CfgNode, name: str, dicts: list[dict]) -> None:
 
 
 def build_train_loader(cfg: CfgNode) -> DataLoader:
-    """Endless batches of ``SOLVER.IMS_PER_BATCH`` labelled clips of ``DATASETS.TRAIN``.
+    """Build a loader of endless batches of ``SOLVER.IMS_PER_BATCH`` labelled clips of ``DATASETS.TRAIN``.
 
     Raises:
         UserError: no clip, or a file that is missing or malformed.
@@ -124,7 +124,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
 
 
 def build_unlabeled_loader(cfg: CfgNode) -> DataLoader:
-    """Endless batches of unlabelled clips, ``SEMISUP.UNLABELED_RATIO`` a labelled one.
+    """Build a loader of endless batches with ``SEMISUP.UNLABELED_RATIO`` unlabelled clips per labelled one.
 
     Raises:
         UserError: the datasets have no frame next to a key frame.
@@ -153,7 +153,7 @@ class _TestClips(Dataset):
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> DataLoader:
-    """Every key frame of a dataset once, in batches of ``TEST.BATCH_SIZE``, shared over the processes."""
+    """Build a loader of every key frame once, in batches of ``TEST.BATCH_SIZE``, split over the processes."""
     dicts = DatasetCatalog.get(dataset_name)
     _check_action_ids(cfg, dataset_name, dicts)
     _attach_person_boxes(cfg, dataset_name, dicts, "TEST")

@@ -18,7 +18,7 @@ from mestad_d2.video.transforms import ClipGeometry, GeometrySampler, color_jitt
 
 
 def source_of(dataset_dict: dict) -> VideoSource:
-    """The video of a dataset dict; of dicts that were made elsewhere, by ``file_name``, ``start`` and ``fps``."""
+    """Return the video of a dataset dict, from ``file_name``, ``start`` and ``fps`` where it has no ``VideoSource``."""
     if "source" in dataset_dict:
         return dataset_dict["source"]
     source = open_source(dataset_dict["file_name"], folder_fps=dataset_dict.get("fps", FOLDER_FPS))
@@ -76,7 +76,7 @@ class ClipMapper:
         }
 
     def __call__(self, dataset_dict: dict, rng: np.random.Generator, thin: int = 1) -> dict:
-        """Model input of a labelled dict: ``clip``, ``instances`` and what names the sample.
+        """Return the model input of a labelled dict: ``clip``, ``instances`` and the sample's name.
 
         Where the dict has ``person_boxes``, ``proposals`` with ``proposal_boxes, objectness_logits`` too. Of
         the clip's frames every ``thin``-th is kept.
@@ -119,7 +119,7 @@ class ClipMapper:
         return {**fields, "timestamp": timestamp}
 
     def instances(self, annotations: Sequence[dict], geometry: ClipGeometry, dataset_dict: dict) -> Instances:
-        """Persons in the clip's pixels: ``gt_boxes, gt_classes, gt_actions (N, A), gt_person_ids``.
+        """Return persons in the clip's pixels: ``gt_boxes, gt_classes, gt_actions (N, A), gt_person_ids``.
 
         Raises:
             UserError: an action id above the number of classes.
@@ -169,7 +169,7 @@ class UnlabeledClipMapper(ClipMapper):
         return {**arguments, "min_offset": cfg.SEMISUP.MIN_OFFSET}
 
     def __call__(self, dataset_dict: dict, rng: np.random.Generator) -> dict:
-        """Model input of an unlabelled dict: ``clip``, ``clip_weak``, ``left_instances``, ``right_instances``."""
+        """Return the model input of an unlabelled dict: two views and the instances of both key frames."""
         low, high = dataset_dict["interval"]
         offset = min(self.min_offset, (high - low) / 2)
         timestamp = float(rng.uniform(low + offset, high - offset))

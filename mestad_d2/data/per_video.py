@@ -13,7 +13,7 @@ Setting = float | str | os.PathLike[str] | None
 
 
 def as_setting(value: object, name: str) -> Setting:
-    """A setting as configs and command lines write it: a number, the path of a csv, or ``auto`` for None.
+    """Parse a setting of a config or command line: a number, the path of a csv, or ``auto`` for None.
 
     Raises:
         UserError: it is something else; names ``name``, the key or flag that it comes from.
@@ -29,7 +29,7 @@ def as_setting(value: object, name: str) -> Setting:
 
 
 def value_of(setting: Setting, video_id: str) -> float | None:
-    """The number for one video; None where nothing is set.
+    """Return the number for one video; None where nothing is set.
 
     Raises:
         UserError: the csv is missing or malformed, or has no row of this video.

@@ -19,7 +19,7 @@ PersonBoxes = dict[tuple[str, float], np.ndarray]
 
 
 def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
-    """(video, timestamp rounded to ms) -> (N, 5) float64: x1, y1, x2, y2 in [0, 1] and score.
+    """Read (video, timestamp rounded to ms) -> (N, 5) float64: x1, y1, x2, y2 in [0, 1] and score.
 
     Args:
         path: csv ``video,timestamp,x1,y1,x2,y2,<anything>,score`` (or without the seventh column), a

@@ -17,7 +17,7 @@ CUT_SECONDS, CUT_START = 905.0, 900.0
 
 
 def ava_start(duration: float | None) -> float:
-    """Timestamp of a file's first frame by AVA's rule: 900 for AVA's cut files and 0 for whole films."""
+    """Return the timestamp of a file's first frame by AVA's rule: 900 for AVA's cut files, 0 for whole films."""
     return CUT_START if (duration or 0.0) <= CUT_SECONDS else 0.0
 
 
@@ -36,7 +36,7 @@ class DatasetVideos:
     fps: Setting = FOLDER_FPS
 
     def find(self, video_id: str) -> VideoSource | None:
-        """The video, or None if it is not there.
+        """Return the video, or None if it is missing.
 
         Raises:
             UserError: it can't be decoded, or a setting is wrong for it.
@@ -45,7 +45,7 @@ class DatasetVideos:
         return None if place is None else self.describe(place, video_id)
 
     def sources(self, video_ids: Sequence[str]) -> dict[str, VideoSource]:
-        """Every one of these videos.
+        """Return all of these videos.
 
         Raises:
             UserError: some are missing, one can't be decoded, or a setting is wrong for one.
@@ -54,7 +54,7 @@ class DatasetVideos:
         return {video_id: self.describe(place, video_id) for video_id, place in places.items()}
 
     def describe(self, place: str | ListedVideo, video_id: str) -> VideoSource:
-        """The video at a place, with its rate and its first frame's timestamp.
+        """Describe the video at a place, with its frame rate and its first frame's timestamp.
 
         Raises:
             UserError: it can't be decoded, a rate is 0 or less, or a csv of settings lacks the video.
@@ -63,7 +63,7 @@ class DatasetVideos:
         return source.starting_at(self.start_of(source, video_id))
 
     def rate_of(self, place: str | ListedVideo, video_id: str) -> float:
-        """Frames per second of pictures; of a video file, which knows its own, the default.
+        """Return the frames per second of pictures; for a video file, the default.
 
         Raises:
             UserError: the rate is 0 or less, or a csv of rates lacks the video.
@@ -74,7 +74,7 @@ class DatasetVideos:
         return FOLDER_FPS if rate is None else float(rate)
 
     def start_of(self, source: VideoSource, video_id: str) -> float:
-        """Timestamp of a video's first frame: from its name where that tells it, else by the setting.
+        """Return the timestamp of a video's first frame, from its name where it tells it, else from the setting.
 
         Raises:
             UserError: a csv of starts is malformed or lacks the video.

@@ -32,7 +32,7 @@ _CV_THREADS = _CvThreads()
 
 
 def start_worker(worker: int) -> None:
-    """``worker_init_fn`` of all loaders; ``worker`` is its number.
+    """Set up loader worker number ``worker``: the ``worker_init_fn`` of all loaders.
 
     Training finishes its step when asked to end, and needs its loaders for that.
     """

@@ -45,7 +45,7 @@ def fuse(
     ends: list[tuple[float, np.ndarray]],
     noise: BoxNoise,
 ) -> np.ndarray:
-    """Boxes (F, 4) at ``times``.
+    """Fuse teacher and interpolated boxes to boxes (F, 4) at ``times``.
 
     How much an actor strays is not known beforehand; every value of ``WALKS`` counts as much as it makes
     the teacher's boxes likely (Bayesian model averaging). Times at the key frames themselves may be among

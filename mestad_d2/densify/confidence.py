@@ -32,7 +32,7 @@ NEAREST = 0.02
 
 
 def signs(labels: ActorLabels, frame: int, action: int, distance: float) -> np.ndarray:
-    """Signs (K,) of one row, in the order of ``SIGNS``.
+    """Return the signs (K,) of one row, in the order of ``SIGNS``.
 
     Args:
         frame: index into the stretch's frames; distance: of the nearer key frame, in s.
@@ -56,13 +56,13 @@ def signs(labels: ActorLabels, frame: int, action: int, distance: float) -> np.n
 
 
 def confidence(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Confidences (R,) in (0, 1) of signs (R, K): the chance times the logistic part."""
+    """Compute confidences (R,) in (0, 1) of features (R, K): the chance times the logistic part."""
     others = np.delete(rows, CHANCE, axis=1) @ np.delete(weights, CHANCE)
     return np.exp(rows[:, CHANCE]) / (1 + np.exp(-np.clip(others, -30, 30)))
 
 
 def fit(rows: np.ndarray, right: np.ndarray, prior: np.ndarray = DEFAULT) -> np.ndarray:
-    """Weights (K,) that make ``right`` (R,) of ``rows`` (R, K) likely, near ``prior`` where rows are few.
+    """Fit weights (K,) that make ``right`` (R,) of ``rows`` (R, K) likely, near ``prior`` where rows are few.
 
     The weight of the chance is no parameter: it stays 1.
     """
@@ -90,7 +90,7 @@ def fit(rows: np.ndarray, right: np.ndarray, prior: np.ndarray = DEFAULT) -> np.
 
 
 def reasons(row: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> list[str]:
-    """What lowers a row's confidence below the average row's, strongest first, in words."""
+    """Name in words what lowers a row's confidence below the average row's, strongest first."""
     effect = weights * (row - mean)
     # The chance is a factor of the whole and counts for more than its logarithm.
     effect[CHANCE] *= 4

@@ -18,7 +18,7 @@ SAME = 1e-3
 def merge_corrections(
     before: Sequence[AnnotationRow], corrected: Iterable[AnnotationRow]
 ) -> list[AnnotationRow]:
-    """The corrected rows; what a person changed or added has no confidence any more, as an annotator's.
+    """Merge corrections into the rows; rows that a person changed or added lose their confidence.
 
     Nor have the other rows of a frame from which a person took one away: what is left there was looked at.
 
@@ -43,7 +43,7 @@ def _key(row: AnnotationRow) -> tuple:
 
 
 def training_rows(rows: Iterable[AnnotationRow], min_confidence: float) -> list[AnnotationRow]:
-    """Rows to train on: of frames that people touched, and of frames on which every row is sure enough.
+    """Select rows to train on: of corrected frames, and of frames on which every row is confident.
 
     Frames stay whole: one from which an unsure person is left out would teach that nobody is there. Whoever
     corrected a row of a frame has looked at the others.

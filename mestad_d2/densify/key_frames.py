@@ -14,7 +14,7 @@ from mestad_d2.semisup.actors import KeyFrame, Person
 
 
 def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[KeyFrame]]:
-    """Key frames of every video in order of time, without the excluded ones.
+    """Return the key frames of every video in order of time, without the excluded ones.
 
     Args:
         annotations: csv ``video,timestamp,x1,y1,x2,y2,action_id[,person_id]``.
@@ -39,6 +39,6 @@ def _people(rows: Sequence[AnnotationRow]) -> tuple[Person, ...]:
 
 
 def stretches(frames: Sequence[KeyFrame], max_gap: float) -> list[tuple[KeyFrame, KeyFrame]]:
-    """Neighbouring key frames that are at most ``max_gap`` seconds apart."""
+    """Return the pairs of neighbouring key frames at most ``max_gap`` seconds apart."""
     pairs = zip(frames, frames[1:], strict=False)
     return [(left, right) for left, right in pairs if right.time - left.time <= max_gap + 1e-6]

@@ -10,7 +10,7 @@ from mestad_d2.densify.stretch import ActorLabels
 
 
 def number_people(stretches: Sequence[list[ActorLabels]]) -> list[list[ActorLabels]]:
-    """The same labels with a person id on each actor: the annotators', else a new one above all of those.
+    """Give each actor a person id: the annotators', else a new one above all of those.
 
     Args:
         stretches: of one video, in order of time.

@@ -64,7 +64,7 @@ class Dense:
 
 
 def file_print(path: str | Path) -> str:
-    """Checksum of a file's content; "" if there is none."""
+    """Compute the checksum of a file's content; "" if the file is missing."""
     if not Path(path).is_file():
         return ""
     with open(path, "rb") as file:
@@ -114,7 +114,7 @@ def watch_videos(
 
 
 def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max_gap: float) -> Dense:
-    """Labels on every watched frame between two key frames.
+    """Label every detected frame between two key frames.
 
     Args:
         videos: what the teacher saw of all of them; together they tell which actions exclude each other

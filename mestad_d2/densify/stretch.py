@@ -37,7 +37,7 @@ class ActorLabels:
     changes: list[Change] = field(default_factory=list)
 
     def chosen(self, frame: int) -> list[int]:
-        """Action ids at a frame: the likely ones; the likeliest if there is none, as nobody does nothing."""
+        """Return the action ids at a frame: the likely ones, falling back to the most likely action."""
         sure = [action for action, chance in self.actions.items() if chance[frame] >= 0.5]
         return sorted(sure) or [max(self.actions, key=lambda action: self.actions[action][frame])]
 
@@ -63,7 +63,7 @@ def label_stretch(
     exclusive: frozenset[frozenset[int]] = frozenset(),
     noise: BoxNoise | None = None,
 ) -> list[ActorLabels]:
-    """Everybody between two key frames.
+    """Label everybody between two key frames.
 
     Args:
         times: (F,) ascending, may begin and end with the key frames' own; their results are returned too.

@@ -23,7 +23,7 @@ LEAST_ITERATIONS, PER_ROOT_OF_FRAMES = 800, 50
 
 
 def iterations(key_frames: int, batch: int) -> int:
-    """Iterations for a number of key frames, in batches of 8 clips or as many more clips as ``batch`` is less."""
+    """Return the iterations for a number of key frames, in batches of 8 clips; smaller batches need more."""
     return round(max(LEAST_ITERATIONS, PER_ROOT_OF_FRAMES * math.sqrt(key_frames)) * 8 / batch)
 
 
@@ -37,7 +37,7 @@ def training_cfg(
     exclude: str | None = None,
     start: Setting = 0.0,
 ) -> CfgNode:
-    """The config that trains on ``annotations``, which are registered as a dataset.
+    """Return the config that trains on ``annotations``, which it registers as a dataset.
 
     Set are the dataset, the number of classes, the schedule and the folder; all else is the config's.
 

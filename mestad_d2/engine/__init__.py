@@ -6,7 +6,7 @@ from mestad_d2.engine.trainer import MESTADTrainer
 
 
 def trainer_class(cfg: CfgNode) -> type[MESTADTrainer]:
-    """Supervised trainer, or the mean-teacher one where ``SEMISUP.ENABLED``."""
+    """Return the supervised trainer class, or the mean-teacher one where ``SEMISUP.ENABLED``."""
     if cfg.SEMISUP.ENABLED:
         from mestad_d2.engine.mean_teacher.trainer import TLATrainer
 
@@ -15,5 +15,5 @@ def trainer_class(cfg: CfgNode) -> type[MESTADTrainer]:
 
 
 def build_trainer(cfg: CfgNode) -> MESTADTrainer:
-    """The trainer that a config asks for."""
+    """Build the trainer that a config asks for."""
     return trainer_class(cfg)(cfg)

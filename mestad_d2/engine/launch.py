@@ -80,7 +80,7 @@ def _below_torchrun(main: Callable[[Namespace], Any], args: Namespace) -> Any:
 
 
 def join(url: str, rank: int, world: int, local_world: int) -> None:
-    """Meet the other processes, and tell detectron2 which of them share this machine.
+    """Join the process group, and tell detectron2 which processes share this machine.
 
     Args:
         url: ``init_method`` of torch.distributed.

@@ -44,7 +44,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def layer_shares(model: nn.Module, decay: float) -> dict[nn.Parameter, float]:
-    """Share of ``SOLVER.BASE_LR`` of each parameter of the backbone, by its depth.
+    """Return the share of ``SOLVER.BASE_LR`` of each parameter of the backbone, by its depth.
 
     Raises:
         UserError: ``SOLVER.LAYER_DECAY`` for a backbone whose layers have no order of depth, or not in (0, 1].

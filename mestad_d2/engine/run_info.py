@@ -38,7 +38,7 @@ def settle_seed(cfg: CfgNode, resume: bool) -> None:
 
 
 def read_starts(output_dir: str | Path) -> list[dict[str, Any]]:
-    """The starts of the run in a folder, oldest first; none where there is no readable file."""
+    """Read the recorded starts of the run in a folder, oldest first; none where no file is readable."""
     try:
         starts = json.loads((Path(output_dir) / FILE).read_text())["starts"]
         return [start for start in starts if isinstance(start, dict)]
@@ -78,7 +78,7 @@ def write_run_info(cfg: CfgNode, config_file: str | Path, resume: bool) -> Path 
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, CUDA and the packages that change numbers; absent ones are left out."""
+    """Return the versions of Python, CUDA and the packages that affect results; absent ones are left out."""
     found = {"python": platform.python_version(), "cuda": str(torch.version.cuda)}
     for name in PACKAGES:
         try:
@@ -89,7 +89,7 @@ def versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit and names of changed files of the code; empty where ``folder`` is not the top of a checkout."""
+    """Return commit and changed files of the code; empty where ``folder`` is not the top of a checkout."""
     try:
         if Path(_git(folder, "rev-parse", "--show-toplevel").strip()) != folder.resolve():
             return {}

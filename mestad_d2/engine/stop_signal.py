@@ -37,7 +37,7 @@ class StopRequest:
         self.between_steps = False
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Signal handler; a second Ctrl-C does not wait for the step."""
+        """Handle a signal; a second Ctrl-C does not wait for the step."""
         again = self.received is not None
         self.received = signal.Signals(number).name
         if again and number == signal.SIGINT:
@@ -46,7 +46,7 @@ class StopRequest:
             signal.alarm(GRACE_SECONDS)
 
     def heard_anywhere(self) -> bool:
-        """Whether any process was asked, so that all stop after the same step."""
+        """Return whether any process received a signal, so that all stop after the same step."""
         if comm.get_world_size() == 1:
             return self.received is not None
         flag = torch.tensor(int(self.received is not None))
@@ -95,7 +95,7 @@ class StopOnSignal(HookBase):
         self._before: dict[int, Any] = {}
 
     def before_train(self) -> None:
-        """Listen."""
+        """Install the signal handlers."""
         STOP.received, STOP.between_steps = None, False
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, STOP.note) for number in SIGNALS}

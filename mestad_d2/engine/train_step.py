@@ -22,7 +22,7 @@ class NonFiniteLossError(FloatingPointError):
 
 
 def describe(batch: list[dict]) -> str:
-    """The videos and timestamps of a batch, for messages."""
+    """List the videos and timestamps of a batch, for messages."""
     return ", ".join(f"{item.get('video_id', '?')} at {item.get('timestamp', '?')}" for item in batch)
 
 
@@ -90,7 +90,7 @@ class SupervisedStep(TrainerBase):
         self._iterator = None
 
     def next_batch(self) -> tuple[list[dict], float]:
-        """The next batch and the seconds it was waited for."""
+        """Return the next batch and the seconds spent waiting for it."""
         if self.seed >= 0:
             # As with the loaders' numbered draws, a resumed run needs no state of any rank to go on alike.
             state = np.random.SeedSequence([self.seed, comm.get_rank(), self.iter]).generate_state(1)
@@ -101,19 +101,19 @@ class SupervisedStep(TrainerBase):
         return next(self._iterator), time.perf_counter() - start
 
     def compute_losses(self, batch: list[dict]) -> Losses:
-        """Losses of a batch by name, in float32."""
+        """Compute the losses of a batch by name, in float32."""
         with torch.autocast("cuda", enabled=self.amp):
             return self.model(batch)
 
     def run_step(self) -> None:
-        """One iteration; the losses go to the event storage."""
+        """Run one iteration; the losses go to the event storage."""
         batch, data_time = self.next_batch()
         losses = self.compute_losses(batch)
         if self.update(losses, batch):
             write_metrics(losses, data_time)
 
     def update(self, losses: Losses, batch: list[dict]) -> bool:
-        """Backward and optimiser step; False if the batch was skipped for a loss that is not finite."""
+        """Run backward and the optimiser step; return False if a loss that is not finite skipped the batch."""
         try:
             check_finite(losses, self.iter, batch, self.dump_dir)
         except NonFiniteLossError:
@@ -132,7 +132,7 @@ class SupervisedStep(TrainerBase):
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimiser and scaler; the model is saved by the checkpointer."""
+        """Return the state of optimiser and scaler; the model is saved by the checkpointer."""
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

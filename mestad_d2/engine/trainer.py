@@ -88,33 +88,33 @@ class MESTADTrainer(DefaultTrainer):
 
     @classmethod
     def build_step(cls, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> SupervisedStep:
-        """The inner loop of this trainer."""
+        """Build the inner loop of this trainer."""
         return SupervisedStep(model, cls.build_train_loader(cfg), optimizer, **step_arguments(cfg))
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """See ``engine.optim``."""
+        """Build the optimiser; see ``engine.optim``."""
         return build_optimizer(cfg, model)
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Any:
-        """Endless batches of labelled clips."""
+        """Build the loader of endless batches of labelled clips."""
         return build_train_loader(cfg)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
-        """All key frames of a dataset, once."""
+        """Build the loader of all key frames of a dataset, each once."""
         return build_test_loader(cfg, dataset_name)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> AVAEvaluator:
-        """Frame-mAP and person AP; tables and csv files go to ``OUTPUT_DIR/inference/<dataset>``."""
+        """Build the evaluator of frame-mAP and person AP; it writes to ``OUTPUT_DIR/inference/<dataset>``."""
         folder = Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
         return AVAEvaluator(dataset_name, cfg, output_dir=str(folder))
 
     @classmethod
     def open_test_sets(cls, cfg: CfgNode) -> dict[str, tuple[Any, AVAEvaluator]]:
-        """Loader and evaluator of every dataset of ``DATASETS.TEST``; all their files have been read.
+        """Build loader and evaluator of every dataset of ``DATASETS.TEST``; this reads all their files.
 
         Raises:
             UserError: a file that the evaluation reads is missing or malformed.
@@ -141,13 +141,13 @@ class MESTADTrainer(DefaultTrainer):
         return self.final_results()
 
     def run_step(self) -> None:
-        """One iteration of the inner loop."""
+        """Run one iteration of the inner loop."""
         self._trainer.iter = self.iter
         self._trainer.storage = self.storage
         self._trainer.run_step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Iteration, hooks (the schedule), optimiser and scaler, on every version."""
+        """Return the state of iteration, hooks (the schedule), optimiser and scaler, with either detectron2."""
         state = TrainerBase.state_dict(self)
         return {**state, "step": self._trainer.state_dict()}
 
@@ -157,15 +157,15 @@ class MESTADTrainer(DefaultTrainer):
         self._trainer.load_state_dict(state.get("step", {}))
 
     def final_results(self) -> dict | None:
-        """What the evaluation after training found."""
+        """Return the results of the evaluation after training."""
         return getattr(self, "_last_eval_results", None)
 
     def demo_model(self) -> nn.Module:
-        """The model that people should use: here the trained one itself."""
+        """Return the model to use for inference: here the trained one itself."""
         return self.bare_model
 
     def demo_weights(self) -> Path:
-        """The checkpoint of ``demo_model`` after training."""
+        """Return the checkpoint of ``demo_model`` after training."""
         return Path(self.cfg.OUTPUT_DIR) / "model_final.pth"
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -181,12 +181,12 @@ class MESTADTrainer(DefaultTrainer):
 
 
 def device_ids(cfg: CfgNode) -> dict[str, Any]:
-    """What distributed training must be told of a model on the CPU, which has no device number."""
+    """Return the ``device_ids`` argument of distributed training, which must be None on the CPU."""
     return {"device_ids": None} if cfg.MODEL.DEVICE == "cpu" else {}
 
 
 def step_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """Keyword arguments that every inner loop takes from the config."""
+    """Return the keyword arguments that every inner loop takes from the config."""
     return {
         "clip_total_norm": cfg.SOLVER.CLIP_TOTAL_NORM,
         "amp": cfg.SOLVER.AMP.ENABLED,

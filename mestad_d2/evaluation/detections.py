@@ -34,7 +34,7 @@ class FrameDetections:
 
 
 def to_rows(frames: list[FrameDetections], ids: list[int], threshold: float, protocol: Protocol) -> Rows:
-    """One row for each box and action of ``ids`` whose score reaches the threshold."""
+    """Return one row for each box and action of ``ids`` whose score reaches the threshold."""
     index: dict[str, int] = {}
     numbers = [index.setdefault(frame_key(f.video, f.timestamp, protocol), len(index)) for f in frames]
     frame, boxes, actions, scores = (
@@ -60,12 +60,12 @@ def to_rows(frames: list[FrameDetections], ids: list[int], threshold: float, pro
 
 
 def persons(frames: list[FrameDetections], protocol: Protocol) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Boxes and person scores by frame name."""
+    """Return boxes and person scores by frame name."""
     return {frame_key(f.video, f.timestamp, protocol): (f.boxes, f.person_scores) for f in frames}
 
 
 def distinct_frames(frames: Iterable[FrameDetections]) -> list[FrameDetections]:
-    """Frames in a fixed order, each once: samplers may give a frame to two processes."""
+    """Return frames in a fixed order, each once: samplers may give a frame to two processes."""
     first: dict[tuple[str, float], FrameDetections] = {}
     for f in frames:
         first.setdefault((f.video, f.timestamp), f)

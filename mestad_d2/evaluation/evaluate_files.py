@@ -64,7 +64,7 @@ def evaluate_files(
 
 
 def summary(result: FrameMAP, label_map: LabelMap) -> str:
-    """Table by class, mean, and means of groups, in percent."""
+    """Format a table by class with the mean and means of groups, in percent."""
     lines = [per_class_table(result, label_map), ""]
     mean = "undefined (no ground truth)" if math.isnan(result.mAP) else f"{100 * result.mAP:.2f}"
     lines.append(f"frame-mAP@0.5 ({result.protocol}): {mean} over {result.num_classes} classes")

@@ -110,7 +110,7 @@ class AVAEvaluator(DatasetEvaluator):
             self._frames.append(FrameDetections(given["video_id"], time, boxes, person[good], actions[good]))
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
-        """Results in percent on the main process, None on the others."""
+        """Compute results in percent on the main process; return None on the others."""
         frames = self._frames
         if self._distributed and comm.get_world_size() > 1:
             comm.synchronize()

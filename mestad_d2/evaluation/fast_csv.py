@@ -52,13 +52,13 @@ class Chunk:
         return start, self._marks[mark]
 
     def blank_after(self, field: int) -> np.ndarray:
-        """Whether fields ``field`` and on hold nothing, for each line that has them (count,)."""
+        """Return (count,) whether field ``field`` and all later ones are empty, for each line that has them."""
         mark = np.minimum(self._first + field - 1, len(self._marks) - 1)
         end = self._marks[self._first + self.widths - 1]
         return (self.widths > field) & (end - self._marks[mark] == self.widths - field)
 
     def text(self, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Pieces of the text as a fixed-width bytes array (n,)."""
+        """Return the pieces of the text as a fixed-width bytes array (n,)."""
         length = end - start
         width = int(length.max(initial=1)) or 1
         if width > 256:
@@ -70,7 +70,7 @@ class Chunk:
         return out.view(f"S{width}").ravel()
 
     def floats(self, lines: np.ndarray, field: int) -> np.ndarray:
-        """A column of numbers, float64, rounded as ``float`` does."""
+        """Parse a column of numbers to float64, rounded as ``float`` does."""
         start, end = self.bounds(lines, field)
         value, simple = self._decimals(start, end)
         rest = np.flatnonzero(~simple)
@@ -82,7 +82,7 @@ class Chunk:
         return value
 
     def ints(self, lines: np.ndarray, field: int) -> np.ndarray:
-        """A column of whole numbers, int64."""
+        """Parse a column of whole numbers to int64."""
         start, end = self.bounds(lines, field)
         length = end - start
         width = int(length.max(initial=1))
@@ -122,7 +122,7 @@ class Chunk:
 
 
 def chunks(path: str) -> Iterator[Chunk]:
-    """Whole lines of a file, some megabytes at a time; a last line without an end is completed.
+    """Yield whole lines of a file, some megabytes at a time; an unfinished last line is completed.
 
     Raises:
         OSError: unreadable file.

@@ -46,11 +46,11 @@ class GroundTruth:
         self.excluded = read_exclusions(exclude) if exclude else set()
 
     def readable(self, protocol: Protocol) -> bool:
-        """Whether the protocol can read every timestamp: those of whole seconds can't read 3.48."""
+        """Return whether the protocol reads every timestamp; those of whole seconds can't read 3.48."""
         return protocol.fractional or all(time.is_integer() for _, time in self._frames)
 
     def rows(self, protocol: Protocol) -> Rows:
-        """The annotations under the frame names of a protocol that can read them."""
+        """Return the annotations under the frame names of a protocol that can read them."""
         keys: dict[str, int] = {}
         number = np.array(
             [keys.setdefault(frame_key(*frame, protocol), len(keys)) for frame in self._frames],
@@ -61,12 +61,12 @@ class GroundTruth:
         return Rows(list(keys), frame, self._boxes, self.actions, scores, self._lines, self.path)
 
     def excluded_keys(self, protocol: Protocol) -> set[str]:
-        """Frame names of the exclusions, where the protocol has any."""
+        """Return the frame names of the exclusions, where the protocol has any."""
         return exclusion_keys(self.excluded, protocol)
 
 
 def exclusion_keys(excluded: set[tuple[str, float]], protocol: Protocol) -> set[str]:
-    """Frame names of excluded (video, timestamp); empty where the protocol has no exclusions.
+    """Return the frame names of excluded (video, timestamp); empty where the protocol has no exclusions.
 
     A timestamp between seconds names no frame of a protocol of whole seconds.
     """

@@ -21,7 +21,7 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 
 
 def distinct_persons(rows: Rows, excluded: set[str]) -> dict[str, np.ndarray]:
-    """Different boxes (n, 4) of each annotated frame; rows of one person differ in the action only."""
+    """Return the different boxes (n, 4) of each annotated frame; rows of one person differ in the action only."""
     b = rows.boxes
     order = np.lexsort((b[:, 3], b[:, 2], b[:, 1], b[:, 0], rows.frame))
     order = order[(b[order, 2] > b[order, 0]) & (b[order, 3] > b[order, 1])]
@@ -35,7 +35,7 @@ def distinct_persons(rows: Rows, excluded: set[str]) -> dict[str, np.ndarray]:
 def person_ap(
     truth: dict[str, np.ndarray], found: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> dict[str, float]:
-    """AP50, AP50:95 and AR@10 in [0, 1]; NaN without any annotated person.
+    """Compute AP50, AP50:95 and AR@10 in [0, 1]; NaN without any annotated person.
 
     In a frame, the surest 100 detections choose in turn the free box of highest IoU, of equal ones the last.
 

@@ -18,7 +18,7 @@ Path = str | PathLike[str]
 
 
 def read_rows(path: Path, role: str, protocol: str | Protocol, class_ids: set[int] | None = None) -> Rows:
-    """Rows of an AVA csv: ``video,timestamp,x1,y1,x2,y2,action_id[,score]``.
+    """Read the rows of an AVA csv: ``video,timestamp,x1,y1,x2,y2,action_id[,score]``.
 
     A row of two columns (``activitynet`` only), and in the ground truth one with nothing behind the
     timestamp (AVA-Kinetics, ``video,timestamp,,,,,,``), names a frame without boxes. Scores are read where the

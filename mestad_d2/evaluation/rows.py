@@ -36,7 +36,7 @@ class Rows:
         return len(self.frame)
 
     def select(self, index: np.ndarray) -> Rows:
-        """Rows of an index or mask; the frame names stay."""
+        """Select rows by index or mask; the frame names stay."""
         return Rows(
             self.keys,
             self.frame[index],
@@ -60,7 +60,7 @@ def make_rows(
     scores: np.ndarray | None = None,
     source: str = "memory",
 ) -> Rows:
-    """Rows from one frame name per row, boxes (n, 4), actions (n,) and scores (n,)."""
+    """Make rows from one frame name per row, boxes (n, 4), actions (n,) and scores (n,)."""
     index: dict[str, int] = {}
     frame = np.array([index.setdefault(k, len(index)) for k in keys], dtype=np.int64)
     n = len(frame)

@@ -62,7 +62,7 @@ class RowFault(NamedTuple):
 
 
 def csv_lines(path: str | PathLike[str]) -> Iterator[tuple[int, list[str]]]:
-    """(row number, fields) of a csv file without its empty rows; blanks around fields are left out.
+    """Yield (row number, fields) of a csv file, without empty rows and blanks around fields.
 
     Raises:
         UserError: no such file, no text, or a line of more than 10,000 characters.
@@ -74,7 +74,7 @@ def csv_lines(path: str | PathLike[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def raw_csv_lines(path: str | PathLike[str]) -> Iterator[tuple[int, list[str]]]:
-    """(line number, fields as they are) of every row of a csv file, the empty ones too.
+    """Yield (line number, fields as they are) of every row of a csv file, including empty ones.
 
     Raises:
         UserError: as ``csv_lines``.
@@ -90,7 +90,7 @@ def raw_csv_lines(path: str | PathLike[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def number(path: str, row: int, text: str, name: str) -> float:
-    """The finite number in ``text``, or a UserError that names file, row and ``name``."""
+    """Parse the finite number in ``text``; the UserError names file, row and ``name``."""
     value = as_number(text)
     if value is None:
         raise UserError(f"{path}: row {row}: {name} {text!r:.60} is no number")
@@ -98,7 +98,7 @@ def number(path: str, row: int, text: str, name: str) -> float:
 
 
 def as_number(text: str) -> float | None:
-    """The finite number in a text, None where there is none."""
+    """Parse a finite number; return None where the text is none."""
     try:
         # Python's own spelling 1_000 is no number of a csv file; long texts are none either.
         value = float(text) if len(text) < 400 and "_" not in text else math.nan
@@ -113,7 +113,7 @@ def _whole(text: str) -> int | None:
 
 
 def parse_row(fields: Sequence[str], line: int = 0) -> tuple[AnnotationRow | None, list[RowFault]]:
-    """The annotation in the stripped fields of a csv row, or all faults for which it is none.
+    """Parse the stripped fields of a csv row to an annotation, or to the list of its faults.
 
     A row has 7 fields, 8 with a person id (which may be empty), 9 with a confidence (which may be empty), or names a
     key frame without people: two fields, or nothing in the others.
@@ -209,7 +209,7 @@ def _separator(fields: Sequence[str]) -> str:
 
 
 def annotation_rows(path: str | PathLike[str]) -> Iterator[tuple[int, list[str], AnnotationRow]]:
-    """(line, stripped fields, annotation) of every row of an annotation csv.
+    """Yield (line, stripped fields, annotation) of every row of an annotation csv.
 
     Raises:
         UserError: names file, row and fix.
@@ -223,7 +223,7 @@ def annotation_rows(path: str | PathLike[str]) -> Iterator[tuple[int, list[str],
 
 
 def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> list[AnnotationRow]:
-    """Rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id[,confidence]]`` without header.
+    """Read rows of ``video,timestamp,x1,y1,x2,y2,action_id[,person_id[,confidence]]`` without header.
 
     Fields behind the timestamp may all be empty (AVA-Kinetics) or absent: a key frame without people.
 
@@ -245,7 +245,7 @@ def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> lis
 
 
 def read_exclusions(path: str | PathLike[str]) -> set[tuple[str, float]]:
-    """Pairs (video, timestamp rounded to ms) of ``video,second`` rows.
+    """Read the pairs (video, timestamp rounded to ms) of ``video,second`` rows.
 
     Raises:
         UserError: names file and row.

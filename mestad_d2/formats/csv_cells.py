@@ -9,7 +9,7 @@ _FORMULA = re.compile(r"[=@＝＠\t\r\n]|[-+＋－](?![\w.-]*\Z)")
 
 
 def text_cell(text: str) -> str:
-    """The text with an apostrophe in front where a spreadsheet would take it for a formula.
+    """Return the text, with an apostrophe in front where a spreadsheet would run it as a formula.
 
     Numbers and ids that begin with a minus sign and have no operators (AVA's ``-5KQ66BBWC4``) stay as they are: there is
     nothing in them to be run.
@@ -18,7 +18,7 @@ def text_cell(text: str) -> str:
 
 
 def csv_field(text: str) -> str:
-    """The text as one field of a csv line, in quotes only where it needs them."""
+    """Return the text as one field of a csv line, quoted where it has to be."""
     if not any(sign in text for sign in ',"\r\n'):
         return text
     return '"' + text.replace('"', '""') + '"'

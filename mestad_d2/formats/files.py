@@ -90,7 +90,7 @@ def write_json(path: str | os.PathLike[str], content: Any, *, indent: int | None
 
 
 def not_written(path: Path, error: Exception, fix: str = "") -> str:
-    """The line that says why ``path`` was not written and how much room there is."""
+    """Return the line that says why ``path`` was not written and how much space is free."""
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())
     try:
         free = f"; {shutil.disk_usage(path.parent).free / 2**20:.1f} MB free there"

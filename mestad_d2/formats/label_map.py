@@ -42,7 +42,7 @@ class LabelMap(NamedTuple):
         return "pose" if action_id <= 14 else "object" if action_id <= 63 else "person"
 
     def is_ava(self) -> bool:
-        """Whether ids and names are those of AVA (80 classes, or the 60 of them that are evaluated)."""
+        """Return whether ids and names are AVA's: all 80 classes, or the 60 evaluated ones."""
         known = [i for i in _AVA_NAMES if i in self.names]
         return (
             len(known) >= 5

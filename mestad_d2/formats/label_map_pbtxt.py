@@ -30,7 +30,7 @@ class _Block:
 def pbtxt_entries(
     lines: list[str], path: str | PathLike[str]
 ) -> list[tuple[int, tuple[str | None, str | None, str | None]]]:
-    """(line, (id, name, type)) of every entry; a name and an id inside one pair of braces belong together.
+    """Return (line, (id, name, type)) of every entry; name and id belong together inside one pair of braces.
 
     Without braces an entry ends where a key comes a second time. Where the published evaluators see ids, entries
     whose ids they don't see are left out.

@@ -41,7 +41,7 @@ def open_lines(path: str | PathLike[str]) -> Iterator[str]:
 
 
 def text_lines(path: str | PathLike[str]) -> list[str]:
-    """All lines of a small text file, without their ends.
+    """Return all lines of a small text file, without line ends.
 
     Raises:
         UserError: as ``open_lines``, or more than ``MAX_LINES`` lines.

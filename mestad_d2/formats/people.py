@@ -22,7 +22,7 @@ class Person:
 
 
 def people_of(rows: Sequence[AnnotationRow]) -> list[Person]:
-    """People of the rows of one key frame, in the order of their first rows.
+    """Group the rows of one key frame into people, in the order of their first rows.
 
     Rows with the same box are one person whatever their person ids say, as in mmaction2 and PySlowFast, whose users
     write anything there. Rows of one person id (0 or more) whose boxes nearly coincide are one person too; the first
@@ -50,5 +50,5 @@ def people_of(rows: Sequence[AnnotationRow]) -> list[Person]:
 
 
 def nearly_same(a: Box, b: Box) -> bool:
-    """Whether two boxes differ by rounding only."""
+    """Return whether two boxes differ by rounding only."""
     return all(abs(x - y) < SAME_BOX for x, y in zip(a, b, strict=True))

@@ -25,12 +25,12 @@ class ActionNames:
         return self.names.get(action_id, f"action {action_id}")
 
     def shown(self, action_id: int) -> bool:
-        """Whether the id is a class of the label map; all are where there is no map."""
+        """Return whether the id is a class of the label map; always True without a map."""
         return not self.names or action_id in self.names
 
 
 def action_names(cfg: CfgNode, label_map: str | os.PathLike[str] | None = None) -> ActionNames:
-    """Names from a label map file, else of the first test dataset, else AVA's own 80 where the model is AVA's.
+    """Read names from a label map file, else of the first test dataset, else AVA's 80 for AVA's models.
 
     Raises:
         UserError: the file can't be read.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--config-file`` or ``--published``, ``--weights`` and ``--labels``: which model, and how its actions are called."""
+    """Add ``--config-file`` or ``--published``, ``--weights`` and ``--labels``: the model and its action names."""
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--config-file", help="the config that the model was trained with")
     which.add_argument(
@@ -27,7 +27,7 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_import_argument(parser: argparse.ArgumentParser) -> None:
-    """``--import``: code of the user's own that registers model parts."""
+    """Add ``--import``: the user's own code that registers model parts."""
     parser.add_argument(
         "--import",
         dest="imports",
@@ -39,7 +39,7 @@ def add_import_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def add_persons_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--persons`` and ``--persons-weights``: a person detector in place of the model's own person head."""
+    """Add ``--persons`` and ``--persons-weights``: a person detector instead of the model's own."""
     group = parser.add_argument_group("person detector")
     group.add_argument(
         "--persons",
@@ -53,7 +53,7 @@ def add_persons_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def detector_config(args: argparse.Namespace, more: Sequence[str] = ()) -> CfgNode:
-    """The frozen config that the command line asks for, with ``more`` options KEY VALUE after its own.
+    """Return the frozen config of the command line, with ``more`` options KEY VALUE after its own.
 
     Raises:
         UserError: see ``get_config_file``, ``setup_cfg`` and ``use_persons``.
@@ -74,7 +74,7 @@ def detector_config(args: argparse.Namespace, more: Sequence[str] = ()) -> CfgNo
 
 
 def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> None:
-    """``--keyframes-per-second``."""
+    """Add ``--keyframes-per-second``."""
     parser.add_argument(
         "--keyframes-per-second",
         type=float,
@@ -84,7 +84,7 @@ def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> 
 
 
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """``--opts``, which takes all that follows it."""
+    """Add ``--opts``, which takes all following arguments."""
     parser.add_argument(
         "--opts",
         nargs=argparse.REMAINDER,
@@ -94,7 +94,7 @@ def add_config_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--mode``; ``--precision``, ``--compile`` and ``--fold-bn``, for ``mode_of_arguments``."""
+    """Add ``--mode``; ``--precision``, ``--compile`` and ``--fold-bn``, for ``mode_of_arguments``."""
     group = parser.add_argument_group("speed")
     group.add_argument(
         "--mode",
@@ -125,7 +125,7 @@ def add_speed_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def mode_of_arguments(args: argparse.Namespace, device: str | torch.device) -> SpeedMode:
-    """The mode that a command line asks for; the device's default where it is silent."""
+    """Return the mode of a command line, or the device's default."""
     from mestad_d2.inference.speed.modes import SpeedMode, default_mode
 
     default = default_mode(device)

@@ -68,7 +68,7 @@ def stream_clips(
     offsets: np.ndarray,
     resize: Callable[[StreamFrame], np.ndarray],
 ) -> Iterator[KeyframeClip]:
-    """Clips around key frames: nearest frame to each time, clamped at both ends of the video.
+    """Yield clips around key frames: nearest frame to each time, clamped at both ends of the video.
 
     A frame is made a picture and resized at most once, and only if a clip needs it. What is held at a time are the clips
     that have begun and two frames, so that memory does not grow with the video.
@@ -104,19 +104,19 @@ def _done(clip: _Pending, now: _Held) -> KeyframeClip:
 
 
 def key_times(per_second: float) -> Iterator[float]:
-    """0, 1 / per_second, 2 / per_second ... without summed rounding errors."""
+    """Yield 0, 1 / per_second, 2 / per_second ... without summed rounding errors."""
     return (index / per_second for index in itertools.count())
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of ``size`` items, the last one shorter."""
+    """Yield lists of ``size`` items; the last one may be shorter."""
     items = iter(items)
     while batch := list(itertools.islice(items, size)):
         yield batch
 
 
 def in_background(items: Iterable[T], ahead: int) -> Iterator[T]:
-    """The same items, made by a thread that is at most ``ahead`` items in front; errors arrive here too."""
+    """Yield items made by a thread at most ``ahead`` items in front; its errors are raised here."""
     box: queue.Queue = queue.Queue(maxsize=ahead)
     stop, end = threading.Event(), object()
 

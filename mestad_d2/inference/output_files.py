@@ -24,7 +24,7 @@ def said_if_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def output_folder(path: Path) -> Path:
-    """The folder, made where it is absent.
+    """Return the folder, created if missing.
 
     Raises:
         UserError: it can't be made, or nothing can be written there.

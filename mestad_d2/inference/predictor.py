@@ -68,7 +68,7 @@ class KeyframeDetections:
 
 
 def load_model(cfg: CfgNode) -> nn.Module:
-    """The model of a config with ``MODEL.WEIGHTS`` loaded, for inference.
+    """Load the model of a config with ``MODEL.WEIGHTS``, for inference.
 
     Raises:
         UserError: the config asks for boxes that a bare video has not.
@@ -161,7 +161,7 @@ class VideoPredictor:
     def clips(
         self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
     ) -> Iterator[KeyframeClip]:
-        """Clips of all key frames of a video, in order, without running the model."""
+        """Yield the clips of all key frames of a video, in order, without running the model."""
         source, keys = self._keys(source)
         times, seen = itertools.tee(keys)
         yield from stream_clips(self._frames(source, seen), times, self.offsets, self.resize)
@@ -169,7 +169,7 @@ class VideoPredictor:
     def predict(
         self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
     ) -> Iterator[KeyframeDetections]:
-        """Detections of a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
+        """Detect on a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
 
         In pauses of a recording, where no frame is within a clip's step of a key frame, there is none.
 
@@ -188,7 +188,7 @@ class VideoPredictor:
     def predict_at(
         self, source: str | os.PathLike[str] | Iterable[StreamFrame], times: Iterable[float]
     ) -> Iterator[KeyframeDetections]:
-        """Detections at ``times`` (increasing, s since the first frame), without tracking: track ids are -1.
+        """Detect at ``times`` (increasing, s since the first frame), without tracking: track ids are -1.
 
         In mode "pass" each time is moved to the nearest one of a grid that is fine enough for
         ``keyframes_per_second``, and reported as that.
@@ -212,7 +212,7 @@ class VideoPredictor:
             yield from self.predict_batch(batch)
 
     def predict_segment(self, segment: Segment, tensor: torch.Tensor) -> Iterator[KeyframeDetections]:
-        """Detections of a segment's key frames with its frames (3, T, h, w) uint8; track ids are -1."""
+        """Detect on a segment's key frames with its frames (3, T, h, w) uint8; track ids are -1."""
         tick_times = [tick * self.segments.grid.tick for tick in segment.ticks]
         people = self._proposals(tick_times, segment.height, segment.width, tensor)
         found = self.segments(segment, tensor, people)
@@ -221,7 +221,7 @@ class VideoPredictor:
 
     @torch.no_grad()
     def predict_batch(self, batch: list[tuple[KeyframeClip, torch.Tensor]]) -> list[KeyframeDetections]:
-        """Detections of clips with their tensors (3, T, h, w) uint8; track ids are -1."""
+        """Detect on clips with their tensors (3, T, h, w) uint8; track ids are -1."""
         inputs = [{"clip": tensor, "height": clip.height, "width": clip.width} for clip, tensor in batch]
         if self.persons is not None:
             found = self._proposals(
@@ -235,7 +235,7 @@ class VideoPredictor:
         ]
 
     def resize(self, frame: StreamFrame) -> np.ndarray:
-        """The picture (h, w, 3) uint8 that the model sees, the same as of the test-time mapper."""
+        """Resize to the picture (h, w, 3) uint8 that the model sees, as the test-time mapper does."""
         # Nothing random is left to draw with one size, no crop and no flip.
         geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
         return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]

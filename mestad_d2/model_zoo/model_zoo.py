@@ -22,14 +22,14 @@ def _root() -> Path:
 
 
 def list_configs() -> list[str]:
-    """Names of all configs that describe a model, sorted; with ``.yaml``."""
+    """Return the names of all configs that describe a model, sorted; with ``.yaml``."""
     root = _root()
     paths = [path for path in root.rglob("*.yaml") if not path.name.startswith("Base")]
     return sorted(path.relative_to(root).as_posix() for path in paths)
 
 
 def get_config_file(name: str) -> str:
-    """Path of a config file.
+    """Return the path of a config file.
 
     Args:
         name: path below ``configs/``, with or without ``.yaml``.
@@ -58,7 +58,7 @@ def _advice(wanted: str, known: list[str]) -> str:
 
 
 def get_config(name: str, trained: bool = False) -> CfgNode:
-    """The config, not frozen; ``MODEL.DEVICE`` is the CPU where there is no GPU.
+    """Return the config, not frozen; ``MODEL.DEVICE`` is the CPU where there is no GPU.
 
     Args:
         name: see ``get_config_file``.
@@ -77,7 +77,7 @@ def get_config(name: str, trained: bool = False) -> CfgNode:
 
 
 def get(name: str, trained: bool = False, device: str | None = None) -> nn.Module:
-    """The model of a config, initialised and on its device.
+    """Build the model of a config, initialised and on its device.
 
     Args:
         name: see ``get_config``.

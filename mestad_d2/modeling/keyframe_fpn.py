@@ -31,7 +31,7 @@ class KeyframeFeatures(Backbone):
         }
 
     def forward(self, features: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-        """Key-frame features.
+        """Extract key-frame features.
 
         Args:
             features: per stage, the pathways' tensors (N, C, T, H, W); T may differ between them.
@@ -94,7 +94,7 @@ class KeyframeFPN(FPN):
         self._size_divisibility = strides[-1]
 
     def forward(self, features: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-        """Pyramid of the key frame.
+        """Compute the feature pyramid of the key frame.
 
         Args:
             features: per stage, the pathways' tensors (N, C, T, H, W).
@@ -120,7 +120,7 @@ class KeyframeFPN(FPN):
 
 
 def build_keyframe_fpn(cfg: CfgNode, backbone_shape: dict[str, ShapeSpec]) -> KeyframeFPN:
-    """FPN on ``cfg.MODEL.FPN.IN_FEATURES`` up to P5 (paper, Table 8: res3-4, res2-4 or res3-5).
+    """Build FPN on ``cfg.MODEL.FPN.IN_FEATURES`` up to P5 (paper, Table 8: res3-4, res2-4 or res3-5).
 
     Raises:
         UserError: the stages are not neighbours in rising order, or end before res4.

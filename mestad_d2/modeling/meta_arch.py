@@ -127,7 +127,7 @@ class MESTAD(nn.Module):
         return self.pixel_mean.device
 
     def forward(self, batched_inputs: list[dict]) -> dict[str, Tensor] | list[dict]:
-        """Losses in training, detections in inference.
+        """Compute losses in training, detections in inference.
 
         Args:
             batched_inputs: dicts with ``clip`` (3, T, H, W), RGB in 0..255; in training ``instances``
@@ -193,7 +193,7 @@ class MESTAD(nn.Module):
         test_boxes: str | None = None,
         score_with_person: bool | None = None,
     ) -> list:
-        """Detections from features that the backbone gave before; arguments and result as of ``inference``.
+        """Detect from precomputed backbone features; arguments and result as of ``inference``.
 
         Args:
             images: (N, 3, T, H, W) normalised, with the sizes before padding.
@@ -220,7 +220,7 @@ class MESTAD(nn.Module):
         return images, self.backbone(images.tensor)
 
     def preprocess(self, clips: list[Tensor]) -> ImageList:
-        """Normalised clips in one batch (N, 3, T, H, W), zero where they are padded to a common size.
+        """Normalise clips into one batch (N, 3, T, H, W), zero-padded to a common size.
 
         Args:
             clips: (3, T, H_i, W_i) each, values in 0..255.

@@ -32,7 +32,7 @@ def clear_previous(output: Path) -> None:
 
 
 def burn_in_figures(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, float]:
-    """Frame-mAP of the checkpoint that the burn-in ended with; nothing where there was no burn-in.
+    """Return frame-mAP of the checkpoint at the end of burn-in; empty where there was none.
 
     Args:
         cfg: of the run, with ``SOLVER.CHECKPOINT_PERIOD`` dividing ``SEMISUP.BURN_IN_ITERS``.
@@ -49,7 +49,7 @@ def burn_in_figures(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, f
 
 
 def controls(cfg: CfgNode, model: nn.Module, output: Path, final: dict | None = None) -> dict[str, float]:
-    """Person AP50 and frame-mAP, the same with the key frame repeated, and with ground-truth boxes.
+    """Measure person AP50 and frame-mAP, also with the key frame repeated and with ground-truth boxes.
 
     Args:
         final: results of ``model`` as it was trained, where they are known already.

@@ -18,7 +18,7 @@ Tables below are written by `tools/reproduce.py --document docs/results.md`; sen
 
 
 def block(content: dict, folder: str) -> str:
-    """The generated part of the page for one result file's ``content``; pictures lie in ``folder``."""
+    """Render the generated part of the page for one result file's ``content``; pictures lie in ``folder``."""
     number, dataset = content["table"], content["dataset"]
     table = TABLES[number]
     text = markdown(table, dataset, content["rows"], content["command"])
@@ -27,7 +27,7 @@ def block(content: dict, folder: str) -> str:
 
 
 def renew(page: str, contents: list[dict], folder: str) -> str:
-    """The page with each result's block made anew; blocks it lacks are put at its end."""
+    """Replace each result's block of the page; missing blocks are appended."""
     for content in contents:
         new = block(content, folder)
         own = (str(content["table"]), content["dataset"])

@@ -62,12 +62,12 @@ def execute(run: Run) -> dict:
 
 
 def write_result(run: Run, result: dict) -> None:
-    """The result as a file that is whole or not there."""
+    """Write the result file atomically."""
     write_json(run.folder / "result.json", result)
 
 
 def find_twin(run: Run) -> Path | None:
-    """Folder of a finished run of another table with the same config, options and seed."""
+    """Find a finished run of another table with the same config, options and seed."""
     for path in sorted(run.folder.parents[2].glob("table*/*/seed*/result.json")):
         if json.loads(path.read_text())["key"] == run.key:
             return path.parent
@@ -75,7 +75,7 @@ def find_twin(run: Run) -> Path | None:
 
 
 def take_over_result(run: Run, twin: Path) -> dict:
-    """Result, final checkpoint and the one at the end of the burn-in, if any, of a run's twin."""
+    """Copy result, final checkpoint and the one at the end of burn-in, if any, from a run's twin."""
     copy_checkpoint(twin, run.folder)
     for name in ("metrics.json", "run.log", burn_in_checkpoint(run).name):
         if (twin / name).is_file():
@@ -112,7 +112,7 @@ def clear_other_config(run: Run) -> None:
 
 
 def check_same_options(run: Run) -> None:
-    """That what lies in a run's folder was trained with its config and options, by another call or this one.
+    """Check that a run's folder was trained with its config and options.
 
     Raises:
         UserError: it was not, or there is nothing.
@@ -126,7 +126,7 @@ def check_same_options(run: Run) -> None:
 
 
 def burn_in_checkpoint(run: Run) -> Path:
-    """The model at the end of a run's burn-in."""
+    """Return the checkpoint at the end of a run's burn-in."""
     cfg = setup_cfg(run.write_config(), run.options())
     return run.folder / f"model_{cfg.SEMISUP.BURN_IN_ITERS - 1:07d}.pth"
 
@@ -147,7 +147,7 @@ def take_over_burn_in(run: Run) -> None:
 
 
 def test_seconds(log: Path) -> float | None:
-    """Seconds that the last evaluation took, by detectron2's line in a run's log; None where there is none."""
+    """Return the seconds of the last evaluation from detectron2's log line; None where there is none."""
     found = _EVALUATED.findall(log.read_text(errors="replace")) if log.is_file() else []
     if not found:
         return None
@@ -156,7 +156,7 @@ def test_seconds(log: Path) -> float | None:
 
 
 def read_metrics(path: Path, first: int = 0) -> dict:
-    """Figures of a finished run, whose first own iteration is ``first``, from its ``metrics.json``.
+    """Read the figures of a finished run, whose first own iteration is ``first``, from its ``metrics.json``.
 
     Figures are in percent, times in seconds.
 

@@ -19,13 +19,13 @@ PSEUDO_COLUMNS = ("on_people", "exact", "exact_thresholded", "precision", "recal
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and its standard error; the error of one value is NaN."""
+    """Compute the mean and its standard error; the error of one value is NaN."""
     error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else float("nan")
     return statistics.mean(values), error
 
 
 def gflops(run: Run) -> float | None:
-    """Of the row's model at its test size, with one multiply-add as 1; None where the head can't be counted."""
+    """Return GFLOPs of the row's model at its test size, one multiply-add as 1; None if the head can't be counted."""
     cfg = setup_cfg(run.write_config(), run.opts)
     try:
         return cost_of_config(cfg, cfg.INPUT.MIN_SIZE_TEST)["total_gflops"]
@@ -34,7 +34,7 @@ def gflops(run: Run) -> float | None:
 
 
 def paired_difference(own: dict[int, dict], other: dict[int, dict]) -> tuple[float, float] | None:
-    """Mean of own minus other frame-mAP over the seeds that both finished, and its standard error.
+    """Compute the mean of own minus other frame-mAP over the seeds that both finished, and its standard error.
 
     Results are given by seed.
 
@@ -47,7 +47,7 @@ def paired_difference(own: dict[int, dict], other: dict[int, dict]) -> tuple[flo
 
 
 def summarise(table: Table, runs: Sequence[Run]) -> list[dict]:
-    """One dict a row: figures over the seeds that are finished, and how many are not."""
+    """Return one dict per row: figures over the finished seeds, and the number of unfinished ones."""
     # Each asked once: to know whether a result is this run's, its config is put together anew.
     found = [(run, result) for run in runs if (result := run.result()) is not None]
     by_seed = {
@@ -93,7 +93,7 @@ def _with_error(line: dict, name: str, form: str) -> str:
 
 
 def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) -> str:
-    """The table as Markdown, with the command that made it."""
+    """Format the table as Markdown, with the command that made it."""
     pseudo = any("exact" in line for line in summary)
     head = ["row", "paper: mAP on AVA", f"here: mAP on {dataset}", "difference by seed", "person AP50",
             "seeds"]  # fmt: skip
@@ -146,7 +146,7 @@ def markdown(table: Table, dataset: str, summary: Sequence[dict], command: str) 
 
 
 def draw(table: Table, dataset: str, summary: Sequence[dict], path: Path) -> None:
-    """Bars of ours with their standard errors, the paper's figures as numbers beside them."""
+    """Draw bars of our results with standard errors and the paper's figures as numbers beside them."""
     from matplotlib.figure import Figure
 
     lines = [line for line in summary if "map" in line]

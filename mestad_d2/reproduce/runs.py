@@ -19,7 +19,7 @@ from mestad_d2.reproduce.tables import Row, Table, row_config
 
 
 def flatten(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """``SECTION.KEY`` and value of all leaves of a config."""
+    """Return ``SECTION.KEY`` and value of all leaves of a config."""
     for name, value in cfg.items():
         if isinstance(value, CfgNode):
             yield from flatten(value, f"{prefix}{name}.")
@@ -28,7 +28,7 @@ def flatten(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def setup_defaults() -> dict[str, Any]:
-    """Leaves of a config before any file."""
+    """Return the leaves of a config before any file."""
     cfg = get_cfg()
     add_mestad_config(cfg)
     return dict(flatten(cfg))
@@ -74,7 +74,7 @@ class Run:
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
 
     def options(self) -> list[str]:
-        """All options of the run's command line."""
+        """Return all options of the run's command line."""
         cfg = setup_cfg(self.write_config(), self.opts)
         # The row whose burn-in others go on from leaves a checkpoint there.
         period = min(cfg.SEMISUP.BURN_IN_ITERS, cfg.SOLVER.CHECKPOINT_PERIOD)
@@ -84,7 +84,7 @@ class Run:
         ]
 
     def write_config(self) -> Path:
-        """The row's config as a file in its folder."""
+        """Write the row's config to a file in its folder."""
         path = self.folder / "row.yaml"
         text = yaml.safe_dump(self.config, sort_keys=False)
         if not path.is_file() or path.read_text() != text:
@@ -93,7 +93,7 @@ class Run:
         return path
 
     def result(self) -> dict | None:
-        """What the run found, if it is finished."""
+        """Return the run's result if it is finished."""
         path = self.folder / "result.json"
         if not path.is_file():
             return None
@@ -102,7 +102,7 @@ class Run:
 
 
 def plan(table: Table, dataset: str, seeds: int, output: Path, opts: Sequence[str] = ()) -> list[Run]:
-    """All runs of a table, those that others wait for first."""
+    """Return all runs of a table, prerequisites first."""
     made: dict[tuple[str, int], Run] = {}
     for row in sorted(table.rows, key=lambda row: bool(row.burn_in or row.trained_by)):
         for seed in range(1, seeds + 1):
@@ -114,7 +114,7 @@ def plan(table: Table, dataset: str, seeds: int, output: Path, opts: Sequence[st
 
 
 def boxes_folder(output: Path, dataset: str, opts: Sequence[str]) -> Path | None:
-    """Where a dataset's simulated person boxes lie; None on AVA, or where the options name files."""
+    """Return the folder of a dataset's simulated person boxes; None on AVA, or where the options name files."""
     named = any(option.startswith("DATASETS.PERSON_BOXES") for option in opts)
     return None if dataset == "ava" or named else output.resolve() / f"person_boxes_{dataset}"
 

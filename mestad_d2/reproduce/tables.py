@@ -183,7 +183,7 @@ _PAPER_SIZE = 256
 
 
 def row_config(row: Row, dataset: str, boxes: Path | None = None) -> dict:
-    """The yaml of a row on a dataset: the changes of its own file, with the dataset's config as ``_BASE_``.
+    """Return the yaml of a row on a dataset: its changes, with the dataset's config as ``_BASE_``.
 
     On AVA that is the file itself. On the others the size of testing grows by the same factor as there, heads
     with a second stage are smaller, and a row on external boxes names those of the folder ``boxes``.

@@ -29,7 +29,7 @@ from mestad_d2.semisup.tracks import Sighting, StretchLooks, Track, assign
 
 
 def clip_sighting(teacher: Instances) -> Sighting:
-    """The teacher's people of a clip, boxes as fractions of it."""
+    """Return the teacher's people of a clip, boxes as fractions of it."""
     height, width = teacher.image_size
     boxes = teacher.pred_boxes.tensor.detach().cpu().double().numpy() / [width, height, width, height]
     return Sighting(boxes, teacher.scores.cpu().numpy(), teacher.pred_actions.detach().cpu().double().numpy())
@@ -77,7 +77,7 @@ class ActorTLA(PseudoLabeler):
     def label_actor(
         self, actor: Actor, track: Track, left: KeyFrame, right: KeyFrame, item: dict
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Targets and weights (A,) of an actor of which the teacher sees ``track``, one frame."""
+        """Return targets and weights (A,) of an actor whose ``track`` the teacher sees on one frame."""
         columns = track.actions.shape[1]
         person = actor.right if track.sides[0] == 1 else actor.left
         targets = np.zeros(columns)

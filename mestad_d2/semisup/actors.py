@@ -48,14 +48,14 @@ class Actor:
         return next((p.person_id for p in (self.left, self.right) if p is not None and p.person_id >= 0), -1)
 
     def box_at(self, weight: float) -> np.ndarray:
-        """Box (4,) at a share ``weight`` of the way from left to right: interpolated, or the only one."""
+        """Return the box (4,) at a share ``weight`` of the way from left to right: interpolated, or the only one."""
         if self.left is None or self.right is None:
             return np.array((self.left or self.right).box)
         return (1 - weight) * np.array(self.left.box) + weight * np.array(self.right.box)
 
 
 def pair_people(left: KeyFrame, right: KeyFrame) -> list[Actor]:
-    """Pair the people of two key frames: by person id, and those without one by overlap."""
+    """Pair the people of two key frames by person id, and those without one by overlap."""
     free_left, free_right, actors = list(left.people), list(right.people), []
     for person in left.people:
         same = [other for other in free_right if other.person_id == person.person_id >= 0]

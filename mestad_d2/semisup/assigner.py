@@ -21,7 +21,7 @@ class TemporalLabelAssigner:
     def __call__(
         self, boxes: Tensor, scores: Tensor, gt_boxes: Tensor, gt_labels: Tensor, image_size: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """The assignment of least total cost; each key-frame person is given at most once.
+        """Find the assignment of least total cost; each key-frame person is used at most once.
 
         Args:
             boxes: (N, 4) x1, y1, x2, y2 in pixels; scores: (N, A) in [0, 1].
@@ -51,7 +51,7 @@ class TemporalLabelAssigner:
     def costs(
         self, boxes: Tensor, scores: Tensor, gt_boxes: Tensor, gt_labels: Tensor, image_size: tuple[int, int]
     ) -> Tensor:
-        """Costs (N, max(N, M)): columns of the people, then of as much background as N exceeds M.
+        """Compute costs (N, max(N, M)): a column per person, then background columns as far as N exceeds M.
 
         BCE is the mean over classes, as in L_ac; smooth L1 (beta 1) is the sum over the four coordinates
         divided by width or height, as in DETR, which the paper follows; GIoU loss is 1 - GIoU. Background

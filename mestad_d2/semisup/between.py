@@ -28,7 +28,7 @@ class Change:
 
 
 def presence(actor: Actor, track: Track, times: np.ndarray, left: float, right: float) -> np.ndarray:
-    """Who is on both key frames stays; who is on one comes or goes when the teacher says."""
+    """Estimate presence between two key frames: people on both stay, the teacher decides about the others."""
     if actor.left is not None and actor.right is not None:
         return np.ones(len(times))
     yes, no = SEEN_IF_THERE / SEEN_IF_GONE, (1 - SEEN_IF_THERE) / (1 - SEEN_IF_GONE)
@@ -47,7 +47,7 @@ def action_chances(
     exclusive: frozenset[frozenset[int]],
     middle: np.ndarray | None = None,
 ) -> tuple[dict[int, np.ndarray], list[Change]]:
-    """Probabilities of actions; those of one key frame only start or end in between.
+    """Estimate probabilities of actions; those of one key frame only start or end in between.
 
     Args:
         times: (F,) of the track's frames; left, right: of the key frames, in s.

@@ -19,7 +19,7 @@ MOST = 4.0
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
-    """log s / (1 - s); scores of exactly 0 and 1 stay finite."""
+    """Compute log s / (1 - s), finite for scores of exactly 0 and 1."""
     scores = np.clip(scores, 1e-4, 1 - 1e-4)
     return np.log(scores) - np.log(1 - scores)
 
@@ -42,7 +42,7 @@ def centred(scores: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def start_posterior(times: np.ndarray, evidence: np.ndarray, left: float, right: float) -> np.ndarray:
-    """Probability (F,) that an action that starts between ``left`` and ``right`` has started by each time.
+    """Compute the probability (F,) that an action starting between ``left`` and ``right`` has started by each time.
 
     Args:
         times: (F,) ascending, in s; evidence: (F,) log odds that the action is going on; 0 where nothing
@@ -64,7 +64,7 @@ def start_posterior(times: np.ndarray, evidence: np.ndarray, left: float, right:
 
 
 def moment(times: np.ndarray, started: np.ndarray, left: float, right: float) -> float:
-    """The median moment (s) of ``start_posterior``: halfway in the gap in which it passes 1/2."""
+    """Compute the median moment (s) of ``start_posterior``, halfway in the gap in which it passes 1/2."""
     place = int(np.searchsorted(started, 0.5))
     known = np.concatenate([[left], times, [right]])
     return float((known[place] + known[place + 1]) / 2)

@@ -32,7 +32,7 @@ class ModelEMA:
         self.updates = 0
 
     def decay_at(self, update: int) -> float:
-        """Decay of update number ``update`` (from 0): with the ramp, min(decay, (1 + k) / (10 + k)) (release)."""
+        """Return the decay of update ``update`` (from 0): with the ramp, min(decay, (1 + k) / (10 + k)) (release)."""
         return min(self.decay, (1 + update) / (10 + update)) if self.ramp else self.decay
 
     @torch.no_grad()
@@ -43,7 +43,7 @@ class ModelEMA:
 
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
-        """teacher <- decay * teacher + (1 - decay) * student."""
+        """Update teacher <- decay * teacher + (1 - decay) * student."""
         weight = 1.0 - self.decay_at(self.updates)
         theirs = student.state_dict()
         for name, mine in self.model.state_dict().items():
@@ -56,7 +56,7 @@ class ModelEMA:
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors of the teacher and the number of updates."""
+        """Return the tensors of the teacher and the number of updates."""
         return {"model": self.model.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

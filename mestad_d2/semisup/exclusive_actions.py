@@ -13,7 +13,7 @@ EXPECTED = 5.0
 
 
 def exclusive_pairs(frames: Iterable[KeyFrame]) -> frozenset[frozenset[int]]:
-    """Pairs of actions that never occur together, although chance alone would have it (standing, walking)."""
+    """Find pairs of actions that never occur together although chance predicts it (standing, walking)."""
     people = [person.actions for frame in frames for person in frame.people]
     alone = Counter(action for actions in people for action in actions)
     together = Counter(frozenset(pair) for actions in people for pair in combinations(actions, 2))

@@ -13,7 +13,7 @@ from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler
 
 
 def clip_key_frame(people: Instances | None, time: float | None) -> KeyFrame:
-    """A key frame of a clip: its people in order, boxes as fractions of the clip."""
+    """Return a key frame of a clip: its people in order, boxes as fractions of the clip."""
     if people is None or not len(people):
         return KeyFrame(time if time is not None else float("nan"), ())
     height, width = people.image_size
@@ -28,7 +28,7 @@ def clip_key_frame(people: Instances | None, time: float | None) -> KeyFrame:
 
 
 def clip_actors(item: dict) -> tuple[KeyFrame, KeyFrame, list[Actor], float]:
-    """Both key frames of a sample, its actors, and its place between them in [0, 1].
+    """Return both key frames of a sample, its actors, and its position between them in [0, 1].
 
     With one neighbour only, the place is 0 (left) or 1 (right): its labels are all there is.
     """
@@ -44,7 +44,7 @@ def clip_actors(item: dict) -> tuple[KeyFrame, KeyFrame, list[Actor], float]:
 def as_ground_truth(
     size: tuple[int, int], boxes: np.ndarray, actions: Tensor, mask: Tensor, like: Tensor
 ) -> Instances:
-    """People as ``PseudoLabeler.label`` returns them; ``boxes`` (N, 4) as fractions of the clip."""
+    """Convert people to the result of ``PseudoLabeler.label``; ``boxes`` (N, 4) as fractions of the clip."""
     truth = Instances(size)
     scale = np.array([size[1], size[0], size[1], size[0]])
     truth.gt_boxes = Boxes(torch.from_numpy(boxes.reshape(-1, 4) * scale).to(like))
@@ -101,7 +101,7 @@ class InterpolatedUnion(_WithoutTeacher):
 
     @staticmethod
     def merge(labels: list[frozenset[int]]) -> frozenset[int]:
-        """Labels of an actor, of those of its ends."""
+        """Merge an actor's labels of both key frames."""
         return frozenset.union(*labels)
 
 

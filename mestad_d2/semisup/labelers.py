@@ -42,7 +42,7 @@ class PseudoLabeler:
         pass
 
     def label(self, teacher: Instances, left: Instances | None, right: Instances | None) -> Instances:
-        """Pseudo ground truth of a clip.
+        """Return the pseudo labels of a clip.
 
         Args:
             teacher: ``pred_boxes`` (N), ``scores`` (N,), ``pred_actions`` (N, A) in [0, 1], in clip pixels.
@@ -58,7 +58,7 @@ class PseudoLabeler:
         raise NotImplementedError
 
     def label_clip(self, teacher: Instances | None, item: dict) -> Instances:
-        """Pseudo ground truth of an unlabelled sample; what training calls.
+        """Return the pseudo labels of an unlabelled sample; training calls this.
 
         Args:
             teacher: as in ``label``; None without ``needs_teacher``.
@@ -68,17 +68,17 @@ class PseudoLabeler:
         return self.label(teacher, item["left_instances"], item["right_instances"])
 
     def teacher_boxes(self, item: dict) -> Instances | None:
-        """Boxes (``gt_boxes``) that the teacher classifies instead of finding people; None: it finds them."""
+        """Return the boxes (``gt_boxes``) for the teacher to classify; None: the teacher detects people itself."""
         return None
 
     def fit_stretches(self, stretches: Sequence[StretchLooks]) -> None:
-        """Learn from the teacher's looks at every stretch of the training set; see ``looks``."""
+        """Learn from the teacher's detections in every stretch of the training set; see ``looks``."""
 
     def fit(self, scores: Tensor, counts: Tensor) -> None:
         """Learn from the teacher's scores (K, A) on the training set, which has ``counts`` (A,) labels."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What ``fit`` learnt."""
+        """Return what ``fit`` learnt."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -92,7 +92,7 @@ def pseudo_truth(
     givers: Tensor | None = None,
     costs: Tensor | None = None,
 ) -> Instances:
-    """The teacher's persons as ground truth with ``actions`` (N, A) and ``mask``, ``givers``, ``costs`` (N,)."""
+    """Return the teacher's persons as ground truth with ``actions`` (N, A) and ``mask``, ``givers``, ``costs`` (N,)."""
     truth = Instances(teacher.image_size)
     truth.gt_boxes = teacher.pred_boxes.clone()
     truth.gt_classes = torch.zeros(len(teacher), dtype=torch.long, device=actions.device)
@@ -104,7 +104,7 @@ def pseudo_truth(
 
 
 def neighbours(teacher: Instances, left: Instances | None, right: Instances | None) -> tuple[Tensor, Tensor]:
-    """Boxes (M, 4) and labels (M, A) of both key frames together (Algorithm 1, line 2)."""
+    """Return boxes (M, 4) and labels (M, A) of both key frames together (Algorithm 1, line 2)."""
     actions = teacher.pred_actions
     people = [side.to(actions.device) for side in (left, right) if side is not None and len(side)]
     boxes = [actions.new_zeros(0, 4), *(side.gt_boxes.tensor.to(actions) for side in people)]
@@ -138,7 +138,7 @@ class EMA(PseudoLabeler):
 
 
 def build_pseudo_labeler(cfg: CfgNode) -> PseudoLabeler:
-    """The strategy that ``SEMISUP.PSEUDO_LABELER`` names.
+    """Build the strategy that ``SEMISUP.PSEUDO_LABELER`` names.
 
     Raises:
         UserError: there is no such strategy.

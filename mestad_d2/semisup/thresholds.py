@@ -16,7 +16,7 @@ from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, n
 def thresholded(
     teacher: Instances, left: Instances | None, right: Instances | None, threshold: float | Tensor
 ) -> Instances:
-    """Classes above ``threshold`` (a number or (A,)) that a neighbour shows as well.
+    """Return the classes above ``threshold`` (a number or (A,)) that a neighbour shows as well.
 
     A person without any such class is background: its box trains L_al, L_ac ignores it (ours, as in TLA).
     """
@@ -39,7 +39,7 @@ class HardThreshold(PseudoLabeler):
 
 
 def per_class_thresholds(scores: Tensor, counts: Tensor) -> Tensor:
-    """Thresholds (A,) above which a class is predicted as often as it is labelled.
+    """Compute thresholds (A,) above which a class is predicted as often as it is labelled.
 
     Args:
         scores: (K, A), of all persons found on the training set; counts: (A,), labels of each class.

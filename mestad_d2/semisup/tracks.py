@@ -64,7 +64,7 @@ def assign(
     sightings: Sequence[Sighting],
     assigner: TemporalLabelAssigner,
 ) -> list[Track]:
-    """One track an actor, by the assignment of training on every frame.
+    """Assign one track to each actor, by the assignment of training on every frame.
 
     As in training, everybody of both key frames can be chosen once; but a person's box stands where the
     actor is expected at that moment, or who walks by would take the labels of who stays. Where both key

@@ -12,17 +12,17 @@ TIE = 1e-6
 
 
 def clip_offsets(num_frames: int, sampling_rate: float, fps: float) -> np.ndarray:
-    """Times (T,) of a clip's frames in s from its key frame, which is at index T // 2."""
+    """Return the times (T,) of a clip's frames in s from its key frame, which is at index T // 2."""
     return (np.arange(num_frames) - num_frames // 2) * sampling_rate / fps
 
 
 def clip_times(center: float, num_frames: int, sampling_rate: float, fps: float) -> np.ndarray:
-    """Times (T,) of a clip's frames in s; index T // 2 is ``center``."""
+    """Return the times (T,) of a clip's frames in s; index T // 2 is ``center``."""
     return center + clip_offsets(num_frames, sampling_rate, fps)
 
 
 def later_is_nearer(before: float, after: float, time: float) -> bool:
-    """Whether the frame at ``after`` is nearer to ``time`` than the one at ``before``; a tie goes to ``before``."""
+    """Return whether frame ``after`` is nearer to ``time`` than frame ``before``; a tie goes to ``before``."""
     return after - time < time - before - TIE
 
 
@@ -36,7 +36,7 @@ def nearest_indices(stamps: np.ndarray, times: Sequence[float]) -> np.ndarray:
 
 
 def without_pauses(times: Iterable[float], stamps: np.ndarray, limit: float) -> Iterator[float]:
-    """Those of ``times`` that have a frame within ``limit`` s; all of those after the last frame.
+    """Return the ``times`` that have a frame within ``limit`` s, and all after the last frame.
 
     Args:
         times: ascending, in s; may be endless.

@@ -52,6 +52,6 @@ def _mapped(path: str, folder: str, short_side: int | None) -> tuple[np.ndarray,
 def read_decoded(
     path: str, times: Sequence[float], folder: str | os.PathLike[str], short_side: int | None = None
 ) -> np.ndarray:
-    """Frames nearest to ``times`` (s), as ``read_frames`` gives them, from a video decoded into ``folder``."""
+    """Read frames nearest to ``times`` (s) from a video decoded into ``folder``; see ``read_frames``."""
     frames, stamps = _mapped(path, str(folder), short_side)
     return frames[nearest_indices(stamps, np.maximum(times, 0.0))]

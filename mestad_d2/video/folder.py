@@ -71,12 +71,12 @@ class FrameFolder:
         return f"{head}{place + self._first:0{width}d}{tail}"
 
     def path(self, index: int) -> str:
-        """Path of the ``index``-th picture."""
+        """Return the path of the ``index``-th picture."""
         name = self._names[index] if self._names is not None else self._by_rule(int(self.places[index]))
         return os.path.join(self._folder, name)
 
     def read(self, times: Sequence[float], fps: float, short_side: int | None = None) -> list[np.ndarray]:
-        """The picture (H, W, 3) uint8 RGB nearest to each of ``times`` (s); ``fps`` frames are a second.
+        """Read the picture (H, W, 3) uint8 RGB nearest to each of ``times`` (s) at ``fps`` frames per second.
 
         Raises:
             UserError: a picture can't be read.
@@ -87,7 +87,7 @@ class FrameFolder:
 
 
 def read_picture(path: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a picture file.
+    """Read a picture file to (H, W, 3) uint8 RGB.
 
     Raises:
         UserError: no picture that can be read.
@@ -99,7 +99,7 @@ def read_picture(path: str) -> np.ndarray:
 
 
 def list_frames(folder: str | os.PathLike[str]) -> list[Path]:
-    """Pictures of a folder's one sequence, in the order of their numbers.
+    """List the pictures of a folder's sequence, in the order of their numbers.
 
     A sequence has one name but for its number. Of several, mmaction2's ``img_`` and PySlowFast's
     ``<folder>_`` count, then the only one that is no optical flow or depth; single pictures beside a sequence are
@@ -140,10 +140,10 @@ def _chosen(folder: str | os.PathLike[str], sequences: dict[tuple[str, str], lis
 
 
 def split_name(name: str) -> tuple[str, str, str]:
-    """What stands before the last number of a name, the number, and what stands behind it with the suffix."""
+    """Split a name at its last number into the text before, the number, and the rest with the suffix."""
     return re.fullmatch(r"(.*?)(\d*)(\D*)", name, flags=re.S).groups()
 
 
 def frame_number(path: Path) -> int:
-    """The last number in a picture's name; 0 without one."""
+    """Return the last number in a picture's name; 0 without one."""
     return int((re.findall(r"\d+", path.stem) or ["0"])[-1])

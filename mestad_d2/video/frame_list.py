@@ -29,7 +29,7 @@ class FrameList:
         return self.path
 
     def videos(self) -> dict[str, FrameFolder]:
-        """The pictures of each video, read once in each process.
+        """Return the pictures of each video, read once in each process.
 
         Raises:
             UserError: the list is malformed; names file and row.
@@ -57,7 +57,7 @@ def _listed_folders(frame_list: FrameList) -> dict[str, FrameFolder]:
 
 @lru_cache(maxsize=512)
 def open_folder(place: str | ListedVideo) -> FrameFolder:
-    """The pictures of a folder or of a listed video, listed once in each process.
+    """List the pictures of a folder or of a listed video, once in each process.
 
     Raises:
         UserError: no picture in it; a frame list is malformed or lacks the video.
@@ -71,7 +71,7 @@ def open_folder(place: str | ListedVideo) -> FrameFolder:
 
 
 def read_frame_list(path: str | Path, folder: str | Path) -> dict[str, list[str]]:
-    """Paths, below ``folder``, of each video's frames.
+    """Read the paths, below ``folder``, of each video's frames.
 
     PySlowFast's lines have five fields, separated by spaces: original id, video id, frame id, path, labels. As it
     does, the first is taken for the video and the order of the lines for that of the frames. mmaction2's lines

@@ -67,7 +67,7 @@ def read_frames(
     short_side: int | None = None,
     folder_fps: float = FOLDER_FPS,
 ) -> np.ndarray:
-    """Frames nearest to ``times``, as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
+    """Read the frames nearest to ``times`` as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
 
     Args:
         video: description, or whatever ``open_source`` makes one of.
@@ -124,7 +124,7 @@ class ClipReader:
         self.decoded_dir = decoded_dir
 
     def __call__(self, video: VideoSource | str, timestamp: float, short_side: int | None) -> np.ndarray:
-        """Frames (T, H, W, 3) uint8 RGB of the clip around ``timestamp`` (s, as in the annotations)."""
+        """Read the frames (T, H, W, 3) uint8 RGB of the clip around ``timestamp`` (s, as in the annotations)."""
         source = open_source(video)
         center = timestamp - source.start
         key = (source, round(center, 4), short_side)

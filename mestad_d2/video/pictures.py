@@ -13,7 +13,7 @@ from mestad_d2.video.decode.container import MAX_PIXELS
 
 
 def shrunk_size(height: int, width: int, short_side: int | None) -> tuple[int, int]:
-    """(height, width) with the shorter side cut to ``short_side`` pixels; never larger than before."""
+    """Return (height, width) with the shorter side cut to ``short_side`` pixels; never larger than before."""
     if short_side is None or min(height, width) <= short_side:
         return height, width
     scale = short_side / min(height, width)
@@ -29,7 +29,7 @@ def shrink(image: np.ndarray, short_side: int | None) -> np.ndarray:
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
-    """How a frame is to be shown: a, b, c, d of (x, y) -> (a x + c y, b x + d y), each -1, 0 or 1.
+    """Return how to show a frame: a, b, c, d of (x, y) -> (a x + c y, b x + d y), each -1, 0 or 1.
 
     PyAV's ``frame.rotation`` tells turns alone: a mirror image looks to it like a turn by 180 degrees.
     """
@@ -55,7 +55,7 @@ def shown(image: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
 
 
 def square_size(height: int, width: int, aspect: float) -> tuple[int, int]:
-    """(height, width) of a picture in square pixels, where each pixel is ``aspect`` times as wide as high.
+    """Return (height, width) of a picture in square pixels, where each pixel is ``aspect`` times as wide as high.
 
     The side that is too short grows, so that nothing is lost.
     """
@@ -63,7 +63,7 @@ def square_size(height: int, width: int, aspect: float) -> tuple[int, int]:
 
 
 def pixel_aspect(stream: av.VideoStream) -> float:
-    """Width of a stream's pixels by their height; 1 where the file says nothing or nonsense."""
+    """Return the pixel aspect ratio (width / height) of a stream; 1 where it is absent or invalid."""
     aspect = float(stream.sample_aspect_ratio or 1)
     return aspect if 0.1 <= aspect <= 10 else 1.0
 
@@ -98,7 +98,7 @@ class PictureMaker:
         self._name, self._aspect, self._max_pixels = name, aspect, max_pixels
 
     def __call__(self, frame: av.VideoFrame, short_side: int | None = None) -> np.ndarray:
-        """(H, W, 3) uint8 RGB; its shorter side at most ``short_side`` pixels.
+        """Make the picture (H, W, 3) uint8 RGB; its shorter side is at most ``short_side`` pixels.
 
         Raises:
             UserError: the picture is too large.
@@ -119,7 +119,7 @@ class PictureMaker:
         return shown(image, display_matrix(frame))
 
     def shown_size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """Height and width of the picture in full size, without making it; for every frame that is decoded.
+        """Return height and width of the full-size picture without making it.
 
         Raises:
             UserError: the picture is too large.

@@ -90,7 +90,7 @@ class VideoReader:
         self.container.close()
 
     def read(self, times: Sequence[float], short_side: int | None = None) -> list[np.ndarray]:
-        """The picture (H, W, 3) uint8 RGB nearest to each of ``times``.
+        """Read the picture (H, W, 3) uint8 RGB nearest to each of ``times``.
 
         Args:
             times: ascending, in seconds, 0 or more; those beyond the end give the last frame.
@@ -261,7 +261,7 @@ class VideoReader:
         return images
 
     def frames_from(self, time: float) -> Iterator[tuple[float, av.VideoFrame]]:
-        """(time, frame) from the codec's key frame before ``time`` on; packets that can't be decoded are left out."""
+        """Yield (time, frame) from the codec's key frame before ``time`` on; damaged packets are left out."""
         self._seek(time)
         start, count = None, 0
         with closing(self._demux()) as packets:

@@ -76,11 +76,11 @@ class VideoSource:
         return self.start + self.duration if self.duration else float("inf")
 
     def starting_at(self, start: float) -> VideoSource:
-        """The same video, its first frame at timestamp ``start``."""
+        """Return the same video, its first frame at timestamp ``start``."""
         return replace(self, start=start)
 
     def seconds(self) -> float | None:
-        """Length in s; read off the packets, undecoded, where the container is silent (recordings).
+        """Return the length in s, from the packets where the container does not store it (recordings).
 
         Returns:
             None for cameras, and where the packets carry no times either.
@@ -91,7 +91,7 @@ class VideoSource:
         return None if times is None else float(times[-1]) + 1.0 / self.fps
 
     def frame_times(self) -> np.ndarray | None:
-        """Times (F,) ascending of all frames in s since the first one; nothing is decoded.
+        """Return the ascending times (F,) of all frames in s since the first one, without decoding.
 
         Returns:
             None where only decoding tells: for cameras, and files without times of their own.
@@ -122,13 +122,13 @@ class VideoSource:
 
 
 def camera_number(path: object) -> int | None:
-    """Number of the camera that ``camera:N`` names; None for every other path."""
+    """Return the number N of ``camera:N``; None for every other path."""
     match = _CAMERA.fullmatch(str(path))
     return int(match.group(1)) if match else None
 
 
 def is_pictures(place: str | ListedVideo) -> bool:
-    """Whether a video is pictures, in a folder or of a frame list, instead of a file."""
+    """Return whether a video is pictures, in a folder or of a frame list, instead of a file."""
     return isinstance(place, ListedVideo) or os.path.isdir(place)
 
 

@@ -34,7 +34,7 @@ class StreamFrame:
         self.size = image.shape[:2]
 
     def small(self, short_side: int) -> np.ndarray:
-        """(h, w, 3) uint8 RGB with the shorter side at most ``short_side`` pixels, as clips are read."""
+        """Return (h, w, 3) uint8 RGB with the shorter side at most ``short_side`` pixels, as clips are read."""
         return shrink(self.image, short_side)
 
 
@@ -56,14 +56,14 @@ class DecodedFrame(StreamFrame):
         return self._make(None)
 
     def small(self, short_side: int) -> np.ndarray:
-        """As of ``StreamFrame``, shrunk while its colours are converted."""
+        """Return the picture as ``StreamFrame.small`` does, shrunk while its colours are converted."""
         return self._make(short_side)
 
 
 def iterate_frames(
     video: VideoSource | str | os.PathLike[str], *, folder_fps: float = FOLDER_FPS
 ) -> Iterator[StreamFrame]:
-    """All frames in the order they are shown, each decoded once; rotation of the file is applied.
+    """Yield all frames in the order they are shown, each decoded once; the file's rotation is applied.
 
     Args:
         video: description, or whatever ``open_source`` makes one of.

@@ -68,7 +68,7 @@ class ClipGeometry:
         return boxes
 
     def full_areas(self, boxes: np.ndarray) -> np.ndarray:
-        """Areas (N,) in pixels of the result of boxes (N, 4) in source pixels, before cutting."""
+        """Return the areas (N,) in pixels of the result of boxes (N, 4) in source pixels, before cutting."""
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         scale = self.scaled[0] / self.source[0] * self.scaled[1] / self.source[1]
         return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * scale
@@ -94,7 +94,7 @@ class GeometrySampler:
     flip: float = 0.0
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> ClipGeometry:
-        """A geometry for frames of ``size`` (height, width)."""
+        """Draw a geometry for frames of ``size`` (height, width)."""
         if self.sampling == "range":
             short = int(rng.integers(self.short_sides[0], self.short_sides[-1] + 1))
         else:
@@ -112,7 +112,7 @@ class GeometrySampler:
 
 
 def color_jitter(frames: np.ndarray, strengths: Sequence[float], rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation (factors 1 +- s) and hue (+- s turns), one draw for all frames.
+    """Jitter brightness, contrast, saturation (factors 1 +- s) and hue (+- s turns), one draw for all frames.
 
     Args:
         frames: (T, H, W, 3) uint8 RGB.

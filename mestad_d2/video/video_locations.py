@@ -24,7 +24,7 @@ _KINETICS = re.compile(r"(.+)_(\d{6})_(\d{6})", flags=re.S)
 
 
 def find_video(root: VideoRoot, video_id: str) -> str | ListedVideo | None:
-    """File or folder of frames of a video below ``root``; None if it is not there.
+    """Find the file or folder of frames of a video below ``root``; None if it is missing.
 
     Besides ``<id>.mp4`` and the like and ``<id>/``, Kinetics' ``<id>_000012_000022.mp4`` is found. A frame
     list may stand for the folder.
@@ -50,7 +50,7 @@ def find_video(root: VideoRoot, video_id: str) -> str | ListedVideo | None:
 
 
 def locate_videos(video_ids: Sequence[str], root: VideoRoot) -> dict[str, str | ListedVideo]:
-    """Where every video is.
+    """Find the file or folder of every video.
 
     Raises:
         UserError: some are missing; names the first ones.
@@ -76,7 +76,7 @@ def locate_videos(video_ids: Sequence[str], root: VideoRoot) -> dict[str, str | 
 
 
 def named_start(path: str | ListedVideo, video_id: str) -> float | None:
-    """The second at which a clip begins, where its name tells it in Kinetics' way and the id does not."""
+    """Return the second at which a clip starts if its file name is ``video_id`` in Kinetics style, else None."""
     if isinstance(path, ListedVideo):
         return None
     name = os.path.basename(path)
@@ -85,7 +85,7 @@ def named_start(path: str | ListedVideo, video_id: str) -> float | None:
 
 
 def is_video_name(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's suffix, in any case, is that of a video."""
+    """Return whether a file's suffix, in any case, is that of a video."""
     return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
 
 

@@ -16,5 +16,5 @@ FORMATS: tuple[ModuleType, ...] = (pytorchvideo, pyslowfast, caffe2, mmaction, v
 
 
 def recognise(state: Mapping[str, Tensor]) -> ModuleType | None:
-    """The format whose keys these are, or None."""
+    """Return the format that the state-dict keys belong to, or None."""
     return next((one for one in FORMATS if one.recognises(state)), None)

@@ -49,16 +49,16 @@ SOLVER = re.compile(r".*_momentum|lr|model_iter")
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are of this format."""
+    """Return whether the keys are of this format."""
     return any(re.match(r"(t_)?res[2-5]_\d+_branch2[abc]_w$", key) for key in state)
 
 
 def canonical(state: Mapping[str, Tensor]) -> Named:
-    """The tensors under canonical names, without the solver's."""
+    """Return the tensors under canonical names."""
     return rename({key: blob for key, blob in state.items() if not SOLVER.fullmatch(key)}, RULES, WORDS)
 
 
 def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
-    """Settings that no tensor shows, and the preset that has them."""
+    """Return the settings that no tensor shows, and the preset that has them."""
     found = facebook.expected(named, detector, aligned=False)
     return found, facebook.preset(named, False) if detector else None

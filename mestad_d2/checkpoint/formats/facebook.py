@@ -13,7 +13,7 @@ PIXELS = ([114.75] * 3, [57.375] * 3)
 
 
 def expected(named: Named, detector: bool, aligned: bool | None = None) -> dict[str, Any]:
-    """Settings of the published models, by what their tensors tell (configs/AVA and configs/Kinetics there).
+    """Return the settings that no tensor shows, and the preset that has them.
 
     Args:
         named: the file's tensors.
@@ -44,7 +44,7 @@ def expected(named: Named, detector: bool, aligned: bool | None = None) -> dict[
 
 
 def preset(named: Named, aligned: bool) -> str:
-    """Config below ``published/`` of a detector with these tensors."""
+    """Return the config below ``published/`` of a detector with these tensors."""
     if "fast.stem.conv.weight" not in named.tensors:
         return "pyslowfast/SLOW_8x8_R50_SHORT" if aligned else "pyslowfast/SLOW_4x16_R50"
     if resnet_depth(named) == 101:
@@ -53,12 +53,12 @@ def preset(named: Named, aligned: bool) -> str:
 
 
 def resnet_depth(named: Named) -> int:
-    """101 where res4 has 23 blocks, else 50."""
+    """Return 101 where res4 has 23 blocks, else 50."""
     return 101 if "slow.res4.22.branch2.conv_a.weight" in named.tensors else 50
 
 
 def non_local_in(named: Named) -> bool:
-    """Whether there are non-local blocks."""
+    """Return whether there are non-local blocks."""
     return any(".non_local." in name for name in named.tensors)
 
 
@@ -68,18 +68,18 @@ def _temporal(named: Named, name: str) -> int:
 
 
 def is_c2d(named: Named) -> bool:
-    """Whether no convolution of the slow pathway sees more than one frame."""
+    """Return whether every convolution of the slow pathway sees a single frame."""
     kernels = [n for n in named.tensors if n.startswith("slow.") and n.endswith("branch2.conv_a.weight")]
     return bool(kernels) and all(_temporal(named, name) == 1 for name in kernels)
 
 
 def is_i3d(named: Named) -> bool:
-    """Whether the stem sees five frames, as in I3D alone."""
+    """Return whether the stem sees five frames, as in I3D alone."""
     return "fast.stem.conv.weight" not in named.tensors and _temporal(named, "slow.stem.conv.weight") == 5
 
 
 def from_dump(text: str, detector: bool) -> dict[str, Any]:
-    """Settings from the config that PySlowFast writes into its own ``.pyth`` files; empty where it is none."""
+    """Return settings from the config that PySlowFast writes into its ``.pyth`` files; empty where there is none."""
     try:
         given = yaml.safe_load(text)
         found: dict[str, Any] = {

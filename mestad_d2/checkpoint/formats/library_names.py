@@ -45,7 +45,7 @@ _MVIT_WORDS = {"fc": {"1": "0", "2": "3"}.__getitem__}
 
 
 def as_library(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A file's tensors under the names of the library that ``model`` is built of; untouched where they are not
+    """Return a file's tensors under the names of the library that ``model`` is built of; untouched where they are not
     PySlowFast's X3D or MViT."""
     if any(".x3d." in f".{key}" for key in model) and any(
         re.fullmatch(_BLOCK + r"branch2\.b\.weight", key) and state[key].shape[1] == 1 for key in state

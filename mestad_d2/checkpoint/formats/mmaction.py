@@ -56,17 +56,17 @@ WORDS = {
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are of this format."""
+    """Return whether the keys are of this format."""
     return any(re.match(_BLOCK + r"conv[123]\.conv\.weight$", key) for key in state)
 
 
 def canonical(state: Mapping[str, Tensor]) -> Named:
-    """The tensors under canonical names."""
+    """Return the tensors under canonical names."""
     return rename(state, RULES, WORDS)
 
 
 def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
-    """Settings that no tensor shows, and the preset that has them."""
+    """Return the settings that no tensor shows, and the preset that has them."""
     found: dict[str, Any] = {"PIXEL_MEAN": PIXELS[0], "PIXEL_STD": PIXELS[1]}
     fast = "fast.stem.conv.weight" in named.tensors
     if fast:

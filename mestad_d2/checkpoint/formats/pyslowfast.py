@@ -43,17 +43,17 @@ WORDS = {
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are of this format."""
+    """Return whether the keys are of this format."""
     return any(re.match(r"s[2-5]\.pathway[01]_res\d+\.", key) for key in state)
 
 
 def canonical(state: Mapping[str, Tensor]) -> Named:
-    """The tensors under canonical names."""
+    """Return the tensors under canonical names."""
     return rename(state, RULES, WORDS)
 
 
 def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
-    """Settings that no tensor shows, and the preset that has them; ``config`` is what the file holds of its own."""
+    """Return the settings that no tensor shows, and the preset that has them."""
     found = facebook.expected(named, detector)
     found |= facebook.from_dump(config, detector) if config else {}
     aligned = found.get("ROI_ACTION_HEAD.POOLER_ALIGNED", True)

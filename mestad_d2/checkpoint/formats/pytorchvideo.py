@@ -38,12 +38,12 @@ RULES = (
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are of this format."""
+    """Return whether the keys are of this format."""
     return any(re.match(r"(model\.)?blocks\.\d+\.(multipathway_blocks\.\d\.)?res_blocks\.", k) for k in state)
 
 
 def canonical(state: Mapping[str, Tensor]) -> Named:
-    """The tensors under canonical names."""
+    """Return the tensors under canonical names."""
     found = (re.match(_STAGE + r".*res_blocks\.", key) for key in state)
     # By rank, not by number: C2D and I3D have a pooling between res2 and res3.
     order = sorted({int(match["stage"]) for match in found if match})
@@ -53,7 +53,7 @@ def canonical(state: Mapping[str, Tensor]) -> Named:
 
 
 def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
-    """Settings that no tensor shows, and the preset that has them."""
+    """Return the settings that no tensor shows, and the preset that has them."""
     found = facebook.expected(named, detector, aligned=False)
     fast = "fast.stem.conv.weight" in named.tensors
     return found, f"pytorchvideo/{'slowfast' if fast else 'slow'}_r50_detection" if detector else None

@@ -51,7 +51,7 @@ _OWN = re.compile(_FRONT + r"blocks\.\d+\.attn\.q_bias")
 
 
 def recognises(state: Mapping[str, Tensor]) -> bool:
-    """Whether the keys are of this format."""
+    """Return whether the keys are of this format."""
     if any(_OWN.fullmatch(key) for key in state):
         return True
     # ViViT has the same names in transformers, and a class token.
@@ -59,7 +59,7 @@ def recognises(state: Mapping[str, Tensor]) -> bool:
 
 
 def canonical(state: Mapping[str, Tensor]) -> Named:
-    """The tensors under canonical names; a last norm that the file lacks starts as plain normalisation."""
+    """Return the tensors under canonical names."""
     together, counted = {}, set()
     for key, tensor in state.items():
         found = _APART.fullmatch(key)
@@ -96,7 +96,7 @@ def _learned(table: Tensor) -> bool:
 
 
 def expected(named: Named, detector: bool, config: str | None) -> tuple[dict[str, Any], str | None]:
-    """Settings that no tensor shows, and the preset that has them."""
+    """Return the settings that no tensor shows, and the preset that has them."""
     found: dict[str, Any] = {"PIXEL_MEAN": PIXELS[0], "PIXEL_STD": PIXELS[1]}
     if not detector:
         return found, None

@@ -26,7 +26,7 @@ OURS = re.compile(r"(?:backbone\.)?vivit\.(encoder\.layer|layers)\.\d+\.")
 
 
 def as_installed(state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A file's tensors with ViViT's layers named as in ``model``; untouched where that has no ViViT."""
+    """Return a file's tensors with ViViT's layers named as in ``model``; untouched where that has no ViViT."""
     found = next((match for key in model if (match := OURS.match(key))), None)
     if found is None:
         return state

@@ -23,7 +23,7 @@ VideoFault = tuple[str, str, Sequence[float]]
 
 
 def check_video(videos: DatasetVideos, video_id: str, times: Sequence[float]) -> Iterator[VideoFault]:
-    """Faults of a video whose key frames have the timestamps ``times`` (ascending, s)."""
+    """Find the faults of a video whose key frames have the timestamps ``times`` (ascending, s)."""
     root = videos.root
     try:
         place = find_video(root, video_id)

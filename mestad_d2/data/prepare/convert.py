@@ -63,7 +63,7 @@ def write_label_map(names: Mapping[int, str], path: Path) -> None:
 
 
 def tube_labels(content: Mapping[str, Any], videos: Iterable[str], timing: Timing) -> Iterator[Label]:
-    """Rows of a pickle of tubes: ``UCF101v2-GT``, ``JHMDB-GT`` and ``multisports_GT`` have one layout.
+    """Convert a pickle of tubes (``UCF101v2-GT``, ``JHMDB-GT``, ``multisports_GT``) to AVA rows.
 
     Args:
         content: ``labels`` (names), ``resolution`` (video -> height, width) and ``gttubes``: video ->
@@ -90,7 +90,7 @@ def tube_labels(content: Mapping[str, Any], videos: Iterable[str], timing: Timin
 def ucf24_labels(
     content: Mapping[str, Any], videos: Iterable[str], timing: Timing, size: tuple[int, int] = (240, 320)
 ) -> Iterator[Label]:
-    """Rows of the corrected UCF101-24 annotations (``pyannot.pkl``).
+    """Convert the corrected UCF101-24 annotations (``pyannot.pkl``) to AVA rows.
 
     Args:
         content: video -> ``annotations``: list of ``sf`` (first frame, from 0), ``ef``, ``label`` (class from
@@ -115,7 +115,7 @@ def ucf24_labels(
 
 
 def coco_labels(content: Mapping[str, Any], timing: Timing, first_frame: int = 0) -> Iterator[Label]:
-    """Rows of COCO-style json for videos.
+    """Convert COCO-style json for videos to AVA rows.
 
     Args:
         content: ``videos`` (``id``, ``file_name`` or ``name``, optional ``fps``), ``images`` (``id``,
@@ -148,7 +148,7 @@ def coco_labels(content: Mapping[str, Any], timing: Timing, first_frame: int = 0
 
 
 def coco_names(content: Mapping[str, Any]) -> dict[int, str]:
-    """Label map of COCO-style json; ids that start at 0 are moved to 1."""
+    """Return the label map of COCO-style json; ids that start at 0 are moved to 1."""
     with _naming("categories"):
         names = {int(category["id"]): str(category["name"]) for category in content["categories"]}
     shift = 1 - min([1, *names])
@@ -156,7 +156,7 @@ def coco_names(content: Mapping[str, Any]) -> dict[int, str]:
 
 
 def class_names(names: Iterable[Any]) -> dict[int, str]:
-    """Label map of a list of class names: ids from 1."""
+    """Return the label map of a list of class names: ids from 1."""
     return {i: str(name) for i, name in enumerate(names, start=1)}
 
 

@@ -117,7 +117,7 @@ def _fetch_rest(url: str, part: Path, progress: Progress | None) -> str:
 
 
 def file_md5(path: Path) -> str:
-    """MD5 sum of a file, in hex."""
+    """Return the MD5 sum of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -142,7 +142,7 @@ def in_parallel(jobs: Iterable[tuple[str, Callable[[], object]]], workers: int) 
 
 
 def read_checksums(path: Path) -> dict[str, str]:
-    """File name -> MD5 sum of a list as ``md5sum`` writes it.
+    """Read file name -> MD5 sum from a list that ``md5sum`` wrote.
 
     Raises:
         UserError: names file and row.

@@ -33,6 +33,6 @@ TOY_FLIP_PAIRS: list[tuple[int, int]] = [(WALK_LEFT, WALK_RIGHT)]
 
 
 def label_map_text() -> str:
-    """The label map as text, in the form of AVA's own list (name, label_id, label_type)."""
+    """Return the label map as text, in the form of AVA's own list (name, label_id, label_type)."""
     entry = 'label {{\n  name: "{1}"\n  label_id: {0}\n  label_type: {2}\n}}\n'
     return "".join(entry.format(*action) for action in TOY_ACTIONS)

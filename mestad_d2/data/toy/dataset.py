@@ -40,7 +40,7 @@ def _settings(seed: int, videos: int, val_videos: int, seconds: float | None, pa
 
 
 def toy_is_ready(root: Path, settings: dict) -> bool:
-    """Whether ``root`` holds a finished dataset of exactly these settings."""
+    """Return whether ``root`` holds a finished dataset of exactly these settings."""
     path = Path(root) / "settings.json"
     try:
         return json.loads(path.read_text()) == settings
@@ -140,7 +140,7 @@ def _render(part: Path, settings: dict, workers: int | None) -> None:
 
 
 def key_frame_rows(rows: list[str], seconds: float) -> list[str]:
-    """Those of a video's dense rows that lie on whole seconds, all but its two ends, in AVA's form."""
+    """Return a video's dense rows on whole seconds, except at its two ends, in AVA's form."""
     kept = []
     for row in rows:
         video, time, rest = row.split(",", 2)
@@ -156,7 +156,7 @@ def _write(path: Path, lines: list[str]) -> None:
 
 @one_line_errors()
 def main() -> None:
-    """Command line: render the dataset, or print what is in one."""
+    """Render the toy dataset, or print a summary of an existing one."""
     parser = argparse.ArgumentParser(description="Render the toy dataset (docs/toy.md).")
     parser.add_argument("--output", default="datasets/toy", help="folder of the dataset")
     parser.add_argument("--seed", type=int, default=0)

@@ -29,12 +29,12 @@ class Look:
 
 
 def random_colour(rng: np.random.Generator, low: int = 10, high: int = 245) -> tuple[int, int, int]:
-    """RGB, each part from ``low`` to below ``high``."""
+    """Draw an RGB colour, each channel from ``low`` to below ``high``."""
     return tuple(int(value) for value in rng.integers(low, high, 3))
 
 
 def draw_look(rng: np.random.Generator) -> Look:
-    """A random look; skin runs from dark to light."""
+    """Draw a random look; skin runs from dark to light."""
     skin = np.array([90, 56, 40]) + rng.random() * np.array([150, 145, 130]) + rng.normal(0, 6, 3)
     return Look(
         skin=tuple(int(value) for value in np.clip(skin, 0, 255)),
@@ -50,7 +50,7 @@ def draw_look(rng: np.random.Generator) -> Look:
 
 
 def draw_build(rng: np.random.Generator) -> Build:
-    """A random build from slim to broad."""
+    """Draw a random build from slim to broad."""
     wide = rng.random()
     return Build(
         head=rng.uniform(0.075, 0.09),

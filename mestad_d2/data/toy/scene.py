@@ -13,7 +13,7 @@ KINDS = ("ball", "box", "car", "bar", "post", "animal")
 
 
 def paint_background(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A textured picture (height, width, 3) uint8: coloured noise of several scales, ground, clutter."""
+    """Paint a textured picture (height, width, 3) uint8: coloured noise of several scales, ground, clutter."""
     picture = np.zeros((height, width, 3), dtype=np.float32)
     for scale, weight in ((64, 26.0), (24, 22.0), (9, 16.0), (3, 10.0)):
         shape = (max(2, height // scale), max(2, width // scale), 3)
@@ -63,7 +63,7 @@ class Distractor:
 
 
 def draw_distractor(rng: np.random.Generator, width: int, height: int) -> Distractor:
-    """A random distractor for a picture of width x height pixels."""
+    """Draw a random distractor for a picture of width x height pixels."""
     kind = KINDS[int(rng.integers(len(KINDS)))]
     return Distractor(
         kind=kind,

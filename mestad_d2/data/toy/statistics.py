@@ -20,7 +20,7 @@ Tracks = dict[tuple[str, int], dict[float, tuple[tuple, frozenset[int]]]]
 
 
 def tracks_of(rows: list[AnnotationRow]) -> Tracks:
-    """(video, person) -> time -> (box, set of actions), in order of time."""
+    """Return (video, person) -> time -> (box, set of actions), in order of time."""
     actions: dict[tuple, set[int]] = defaultdict(set)
     for row in rows:
         actions[row.video_id, row.person_id, row.timestamp, row.box].add(row.action_id)
@@ -31,7 +31,7 @@ def tracks_of(rows: list[AnnotationRow]) -> Tracks:
 
 
 def unchanged_share(tracks: Tracks, delay: float) -> float:
-    """Share of moments after which a person's set of actions is the same ``delay`` seconds later."""
+    """Return the share of moments after which a person's actions are the same ``delay`` seconds later."""
     same = total = 0
     for track in tracks.values():
         times = np.array(list(track))
@@ -44,7 +44,7 @@ def unchanged_share(tracks: Tracks, delay: float) -> float:
 
 
 def durations(tracks: Tracks) -> dict[int, list[float]]:
-    """Action -> lengths in s of its uninterrupted stretches that begin and end in view."""
+    """Return action -> lengths in s of its uninterrupted stretches that begin and end in view."""
     lengths: dict[int, list[float]] = defaultdict(list)
     for track in tracks.values():
         began: dict[int, float] = {}
@@ -63,7 +63,7 @@ def durations(tracks: Tracks) -> dict[int, list[float]]:
 
 
 def overlap_share(rows: list[AnnotationRow], threshold: float = 0.3) -> float:
-    """Share of boxes that another person's box of the frame overlaps above IoU ``threshold``."""
+    """Return the share of boxes that another person's box of the frame overlaps above IoU ``threshold``."""
     frames: dict[tuple[str, float], set[tuple]] = defaultdict(set)
     for row in rows:
         frames[row.video_id, row.timestamp].add(row.box)
@@ -81,7 +81,7 @@ def overlap_share(rows: list[AnnotationRow], threshold: float = 0.3) -> float:
 
 
 def toy_statistics(root: str | Path) -> dict:
-    """Counts of the key frames and properties of the dense labels of a rendered toy dataset."""
+    """Count the key frames and measure properties of the dense labels of a rendered toy dataset."""
     annotations = Path(root) / "annotations"
     train = read_ground_truth(str(annotations / "train.csv"))
     val = read_ground_truth(str(annotations / "val.csv"))

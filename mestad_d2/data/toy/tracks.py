@@ -40,12 +40,12 @@ class Track:
 
 
 def triangle(cycles: np.ndarray) -> np.ndarray:
-    """Triangle wave in [0, 1] with period 1: every value is equally likely, rising and falling."""
+    """Compute a triangle wave in [0, 1] with period 1: every value is equally likely, rising and falling."""
     return 1.0 - np.abs(1.0 - 2.0 * np.mod(cycles, 1.0))
 
 
 def stroke(cycles: np.ndarray) -> np.ndarray:
-    """Wave in [0, 1] that rises slowly over 4/5 of its period 1 and falls back quickly."""
+    """Compute a wave in [0, 1] that rises slowly over 4/5 of its period 1 and falls back quickly."""
     phase = np.mod(cycles, 1.0)
     return np.where(phase < 0.8, phase / 0.8, (1.0 - phase) / 0.2)
 
@@ -134,7 +134,7 @@ def _person_values(segment: Segment, times: np.ndarray) -> np.ndarray:
 def place_joints(
     actor: Actor, build: Build, pose: np.ndarray, carry: np.ndarray, raised: np.ndarray
 ) -> np.ndarray:
-    """Joints (T, 13, 2) of a body that is drawn from the front, so that its legs mirror each other."""
+    """Compute joints (T, 13, 2) of a body drawn from the front, whose legs mirror each other."""
     size = actor.height
     leg, trunk, arm = 0.47 * size, 0.30 * size, 0.38 * size
     x, level, spread = pose[:, 0], pose[:, 1], pose[:, 2] * leg

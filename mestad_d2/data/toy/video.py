@@ -25,7 +25,7 @@ HIDDEN = 0.5  # a box of which less than this share is in view is not labelled
 
 
 def camera_path(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """(T, 2) pixels by which the camera has moved: still in a third of the videos, else a slow sway."""
+    """Draw the camera's movement (T, 2) in pixels: none in a third of the videos, else a slow sway."""
     if rng.random() < 0.33:
         return np.zeros((len(times), 2))
     reach = np.array([rng.uniform(3, 14), rng.uniform(0, 4)])
@@ -34,7 +34,7 @@ def camera_path(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
 
 
 def seen_boxes(track: Track, camera: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (T, 4) in [0, 1] of the picture, and whether enough of each is in view (T,)."""
+    """Return the boxes (T, 4) in [0, 1] of the picture, and whether enough of each is in view (T,)."""
     boxes = track.boxes - np.tile(camera, 2)
     clipped = np.clip(boxes, 0, [WIDTH, HEIGHT, WIDTH, HEIGHT])
 

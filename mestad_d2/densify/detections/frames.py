@@ -15,7 +15,7 @@ from mestad_d2.video.stream import iterate_frames
 
 
 def frame_times(video: VideoSource | str | os.PathLike[str], folder_fps: float = FOLDER_FPS) -> np.ndarray:
-    """Times (F,) of all frames in s since the first one, ascending; nothing is decoded if it can be helped.
+    """Return the ascending times (F,) of all frames in s since the first one, without decoding where possible.
 
     Args:
         video: description, or what ``open_source`` makes one of.
@@ -30,7 +30,7 @@ def frame_times(video: VideoSource | str | os.PathLike[str], folder_fps: float =
 
 
 def dense_indices(times: np.ndarray, left: float, right: float, rate: float | None) -> list[int]:
-    """Frames strictly between two key frames that get labels.
+    """Return the frames strictly between two key frames that get labels.
 
     Args:
         times: (F,) of all frames, in s.
@@ -50,7 +50,7 @@ def dense_indices(times: np.ndarray, left: float, right: float, rate: float | No
 
 
 def nearest_index(times: np.ndarray, time: float) -> int:
-    """The frame that is shown nearest to ``time``."""
+    """Return the index of the frame that is shown nearest to ``time``."""
     place = bisect_left(times, time)
     near = range(max(place - 1, 0), min(place + 1, len(times)))
     return min(near, key=lambda index: abs(times[index] - time))
@@ -63,7 +63,7 @@ def wanted_indices(
     start: float,
     rate: float | None,
 ) -> list[int]:
-    """Frames on which the teacher runs: those that get labels, and the key frames, to compare with."""
+    """Return the frames on which the teacher runs: those that get labels, and the key frames."""
     wanted = {nearest_index(times, frame.time - start) for frame in frames}
     for left, right in pairs:
         wanted.update(dense_indices(times, left.time - start, right.time - start, rate))

@@ -16,7 +16,7 @@ from mestad_d2.video.source import VideoSource
 
 
 def teacher_cfg(cfg: CfgNode) -> CfgNode:
-    """The config under which a detector labels: ``SEMISUP.TEACHER_*`` choose its people, as in training.
+    """Return the config of a labelling detector: ``SEMISUP.TEACHER_*`` select its people, as in training.
 
     Scores of actions are not multiplied with the person's: Eq. 6 compares them with labels.
     """
@@ -34,7 +34,7 @@ def teacher_cfg(cfg: CfgNode) -> CfgNode:
 def watch(
     predictor: VideoPredictor, source: VideoSource | str | os.PathLike[str], times: Sequence[float]
 ) -> Iterator[tuple[float, Sighting]]:
-    """The teacher's people at ``times`` (ascending, s since the first frame); each frame is decoded once.
+    """Detect the teacher's people at ``times`` (ascending, s since the first frame); each frame is decoded once.
 
     Raises:
         UserError: nothing there that can be decoded.
@@ -67,7 +67,7 @@ def save_sightings(path: Path, found: dict[int, Sighting], columns: int, fingerp
 
 
 def load_sightings(path: Path, fingerprint: str) -> dict[int, Sighting] | None:
-    """What ``save_sightings`` wrote; None where there is nothing, or of another run's settings."""
+    """Load what ``save_sightings`` wrote; None where it is missing or of other settings."""
     try:
         with np.load(path, allow_pickle=False) as data:
             if str(data["fingerprint"]) != fingerprint:

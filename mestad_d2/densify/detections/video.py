@@ -30,6 +30,6 @@ class WatchedVideo:
     sightings: dict[int, Sighting]
 
     def between(self, left: KeyFrame, right: KeyFrame, ends: bool = False) -> list[int]:
-        """Watched frames strictly between two moments; with ``ends``, also the key frames' own."""
+        """Return detections strictly between two moments; with ``ends``, also those of the key frames."""
         low, high = (nearest_index(self.times, key.time - self.start) for key in (left, right))
         return [f for f in sorted(self.sightings) if low < f < high or (ends and f in (low, high))]

@@ -36,7 +36,7 @@ class VideoFacts:
         return (len(self.times) - 1) / float(self.times[-1]) if len(self.times) > 1 else 1.0
 
     def frame(self, timestamp: str) -> int:
-        """Number of the frame nearest to a timestamp, from 0."""
+        """Return the number of the frame nearest to a timestamp, from 0."""
         return nearest_index(self.times, float(timestamp) - self.start)
 
 
@@ -84,7 +84,7 @@ def write_coco(
 
 
 def read_coco(path: Path) -> list[AnnotationRow]:
-    """Rows of a file that ``write_coco`` wrote and people corrected.
+    """Read the rows of a file that ``write_coco`` wrote and people corrected.
 
     Raises:
         UserError: no json of this layout; names the annotation.

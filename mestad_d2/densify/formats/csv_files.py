@@ -12,7 +12,7 @@ from mestad_d2.formats.files import atomic_open
 
 
 def as_line(row: AnnotationRow) -> str:
-    """``video,timestamp,x1,y1,x2,y2,action_id,person_id[,confidence]``, quoted where csv wants it."""
+    """Format ``video,timestamp,x1,y1,x2,y2,action_id,person_id[,confidence]``, quoted where csv requires it."""
     fields = [csv_field(row.video_id), row.timestamp, *(_coordinate(v) for v in row.box), str(row.action_id)]
     fields.append(str(row.person_id) if row.person_id >= 0 else "")
     if row.confidence is not None:
@@ -38,7 +38,7 @@ def write_dense_csv(path: Path, annotations: Path, rows: Iterable[AnnotationRow]
 
 
 def read_dense_csv(path: str | Path) -> list[AnnotationRow]:
-    """Rows with 7 to 9 fields; those without a confidence are an annotator's. Rows without a box are left out.
+    """Read rows with 7 to 9 fields; rows without a confidence are manual, rows without a box are left out.
 
     Raises:
         UserError: names file and row.

@@ -26,12 +26,12 @@ Boxes = dict[int, tuple[tuple[float, float, float, float], dict[int, float | Non
 
 
 def attribute_name(action: int, name: str) -> str:
-    """The id stands in front: names may be equal, and the id must come back."""
+    """Return the CVAT attribute name of an action; it starts with the id, since names need not be unique."""
     return f"{action}: {_FORBIDDEN.sub('?', name)}"
 
 
 def label_spec(names: dict[int, str]) -> list[dict]:
-    """The label with its attributes, as CVAT's raw label editor takes it when a task is made."""
+    """Return the label with its attributes for CVAT's raw label editor."""
     ticks = [
         {"name": attribute_name(i, name), "mutable": True, "input_type": "checkbox", "default_value": "false",
          "values": ["false"]} for i, name in sorted(names.items())
@@ -144,7 +144,7 @@ def _text(parent: ET.Element, tag: str, text: str, **attributes: str) -> None:
 
 
 def read_cvat(path: Path, video: VideoFacts, timestamps: dict[int, str]) -> list[AnnotationRow]:
-    """Rows of a file that ``write_cvat`` wrote, or CVAT exported after people corrected it.
+    """Read the rows of a file that ``write_cvat`` wrote, or that CVAT exported after correction.
 
     Args:
         timestamps: text by frame of those frames that had labels; other frames are named by their time.

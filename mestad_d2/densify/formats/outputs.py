@@ -56,7 +56,7 @@ class OutputPaths:
 
 
 def facts_of(video: WatchedVideo) -> VideoFacts:
-    """What formats with frame numbers need."""
+    """Return what formats with frame numbers need to know about a video."""
     return VideoFacts(video.video_id, video.path, video.height, video.width, video.start, video.times)
 
 
@@ -90,14 +90,14 @@ def write_all(
 
 
 def cvat_file(folder: Path, video_id: str) -> Path:
-    """The xml of a video; ids with slashes become folders."""
+    """Return the path of a video's xml file; ids with slashes become folders."""
     return folder / f"{video_id}.xml"
 
 
 def read_corrected(
     path: Path, facts: dict[str, VideoFacts], before: Sequence[AnnotationRow]
 ) -> list[AnnotationRow]:
-    """Rows of a csv, json, CVAT xml or folder of these, after correction.
+    """Read the corrected rows of a csv, json, CVAT xml or folder of these.
 
     Args:
         facts: of the videos, by id; before: rows of the csv that was corrected.

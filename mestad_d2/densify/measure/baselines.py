@@ -13,7 +13,7 @@ from mestad_d2.semisup.actors import pair_people
 
 
 def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[AnnotationRow]:
-    """Boxes on the straight line between both key frames, with the union of their labels.
+    """Interpolate boxes linearly between both key frames, with the union of their labels.
 
     Who is on one key frame only stays to the middle.
     """
@@ -32,7 +32,7 @@ def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarra
 
 
 def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[AnnotationRow]:
-    """Boxes and labels of the key frame that is nearer."""
+    """Return the boxes and labels of the nearer key frame."""
     rows = []
     for time in times:
         key = left if time - left.time <= right.time - time else right
@@ -47,7 +47,7 @@ def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -
 def baseline_rows(
     videos: list[WatchedVideo], max_gap: float, method: Callable[..., list[AnnotationRow]]
 ) -> list[AnnotationRow]:
-    """Rows of ``interpolate`` or ``nearest`` on the frames on which the teacher labels too."""
+    """Return rows of ``interpolate`` or ``nearest`` on the frames that the teacher labels."""
     rows = []
     for video in videos:
         for left, right in stretches(video.keys, max_gap):

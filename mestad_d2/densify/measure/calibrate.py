@@ -42,7 +42,7 @@ def left_out(
     max_gap: float,
     noise: BoxNoise,
 ) -> Iterator[LeftOut]:
-    """Everybody on the key frames as their neighbours alone would have it.
+    """Predict everybody on the key frames from their neighbours alone.
 
     A key frame is twice as far from its neighbours as other frames are, so this errs on the careful side.
     """
@@ -61,7 +61,7 @@ def left_out(
 
 
 def boxes_help(found: Iterable[LeftOut]) -> bool:
-    """Whether the teacher's boxes are worth more than the straight line by ``LEAST_GAIN`` in mean IoU."""
+    """Return whether the teacher's boxes beat the straight line by ``LEAST_GAIN`` in mean IoU."""
     gains = []
     for one in found:
         line, fused = one.labels.interpolated[one.place], one.labels.boxes[one.place]
@@ -78,7 +78,7 @@ def _is_right(box: np.ndarray, action: int, truth: KeyFrame) -> bool:
 
 
 def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
-    """How far the teacher's boxes are from the annotators' on the key frames, in mean box sides.
+    """Measure the distance of the teacher's boxes from the annotated ones on key frames, in mean box sides.
 
     The slow part is taken twice as large as measured: on frames between, where nobody taught the teacher, it
     is larger than on key frames.
@@ -99,7 +99,7 @@ def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
 
 
 def fit_confidence(found: Iterable[LeftOut], trusted: bool) -> tuple[np.ndarray, int]:
-    """Weights of the confidence, and the number of left-out rows that they come from.
+    """Fit the weights of the confidence; return them and the number of left-out rows used.
 
     Args:
         trusted: as in ``BoxNoise``.

@@ -23,12 +23,12 @@ Frames = dict[str, dict[int, People]]
 
 
 def milliseconds(timestamp: str | float) -> int:
-    """A timestamp as a key: rows of one frame agree to the millisecond."""
+    """Convert a timestamp to an integer key: rows of one frame agree to the millisecond."""
     return round(float(timestamp) * 1000)
 
 
 def people_by_frame(rows: Iterable[AnnotationRow]) -> Frames:
-    """video -> ms -> people of a frame; rows of the same person and box are one of them."""
+    """Return video -> ms -> people of a frame; rows of the same person and box are merged."""
     found: dict[str, dict[int, dict[tuple, set[int]]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
         frame = found[row.video_id][milliseconds(row.timestamp)]
@@ -66,7 +66,7 @@ class Measures:
                 self.hits += len(truth[person][1] & given[other][1])
 
     def summary(self) -> dict[str, float]:
-        """``found``: share of true persons. ``iou``: mean over true persons, 0 for those without a box.
+        """Return ``found``: share of true persons. ``iou``: mean over true persons, 0 for those without a box.
         ``precision``, ``recall``, ``f1`` of labels on found persons; ``moment``: mean error of ``moments``
         starts and ends, in s."""
         precision, recall = self.hits / max(self.labels, 1), self.hits / max(self.true_labels, 1)
@@ -82,7 +82,7 @@ class Measures:
 
 
 def match(truth: People, given: People) -> list[tuple[int, int, float]]:
-    """Pairs (true person, given person, IoU) with any overlap."""
+    """Match pairs (true person, given person, IoU) with any overlap."""
     if not truth or not given:
         return []
     iou = pairwise_iou(np.stack([p[0] for p in truth]), np.stack([p[0] for p in given]))
@@ -110,7 +110,7 @@ def measure(truth: Frames, given: Frames, spans: dict[str, list[tuple[float, flo
 
 
 def change_errors(frames: list[tuple[int, People, People]]) -> list[float]:
-    """Errors (s) of the starts and ends that a stretch holds.
+    """Measure the errors (s) of the starts and ends inside a stretch.
 
     Counted are the actions of a true person who is on both ends and has the action on one of them, changing
     once. The given moment is where the given labels of that person (matched on each frame, IoU 0.5) change
@@ -149,7 +149,7 @@ def _moment(times: np.ndarray, states: list[bool | None]) -> float:
 
 
 def right_rows(truth: Frames, rows: Iterable[AnnotationRow]) -> np.ndarray:
-    """(R,) 1 where the true person of largest IoU has IoU 0.5 and the action, 0 where not; NaN where the
+    """Return (R,) 1 where the true person of largest IoU has IoU 0.5 and the action, 0 where not; NaN where the
     truth does not annotate the frame."""
     right = []
     for row in rows:
@@ -164,13 +164,13 @@ def right_rows(truth: Frames, rows: Iterable[AnnotationRow]) -> np.ndarray:
 
 
 def wrong_among_least_sure(confidence: np.ndarray, right: np.ndarray, share: float = 0.2) -> float:
-    """Part of all wrong rows that lie among the ``share`` of rows with the lowest confidence."""
+    """Return the share of all wrong rows among the ``share`` of rows with the lowest confidence."""
     order = np.argsort(confidence, kind="stable")[: round(share * len(confidence))]
     return float((1 - right[order]).sum() / max((1 - right).sum(), 1e-12))
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[tuple[float, float, int]]:
-    """(mean confidence, share of right rows, rows) of equal bins of confidence that hold rows."""
+    """Return (mean confidence, share of right rows, rows) of equal, non-empty bins of confidence."""
     places = np.minimum((confidence * bins).astype(int), bins - 1)
     groups = [places == place for place in range(bins)]
     return [(float(confidence[g].mean()), float(right[g].mean()), int(g.sum())) for g in groups if g.any()]

@@ -36,7 +36,7 @@ class Card:
 
 
 def cards(dense: Dense) -> list[Card]:
-    """Everybody between two key frames, the least sure first."""
+    """Return one card per person between two key frames, the least confident first."""
     groups: dict[tuple[int, int], list[DenseRow]] = defaultdict(list)
     for row in dense.rows:
         groups[(row.stretch, row.actor)].append(row)
@@ -62,7 +62,7 @@ class Picture:
 
 
 def film_strip(card: Card, video: WatchedVideo) -> list[Picture]:
-    """Both key frames and some frames between: written box, the teacher's, other people's.
+    """Draw both key frames and some frames between: written box, the teacher's, other people's.
 
     Raises:
         UserError: the video can't be read.

@@ -18,7 +18,7 @@ from mestad_d2.semisup.tracks import Sighting, StretchLooks
 
 
 def key_frame(annotations: list[dict], time: float, item: dict) -> KeyFrame:
-    """The annotations of a dataset dict as a key frame, boxes in [0, 1], in their order."""
+    """Convert a dataset dict's annotations to a key frame, boxes in [0, 1], in their order."""
     size = np.array([item["width"], item["height"]] * 2)
     people = (
         Person(tuple(np.array(a["bbox"]) / size), frozenset(a["action_ids"]), a["person_id"])
@@ -30,7 +30,7 @@ def key_frame(annotations: list[dict], time: float, item: dict) -> KeyFrame:
 def look_at_stretches(
     cfg: CfgNode, teacher: nn.Module, selection: TeacherSelection, looks: int
 ) -> list[StretchLooks]:
-    """What the teacher sees at ``looks`` even moments between every two key frames, and at those themselves.
+    """Run the teacher at ``looks`` evenly spaced moments between every two key frames, and at those.
 
     Clips are those of testing: no crop, no mirroring. Processes share the clips.
     With 0 looks nothing is run, and ``times`` are empty.
@@ -56,7 +56,7 @@ def look_at_stretches(
 
 
 def look_times(item: dict, looks: int) -> list[float]:
-    """Moments of a stretch, in s: its two key frames and ``looks`` between."""
+    """Return the moments of a stretch, in s: its two key frames and ``looks`` between."""
     times = np.linspace(item["left_timestamp"], item["right_timestamp"], looks + 2)
     return [round(float(time), 6) for time in times]
 

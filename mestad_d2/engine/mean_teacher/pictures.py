@@ -20,7 +20,7 @@ BACKGROUND = (110, 110, 110)
 def draw_sample(
     item: dict, found: Instances, truth: Instances, names: dict[int, str], start: float
 ) -> np.ndarray:
-    """Three panels side by side: left key frame, frame between with pseudo labels, right key frame.
+    """Draw three panels side by side: left key frame, frame between with pseudo labels, right key frame.
 
     Key-frame people are numbered L1, L2, ..., R1, ...; a person between has the colour and number of the one
     whose labels it was given. Grey: nobody's (background, which L_ac ignores, or labels by threshold).

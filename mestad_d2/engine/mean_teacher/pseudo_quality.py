@@ -45,14 +45,14 @@ class DenseTruth:
         return video_id in self._frames
 
     def people(self, video_id: str, timestamp: float) -> Frame:
-        """People of the nearest frame, at most ``TOLERANCE`` s away."""
+        """Return the people of the nearest frame, at most ``TOLERANCE`` s away."""
         times = self._times[video_id]
         place = bisect_left(times, timestamp)
         near = min(times[max(place - 1, 0) : place + 1], key=lambda time: abs(time - timestamp))
         return self._frames[video_id][near] if abs(near - timestamp) <= TOLERANCE else []
 
     def instances(self, item: dict, columns: int) -> Instances:
-        """The truth of an unlabelled sample in its clip's pixels: ``gt_boxes``, ``gt_actions`` (G, columns).
+        """Return the truth of an unlabelled sample in clip pixels: ``gt_boxes``, ``gt_actions`` (G, columns).
 
         Raises:
             UserError: an action id above ``columns``.
@@ -86,7 +86,7 @@ def dense_truth(path: str, flip_pairs: tuple[tuple[int, int], ...]) -> DenseTrut
 def judge_clip(
     found: Instances | None, pseudo: Instances, truth: Instances, threshold: float = 0.5
 ) -> Ratios:
-    """Pseudo labels of one clip against the truth, as (numerator, denominator).
+    """Compare a clip's pseudo labels with the truth; return (numerator, denominator) by name.
 
     ``on_people``: pseudo boxes with IoU >= 0.5 to somebody; ``labelled``: of those, the ones with pseudo
     labels. Of these, ``exact``: just the right label set; ``exact_thresholded``: the same for the teacher's
@@ -124,7 +124,7 @@ def _exact(labels: Tensor, right: Tensor) -> int:
 
 
 def add_ratios(parts: Sequence[Ratios]) -> Ratios:
-    """Numerators and denominators added up."""
+    """Add up numerators and denominators."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {
         name: tuple(sum(part[name][i] for part in parts if name in part) for i in (0, 1)) for name in names
@@ -141,7 +141,7 @@ class DenseJudge:
     def __call__(
         self, batch: list[dict], found: Sequence[Instances | None], pseudo: list[Instances]
     ) -> Ratios:
-        """Figures of ``judge_clip`` over a batch, named ``pseudo/...``; all names, also without clips."""
+        """Compute the figures of ``judge_clip`` over a batch as ``pseudo/...``; all names, also without clips."""
         parts = [dict.fromkeys(RATIOS, (0, 0))]
         for item, persons, labels in zip(batch, found, pseudo, strict=True):
             truth = next((truth for truth in self.truths if item["video_id"] in truth), None)

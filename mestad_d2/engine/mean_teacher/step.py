@@ -25,7 +25,7 @@ Judge = Callable[[list[dict], Sequence[Instances | None], list[Instances]], Rati
 
 
 def label_ratios(truths: list[Instances]) -> Ratios:
-    """Pseudo boxes a clip, share of background, mean cost of a person that was given another's labels."""
+    """Compute pseudo boxes per clip, the share of background, and the mean cost of an assigned person."""
     boxes = sum(len(truth) for truth in truths)
     masks = [truth.gt_action_mask for truth in truths]
     labelled = sum(int(mask.sum()) for mask in masks)
@@ -99,7 +99,7 @@ class MeanTeacherStep(SupervisedStep):
         return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
     def run_step(self) -> None:
-        """One iteration of either phase; losses have the same names in both, so that curves go on."""
+        """Run one iteration of either phase; losses have the same names in both, so that curves continue."""
         if not self.started and self.iter >= self.burn_in_iters:
             self.start()
         batch, data_time = self.next_batch()
@@ -120,7 +120,7 @@ class MeanTeacherStep(SupervisedStep):
                 write_ratios(ratios)
 
     def start(self) -> None:
-        """The swap: the teacher begins as a copy of the student."""
+        """End burn-in: the teacher starts as a copy of the student."""
         logger.info("burn-in ends: the teacher starts at iteration %d", self.iter)
         self.ema.copy_from(self.student)
         if self.fit_labeler is not None:
@@ -128,7 +128,7 @@ class MeanTeacherStep(SupervisedStep):
         self.started = True
 
     def pseudo_label(self, unlabeled: list[dict]) -> tuple[list[dict], Ratios]:
-        """The student's inputs with pseudo ``instances``, and figures for the log."""
+        """Return the student's inputs with pseudo ``instances``, and figures for the log."""
         found: list[Instances | None] = [None] * len(unlabeled)
         if self.labeler.needs_teacher:
             given = [self.labeler.teacher_boxes(item) for item in unlabeled]
@@ -144,13 +144,13 @@ class MeanTeacherStep(SupervisedStep):
         return inputs, ratios
 
     def unsupervised_losses(self, pseudo: list[dict]) -> Losses:
-        """The student's losses on pseudo labels (Eq. 5), weighted."""
+        """Compute the student's weighted losses on pseudo labels (Eq. 5)."""
         losses = self.compute_losses(pseudo)
         weights = {name: 1.0 if name == "loss_action" else self.loc_loss_weight for name in losses}
         return {f"{name}_unsup": self.loss_weight * weights[name] * loss for name, loss in losses.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Also the teacher, from the swap on."""
+        """Return the state; after burn-in it includes the teacher."""
         state = super().state_dict()
         if self.started:
             state["teacher"] = self.ema.state_dict()

@@ -26,7 +26,7 @@ def find_people(
     amp: bool = False,
     boxes: list[Instances] | None = None,
 ) -> list[Instances]:
-    """The teacher's persons, in the clips' own pixels, with float32 scores.
+    """Detect the teacher's persons, in the clips' own pixels, with float32 scores.
 
     Args:
         teacher: in eval mode.

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def teacher_selection(cfg: CfgNode) -> TeacherSelection:
-    """SEMISUP.TEACHER_*."""
+    """Return the selection settings ``SEMISUP.TEACHER_*``."""
     semisup = cfg.SEMISUP
     return TeacherSelection(
         semisup.TEACHER_SCORE_THRESH, semisup.TEACHER_NMS_THRESH, semisup.TEACHER_MAX_BOXES
@@ -38,7 +38,7 @@ def teacher_selection(cfg: CfgNode) -> TeacherSelection:
 
 
 def dense_judge(cfg: CfgNode) -> DenseJudge | None:
-    """A judge where training datasets have dense truth that is there, else None."""
+    """Build a judge where the training datasets have dense truth, else return None."""
     metas = [MetadataCatalog.get(name) for name in cfg.DATASETS.TRAIN]
     dense = [(meta.dense, meta.get("flip_pairs", [])) for meta in metas if meta.get("dense")]
     dense = [(path, pairs) for path, pairs in dense if Path(path).is_file()]
@@ -81,7 +81,7 @@ class TLATrainer(MESTADTrainer):
 
     @classmethod
     def build_step(cls, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> MeanTeacherStep:
-        """The inner loop of both phases.
+        """Build the inner loop of both phases.
 
         Raises:
             UserError: the model finds no people itself, or is trained on boxes that unlabelled clips lack.
@@ -119,7 +119,7 @@ class TLATrainer(MESTADTrainer):
         return self._trainer.ema.model if self._trainer.started else None
 
     def build_hooks(self) -> list:
-        """The usual ones, with both networks evaluated and the teacher written at the end."""
+        """Build the usual hooks; both networks are evaluated and the teacher is written at the end."""
         hooks = [
             EvalHook(self.cfg.TEST.EVAL_PERIOD, self.evaluate) if isinstance(hook, EvalHook) else hook
             for hook in super().build_hooks()
@@ -127,7 +127,7 @@ class TLATrainer(MESTADTrainer):
         return [*hooks, _WriteTeacher()] if comm.is_main_process() else hooks
 
     def evaluate(self) -> OrderedDict:
-        """Figures of the teacher under their own names and of the student below ``student/``.
+        """Evaluate the teacher under the plain metric names and the student below ``student/``.
 
         During burn-in there is one network, evaluated under the plain names. The student's tables and csv
         files go to ``OUTPUT_DIR/student``.
@@ -152,17 +152,17 @@ class TLATrainer(MESTADTrainer):
             logger.info("the teacher is in %s", path)
 
     def demo_model(self) -> nn.Module:
-        """The teacher; during burn-in the one network there is."""
+        """Return the teacher; during burn-in the only network."""
         return self.bare_model if self.teacher is None else self.teacher
 
     def demo_weights(self) -> Path:
-        """The checkpoint of ``demo_model`` after training."""
+        """Return the checkpoint of ``demo_model`` after training."""
         if self.teacher is None:
             return super().demo_weights()
         return Path(self.cfg.OUTPUT_DIR) / "model_final_teacher.pth"
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As the supervised trainer; unlabelled clips go on where they stopped, too."""
+        """Resume as the supervised trainer does, and continue the unlabelled clips where they stopped."""
         super().resume_or_load(resume=resume)
         loader = self._trainer.unlabeled_loader
         if loader is not None and self.start_iter:

@@ -17,7 +17,7 @@ def _appearance(frame: np.ndarray, num_frames: int) -> np.ndarray:
 
 
 def detection_order(det: Rows, protocol: Protocol) -> np.ndarray:
-    """Rows of detections that count, frame after frame by first appearance, inside a frame as the protocol says."""
+    """Order the counted rows of detections by frame of first appearance, then by the protocol's rule."""
     rank = _appearance(det.frame, len(det.keys))[det.frame]
     if not protocol.best_first:
         return np.argsort(rank, kind="stable")
@@ -73,7 +73,7 @@ def _with_heaps(
 
 
 def truth_order(gt: Rows, protocol: Protocol, tied: np.ndarray) -> np.ndarray:
-    """Rows of ground truth in the order in which they are compared; ``tied``: frames that need heaps."""
+    """Order ground-truth rows as they are compared; frames in ``tied`` follow the published heap order."""
     if not protocol.gt_scores:
         return np.arange(len(gt))
     order = np.lexsort((-gt.scores, gt.frame))

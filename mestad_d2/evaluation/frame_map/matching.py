@@ -71,7 +71,7 @@ def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded
 
 
 def best_of_any_class(matches: Matches, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """IoU and row of the best ground-truth box, whatever its class, for some of the judged detections.
+    """Return IoU and row of the best ground-truth box of any class for some of the judged detections.
 
     Args:
         which: index into ``matches.order``.

@@ -52,7 +52,7 @@ PROTOCOLS = {
 
 
 def get_protocol(name: str | Protocol) -> Protocol:
-    """Protocol of that name.
+    """Return the protocol of that name.
 
     Raises:
         UserError: there is none.

@@ -40,7 +40,7 @@ class FrameMAP:
         return len(_counted(self.per_class, get_protocol(self.protocol)))
 
     def groups(self, label_map: LabelMap) -> dict[str, float]:
-        """Mean AP of AVA's groups (pose, object, person) that occur in the ground truth."""
+        """Return the mean AP of AVA's groups (pose, object, person) that occur in the ground truth."""
         found: dict[str, list[float]] = {}
         for c in _counted(self.per_class, get_protocol(self.protocol)):
             if group := label_map.group_of(c.id):
@@ -55,7 +55,7 @@ def frame_map(
     protocol: str | Protocol = "activitynet",
     excluded: set[str] | None = None,
 ) -> FrameMAP:
-    """Frame-mAP at IoU 0.5.
+    """Compute frame-mAP at IoU 0.5.
 
     Args:
         gt: ground truth, with frame names of this protocol (``rows.frame_key``).
@@ -102,18 +102,18 @@ def _counted(per_class: dict[int, ClassAP], rules: Protocol) -> list[ClassAP]:
 
 
 def rank_scores(scores: np.ndarray) -> np.ndarray:
-    """Indices by falling score; of equal scores the later row comes first, as published."""
+    """Return indices by falling score; of equal scores the later row comes first, as published."""
     return np.argsort(scores, kind="stable")[::-1]
 
 
 def precision_recall(hits: np.ndarray, num_gt: int) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall (n,) after each of the ranked detections; ``num_gt`` is above 0."""
+    """Compute precision and recall (n,) after each ranked detection; ``num_gt`` is above 0."""
     tp = np.cumsum(hits)
     return tp / np.arange(1, len(hits) + 1), tp / num_gt
 
 
 def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
-    """Area under the precision envelope over recall (VOC, all points)."""
+    """Compute the area under the precision envelope over recall (VOC, all points)."""
     if not len(precision):
         return 0.0
     envelope = np.maximum.accumulate(precision[::-1])[::-1]

@@ -10,7 +10,7 @@ from mestad_d2.evaluation.rows import Rows
 
 
 def heap_order(rows: Rows, index: np.ndarray, cap: int) -> np.ndarray:
-    """Kept rows of one frame, best first, in the published evaluator's order of ties.
+    """Return the kept rows of one frame, best first, in the published evaluator's order of ties.
 
     That evaluator pushes rows on a heap of (score, id, y1, x1, y2, x2); a row enters a full heap only with
     a score above the smallest. Equal scores come out in the order of the heap's array.

@@ -9,7 +9,7 @@ _MAX_POINTS = 150
 
 
 def precision_recall_svg(precision: np.ndarray, recall: np.ndarray) -> str:
-    """Curve of one class and the area under its envelope, (n,) arrays in ranked order."""
+    """Draw the curve of one class and the area under its envelope; (n,) arrays in ranked order."""
     if not len(precision):
         return _frame("recall", '<text class="none" x="50%" y="45%">no detections</text>')
     pick = np.unique(np.linspace(0, len(precision) - 1, min(len(precision), _MAX_POINTS)).astype(int))
@@ -23,7 +23,7 @@ def precision_recall_svg(precision: np.ndarray, recall: np.ndarray) -> str:
 
 
 def score_histogram_svg(scores: np.ndarray, hits: np.ndarray, bins: int = 20) -> str:
-    """Share of true and of false detections by score, each scaled to its own highest bar."""
+    """Draw the share of true and of false detections by score, each scaled to its own highest bar."""
     if not len(scores):
         return _frame("score", '<text class="none" x="50%" y="45%">no detections</text>')
     low, high = min(0.0, float(scores.min())), max(1.0, float(scores.max()))

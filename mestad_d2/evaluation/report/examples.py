@@ -40,13 +40,13 @@ class Example:
 
 
 def false_positive_kinds(result: FrameMAP) -> Counter[str]:
-    """Kinds of the false positives that hurt: those among each class's best n, n = its boxes."""
+    """Classify the false positives among each class's best n detections, n = its number of boxes."""
     which = _hurting(result)
     return Counter(_kinds(result, which)[0])
 
 
 def best_false_positives(result: FrameMAP, count: int = 24, per_class: int = 2) -> list[Example]:
-    """The surest false positives, at most ``per_class`` of a class."""
+    """Return the false positives of highest score, at most ``per_class`` of a class."""
     m = result.matches
     which = _hurting(result)
     scores = m.det.scores[m.order[which]]
@@ -64,7 +64,7 @@ def best_false_positives(result: FrameMAP, count: int = 24, per_class: int = 2) 
 
 
 def best_misses(result: FrameMAP, count: int = 24, per_class: int = 2) -> list[Example]:
-    """Ground-truth boxes that no detection claimed: of the best classes first, and the largest first."""
+    """Return unmatched ground-truth boxes, those of the best classes first, then the largest first."""
     m = result.matches
     missed = np.ones(len(m.gt), dtype=bool)
     missed[m.best[m.tp]] = False

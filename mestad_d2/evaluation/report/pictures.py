@@ -18,7 +18,7 @@ _OWN, _OTHER = "#ff7a1a", "#27c4f5"
 
 
 def picture(frames: Frames, example: Example) -> str | None:
-    """JPEG data URL around the boxes of an example; None where the frame can't be had."""
+    """Return a JPEG data URL around the boxes of an example; None where the frame is missing."""
     frame = frames(example.video, example.timestamp)
     return None if frame is None else draw(frame, example)
 

@@ -21,7 +21,7 @@ class Ribbon:
 
 
 def ribbons_svg(ribbons: Sequence[Ribbon], end: float, unit: str = "frame") -> str:
-    """One ribbon a row over an axis from the first frame (1) to ``end``."""
+    """Draw one ribbon per row over an axis from the first frame (1) to ``end``."""
     span = max(end, 1)
     scale = (WIDTH - 2 * PAD) / span
     body = ""

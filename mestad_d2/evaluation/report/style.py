@@ -51,5 +51,5 @@ _PAGE = """<!doctype html>
 
 
 def html_page(title: str, parts: Iterable[str]) -> str:
-    """A whole page that needs no network and no other file."""
+    """Render a whole page that needs no network and no other file."""
     return _PAGE.format(title=html.escape(title), style=STYLE, body="\n".join(parts))

@@ -12,7 +12,7 @@ from mestad_d2.formats.label_map import LabelMap
 
 
 def per_class_table(result: FrameMAP, label_map: LabelMap) -> str:
-    """Classes that occur in ground truth or detections, most frequent first, with AP in percent."""
+    """Format classes of ground truth or detections, most frequent first, with AP in percent."""
     rows = [
         [
             c.id,
@@ -32,7 +32,7 @@ def per_class_table(result: FrameMAP, label_map: LabelMap) -> str:
 
 
 def result_json(result: FrameMAP) -> dict[str, Any]:
-    """``{"mAP": x or None, "per_class": {id: {name, ap, num_gt, num_det, num_tp}}}``, NaN as None."""
+    """Return ``{"mAP": x or None, "per_class": {id: {name, ap, num_gt, num_det, num_tp}}}``, NaN as None."""
     return {
         "protocol": result.protocol,
         "mAP": none_if_nan(result.mAP),
@@ -50,5 +50,5 @@ def result_json(result: FrameMAP) -> dict[str, Any]:
 
 
 def none_if_nan(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Return None in place of NaN, which JSON lacks."""
     return None if math.isnan(value) else value

@@ -69,7 +69,7 @@ def _errors(inputs: Inputs, result: MapResult) -> tuple[Errors, dict[str, str]]:
 
 
 def frames_of(inputs: Inputs) -> FrameBoxes:
-    """The frame detections of the inputs, tubelets taken apart."""
+    """Return the frame detections of the inputs, tubelets split into frames."""
     return inputs.frames.as_frames() if isinstance(inputs.frames, Tubelets) else inputs.frames
 
 

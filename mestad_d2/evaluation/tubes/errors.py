@@ -55,7 +55,7 @@ class Errors:
 def frame_errors(
     gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: Protocol, threshold: float = 0.5
 ) -> Errors:
-    """Kinds of false positives among frame detections."""
+    """Classify false positives among frame detections."""
     rules = protocol.frame
     truth = gt.as_frames()
     gt_rows, det_rows = class_rows(truth.label, len(classes)), class_rows(det.label, len(classes))
@@ -86,7 +86,7 @@ def frame_errors(
 def video_errors(
     gt: Tubes, det: Tubes, classes: tuple[str, ...], protocol: Protocol, threshold: float = 0.5
 ) -> Errors:
-    """Kinds of false positives among tubes."""
+    """Classify false positives among tubes."""
     rules = protocol.video
     ranked, _ = ranking(det, len(classes), rules)
     pairs, _ = candidates(gt, det, ranked, len(classes), rules)

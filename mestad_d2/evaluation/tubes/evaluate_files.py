@@ -92,7 +92,7 @@ def read_inputs(
 
 
 def evaluate(inputs: Inputs, protocol: str, errors: bool = True) -> tuple[dict[str, Any], list[MapResult]]:
-    """Judge the inputs under a protocol.
+    """Evaluate the inputs under a protocol.
 
     Args:
         errors: add the analyses of false positives.
@@ -129,7 +129,7 @@ def evaluate(inputs: Inputs, protocol: str, errors: bool = True) -> tuple[dict[s
 
 
 def summary(inputs: Inputs, content: dict[str, Any], results: list[MapResult]) -> str:
-    """Table by class and the notes."""
+    """Format a table by class with the mean and means of groups, in percent."""
     truths = np.bincount(inputs.truth.label, minlength=len(inputs.dataset.classes))
     lines = [table(results, dict(enumerate(truths.tolist())))]
     lines += [f"note: {note}" for note in content["notes"]]
@@ -137,7 +137,7 @@ def summary(inputs: Inputs, content: dict[str, Any], results: list[MapResult]) -
 
 
 def compare(inputs: Inputs) -> str:
-    """Table of what every protocol says of the same detections, in percent."""
+    """Format a table of the results of every protocol on the same detections, in percent."""
     rows, head = [], []
     for protocol in PROTOCOLS.values():
         content, _ = evaluate(inputs, protocol.name, errors=False)
@@ -150,7 +150,7 @@ def compare(inputs: Inputs) -> str:
 
 
 def protocol_names() -> list[str]:
-    """Names of all protocols, the default first."""
+    """Return the names of all protocols, the default first."""
     return list(PROTOCOLS)
 
 

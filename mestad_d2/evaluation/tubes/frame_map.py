@@ -51,7 +51,7 @@ def frame_map(
 def judge_class(
     truth: FrameBoxes, det: FrameBoxes, rows: np.ndarray, rules: Rules, threshold: float
 ) -> Judged:
-    """Judge the detections ``rows`` of one class; ``claimed`` are rows of ``truth``."""
+    """Match the detections ``rows`` of one class; ``claimed`` are matched rows of ``truth``."""
     frames = 1 + max(int(truth.frame.max(initial=0)), int(det.frame[rows].max(initial=0)))
     group = det.video[rows] * frames + det.frame[rows]
     boxes, score = _rounded(det.boxes[rows], rules), det.score[rows]
@@ -77,7 +77,7 @@ def judge_class(
 
 
 def frame_mabo(gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: Protocol) -> ClassAPs:
-    """Mean best overlap: for every ground-truth box the best IoU with any detection of its frame.
+    """Compute the mean best overlap: the best IoU of each ground-truth box with any detection of its frame.
 
     Classes and scores of detections don't matter. A class without ground truth is left out.
     """

@@ -36,7 +36,7 @@ class Candidates:
 
 
 def pair_up(det_group: np.ndarray, gt_group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All pairs of the same group.
+    """Return all pairs of the same group.
 
     Args:
         det_group: (m,) group of each detection, in the order in which they are judged.
@@ -55,7 +55,7 @@ def pair_up(det_group: np.ndarray, gt_group: np.ndarray) -> tuple[np.ndarray, np
 
 
 def rank_in_group(group: np.ndarray) -> np.ndarray:
-    """How many rows of the same group come before each row (n,)."""
+    """Count the rows of the same group before each row (n,)."""
     by = np.argsort(group, kind="stable")
     _, first, count = np.unique(group[by], return_index=True, return_counts=True)
     rank = np.empty(len(group), dtype=np.int64)
@@ -64,7 +64,7 @@ def rank_in_group(group: np.ndarray) -> np.ndarray:
 
 
 def claim(pairs: Candidates, detections: int, truths: int, threshold: float, rest: bool, strict: bool):
-    """Judge all detections at one threshold.
+    """Match all detections at one threshold.
 
     Args:
         rest: a detection tries the ground truths that are left; else only its best one.
@@ -100,7 +100,7 @@ def claim(pairs: Candidates, detections: int, truths: int, threshold: float, res
 
 
 def suppress(group: np.ndarray, score: np.ndarray, rule: NMS, iou: PairIoU) -> tuple[np.ndarray, np.ndarray]:
-    """Non-maximum suppression within groups; among equal scores the later row wins.
+    """Apply non-maximum suppression within groups; among equal scores the later row wins.
 
     Args:
         group: (n,); score: (n,).

@@ -14,7 +14,7 @@ _AT_ONCE = 1 << 20
 
 
 def box_iou(truth: np.ndarray, found: np.ndarray, pixels: str) -> np.ndarray:
-    """IoU of pairs of boxes (n, 4), x1, y1, x2, y2 in pixels -> (n,).
+    """Compute the IoU of pairs of boxes (n, 4), x1, y1, x2, y2 in pixels -> (n,).
 
     NaN for a pair of boxes without area under "continuous" pixels.
 
@@ -58,7 +58,7 @@ class TubePairs:
 
 
 def tube_iou(truth: Tubes, found: Tubes, i: np.ndarray, j: np.ndarray, rules: Rules) -> TubePairs:
-    """Spatio-temporal IoU of tubes ``i`` of ``truth`` with tubes ``j`` of ``found``, (n,) indices each."""
+    """Compute the spatio-temporal IoU of tubes ``i`` of ``truth`` with tubes ``j`` of ``found``, (n,) indices each."""
     parts = []
     rows = np.minimum(truth.length[i], found.length[j])
     cuts = np.searchsorted(np.cumsum(rows), np.arange(_AT_ONCE, rows.sum() + _AT_ONCE, _AT_ONCE))

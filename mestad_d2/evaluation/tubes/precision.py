@@ -8,7 +8,7 @@ from mestad_d2.evaluation.tubes.protocols import Rules
 
 
 def average_precision(hits: np.ndarray, truths: int, rules: Rules) -> float:
-    """Average precision of one class.
+    """Compute the area under the precision envelope over recall (VOC, all points).
 
     Args:
         hits: (n,) bool, in the order of their scores, best first.
@@ -19,13 +19,13 @@ def average_precision(hits: np.ndarray, truths: int, rules: Rules) -> float:
 
 
 def curve(hits: np.ndarray, truths: int, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall after each detection, (n,) float64."""
+    """Compute precision and recall after each detection, (n,) float64."""
     true = np.cumsum(hits)
     return true / np.arange(1, len(hits) + 1), true / (truths + rules.recall_epsilon)
 
 
 def area(values: np.ndarray, recall: np.ndarray, rules: Rules, start: float = 1.0) -> float:
-    """Integral of ``values`` (n,) over ``recall`` (n,).
+    """Integrate ``values`` (n,) over ``recall`` (n,).
 
     Args:
         start: the value at recall 0, which only the trapezoid has.

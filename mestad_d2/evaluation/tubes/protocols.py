@@ -164,7 +164,7 @@ ALIASES = {
 
 
 def get_protocol(name: str) -> Protocol:
-    """Return a protocol by name.
+    """Return the protocol of that name.
 
     Raises:
         UserError: there is none of that name.

@@ -78,7 +78,7 @@ def check_labels(label: np.ndarray, classes: tuple[str, ...], what: str) -> None
 
 
 def class_ap(judged: Judged, rules: Rules) -> float:
-    """AP of one class under the rules for classes without ground truth or detections."""
+    """Compute the AP of one class, with the rules for classes without ground truth or detections."""
     if judged.truths:
         return average_precision(judged.claimed >= 0, judged.truths, rules)
     rule = rules.only_detections if len(judged.rows) else rules.absent

@@ -12,7 +12,7 @@ from mestad_d2.evaluation.tubes.result import ClassAPs, MapResult
 
 
 def aps_json(aps: ClassAPs) -> dict[str, Any]:
-    """``{"mean": x, "per_class": {"0": x or None}}``, fractions; "error" where the published code fails."""
+    """Return ``{"mean": x, "per_class": {"0": x or None}}``, fractions; "error" where the published code fails."""
     content: dict[str, Any] = {
         "mean": none_if_nan(aps.mean),
         "per_class": {str(c): none_if_nan(float(ap)) for c, ap in enumerate(aps.per_class)},
@@ -23,12 +23,12 @@ def aps_json(aps: ClassAPs) -> dict[str, Any]:
 
 
 def map_json(result: MapResult) -> dict[str, Any]:
-    """``{"0.5": {"mean", "per_class"}, ...}`` by threshold."""
+    """Return ``{"0.5": {"mean", "per_class"}, ...}`` by threshold."""
     return {name: aps_json(aps) for name, aps in result.thresholds.items()}
 
 
 def table(results: list[MapResult], truths: dict[int, int]) -> str:
-    """Per-class table in percent: one column for each result and threshold, classes of ``results[0]``.
+    """Format a per-class table in percent: a column per result and threshold, classes of ``results[0]``.
 
     Args:
         truths: number of ground-truth tubes by class.
@@ -46,7 +46,7 @@ def table(results: list[MapResult], truths: dict[int, int]) -> str:
 
 
 def published_failures(results: list[MapResult]) -> list[str]:
-    """One line for each way in which the published code would have failed on these files."""
+    """List how the published code would have failed on these files, one line each."""
     failures = {
         (r.protocol, r.kind, aps.error): None for r in results for aps in r.thresholds.values() if aps.error
     }

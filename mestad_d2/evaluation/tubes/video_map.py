@@ -64,7 +64,7 @@ def video_map(
 
 
 def ranking(det: Tubes, num_classes: int, rules: Rules) -> tuple[np.ndarray, str | None]:
-    """Detections that are judged, best first, and how the published suppression fails on them, if it does."""
+    """Rank the detections that are judged, and say how the published suppression fails on them, if it does."""
     rows, score, failure = np.arange(len(det)), det.score, None
     if rules.time == "present":
         # A tube whose every box is a hole is no detection.
@@ -90,7 +90,7 @@ def ranking(det: Tubes, num_classes: int, rules: Rules) -> tuple[np.ndarray, str
 def candidates(
     gt: Tubes, det: Tubes, ranked: np.ndarray, num_classes: int, rules: Rules
 ) -> tuple[Candidates, TubePairs]:
-    """Pairs of one video and class with their overlaps; ``det`` of the pairs counts along ``ranked``."""
+    """Return pairs of one video and class with their overlaps; ``det`` indexes ``ranked``."""
     if rules.time == "present":
         det = _hole_free(det)
     group = det.video * num_classes + det.label
@@ -100,7 +100,7 @@ def candidates(
 
 
 def class_rows(label: np.ndarray, num_classes: int) -> list[np.ndarray]:
-    """Rows of each class, in order."""
+    """Return the rows of each class, in order."""
     by = np.argsort(label, kind="stable")
     return np.split(by, np.cumsum(np.bincount(label, minlength=num_classes))[:-1])
 
@@ -108,7 +108,7 @@ def class_rows(label: np.ndarray, num_classes: int) -> list[np.ndarray]:
 def class_failure(
     by_class: list[np.ndarray], truths: np.ndarray, classes: tuple[str, ...], rules: Rules
 ) -> str | None:
-    """How the published code fails on a class that has only detections; None where it does not."""
+    """Say how the published code fails on a class that has only detections; None where it does not."""
     if rules.only_detections != "error":
         return None
     alone = [name for name, rows, n in zip(classes, by_class, truths, strict=True) if len(rows) and not n]
@@ -116,7 +116,7 @@ def class_failure(
 
 
 def gap_failure(overlaps: TubePairs, looked: np.ndarray, protocol: str) -> str | None:
-    """How the published code fails on a missing frame; None where it does not come across one."""
+    """Say how the published code fails on a missing frame; None where none occurs."""
     if not (overlaps.error & looked).any():
         return None
     if (overlaps.edge & looked).any():

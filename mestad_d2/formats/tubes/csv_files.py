@@ -59,7 +59,7 @@ def read_dataset(path: str | Path) -> TubeDataset:
 
 
 def csv_form(path: str | Path) -> str:
-    """Which of ``FORMS`` a csv has, by its header.
+    """Return which of ``FORMS`` a csv has, by its header.
 
     Raises:
         UserError: no such file, or none of the forms.
@@ -118,7 +118,7 @@ def read_tubes(path: str | Path, videos: Sequence[str] | None = None, truth: boo
 
 
 def read_frames(path: str | Path, videos: Sequence[str] | None = None) -> FrameBoxes:
-    """Read a csv of frame detections.
+    """Read the frames nearest to ``times`` as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
 
     Raises:
         UserError: names the file and the row.

@@ -66,7 +66,7 @@ class Tubes:
         return np.repeat(np.arange(len(self)), self.length)
 
     def select(self, which: np.ndarray) -> Tubes:
-        """Some of the tubes, in the order of the indices ``which``."""
+        """Select tubes, in the order of the indices ``which``."""
         which = np.asarray(which, dtype=np.int64)
         rows = ranges(self.start[which], self.length[which])
         return replace(
@@ -81,7 +81,7 @@ class Tubes:
         )
 
     def without_holes(self) -> Tubes:
-        """The same without rows whose box is NaN, and without tubes that have no other row."""
+        """Remove rows whose box is NaN, and tubes that have no other row."""
         good = ~np.isnan(self.boxes).any(1)
         if good.all():
             return self
@@ -95,7 +95,7 @@ class Tubes:
         return kept.select(np.flatnonzero(length))
 
     def as_frames(self) -> FrameBoxes:
-        """Each row as a box of its frame, in the order of the tubes."""
+        """Return each row as a box of its frame, in the order of the tubes."""
         owner = self.owner
         return FrameBoxes(
             self.videos, self.video[owner], self.frame, self.label[owner], self.score[owner], self.boxes
@@ -117,7 +117,7 @@ class FrameBoxes:
         return len(self.video)
 
     def select(self, which: np.ndarray) -> FrameBoxes:
-        """Some of the rows, by index or mask."""
+        """Select rows by index or mask."""
         fields = ("video", "frame", "label", "score", "boxes")
         return replace(self, **{name: getattr(self, name)[which] for name in fields})
 
@@ -137,7 +137,7 @@ class Tubelets:
         return len(self.video)
 
     def as_frames(self) -> FrameBoxes:
-        """Each box at its frame, with the tubelet's score, ordered by start and then by k."""
+        """Return each box at its frame with the tubelet's score, ordered by start and then by k."""
         count, k = self.boxes.shape[:2]
         order = np.lexsort((np.arange(count), self.label, self.frame, self.video))
         rows = np.repeat(order, k)
@@ -147,7 +147,7 @@ class Tubelets:
 
 
 def as_tubelets(found: FrameBoxes) -> Tubelets:
-    """Frame detections as tubelets of one frame."""
+    """Convert frame detections to tubelets of one frame."""
     return Tubelets(found.videos, found.video, found.frame, found.label, found.score, found.boxes[:, None, :])
 
 
@@ -156,7 +156,7 @@ def tubes_of(
     parts: Sequence[tuple[int, int, float, np.ndarray, np.ndarray]],
     names: Sequence[str] | None = None,
 ) -> Tubes:
-    """Tubes of parts ``(video index, class from 0, score, frames (k,), boxes (k, 4))``.
+    """Make tubes of parts ``(video index, class from 0, score, frames (k,), boxes (k, 4))``.
 
     Args:
         names: of the tubes; by default they are counted from 1 within a video and class.
@@ -181,7 +181,7 @@ def tubes_of(
 
 
 def ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """``start[i], start[i] + 1, ...``, ``length[i]`` numbers each, one after the other."""
+    """Return ``start[i], start[i] + 1, ...``, ``length[i]`` numbers each, concatenated."""
     length = np.asarray(length, dtype=np.int64)
     begin = np.cumsum(length) - length
     return np.arange(length.sum()) + np.repeat(np.asarray(start, dtype=np.int64) - begin, length)

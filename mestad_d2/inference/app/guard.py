@@ -15,7 +15,7 @@ LOOPBACK_NAMES = {"localhost", "localhost."}
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or name is this machine's own: 127.0.0.0/8, ::1 or localhost."""
+    """Return whether an address or name is this machine's own: 127.0.0.0/8, ::1 or localhost."""
     host = host.strip("[]").lower()
     if host in LOOPBACK_NAMES:
         return True
@@ -58,7 +58,7 @@ class Guard:
         self.app, self.bound_to, self.uploads = app, bound_to, uploads
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        """Serve one connection."""
+        """Compute the serve one connection."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return

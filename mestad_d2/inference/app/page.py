@@ -40,7 +40,7 @@ class PageDefaults:
 
 
 def import_gradio(temporary: str | os.PathLike[str]) -> ModuleType:
-    """gradio, told to keep its files in ``temporary`` and to report nothing; call before any other use.
+    """Import gradio with its files in ``temporary`` and without telemetry; call before any other use.
 
     Raises:
         UserError: it is not installed.
@@ -54,7 +54,7 @@ def import_gradio(temporary: str | os.PathLike[str]) -> ModuleType:
 
 
 def build_page(gr: ModuleType, session: AppSession, defaults: PageDefaults) -> Any:
-    """The page as gradio ``Blocks``."""
+    """Build the page as gradio ``Blocks``; files of a visit are removed ``keep_seconds`` after its last use."""
     blocks = gr.Blocks(title="Who does what when", analytics_enabled=False)
     with blocks:
         gr.Markdown("# Who does what when\nEvery person of a video, what each of them does, and when.")
@@ -122,7 +122,7 @@ class Access:
 def launch_page(
     gr: ModuleType, blocks: Any, access: Access, max_megabytes: int, uploads: Uploads, *, wait: bool = True
 ) -> str:
-    """Serve the page; no file of it comes from elsewhere. Returns its address.
+    """Serve the page without loading anything from other hosts; return its address.
 
     Raises:
         UserError: the port is taken.

@@ -187,7 +187,7 @@ class AppSession:
 
 
 def summary_html(actors: Sequence[Actor]) -> str:
-    """One line an actor: number, seconds and actions. Names are escaped."""
+    """Format one line per actor: number, seconds and actions. Names are escaped."""
     if not actors:
         return "<p class='nobody'>Nobody above the thresholds.</p>"
     lines = []
@@ -205,7 +205,7 @@ def summary_html(actors: Sequence[Actor]) -> str:
 
 
 def safe_stem(path: Path) -> str:
-    """A video's name for files and csv rows: no path, formula or control character survives."""
+    """Return a video's name for files and csv rows, without paths, formulas and control characters."""
     return re.sub(r"[^\w.-]+", "_", path.stem).strip("._-")[:80] or "video"
 
 

@@ -31,7 +31,7 @@ class Uploads:
 
     @contextmanager
     def room(self, visitor: str, size: int) -> Iterator[None]:
-        """Hold ``size`` bytes for an upload while it comes.
+        """Return the hold ``size`` bytes for an upload while it comes.
 
         Raises:
             UserError: the visitor, or all together, would have too much.
@@ -58,7 +58,7 @@ class Uploads:
             self._of_visitor[visitor] |= {Path(path) for path in paths}
 
     def used(self) -> int:
-        """Bytes of all files in the folder."""
+        """Return the bytes of all files in the folder."""
         sizes = {}
         for folder, _, names in os.walk(self.folder):
             for name in names:

@@ -45,7 +45,7 @@ class WorkerPool(Protocol):
     """Workers, each of which takes one video at a time."""
 
     def free(self) -> int:
-        """How many workers wait for a video."""
+        """Return the number of workers that wait for a video."""
 
     def submit(self, video: str) -> None:
         """Give a video to a free worker."""
@@ -84,7 +84,7 @@ def run_jobs(videos: Sequence[str], pool: WorkerPool) -> Iterator[Finished]:
 
 
 def read_list(path: str | os.PathLike[str]) -> list[str]:
-    """Videos of a list: one path a line, each once; empty lines and those that begin with # are left out.
+    """Read the videos of a list: one path a line, each once; empty lines and # comments are skipped.
 
     Raises:
         UserError: no such file, no text, nothing in it, or a camera, which has no end.
@@ -113,7 +113,7 @@ def read_list(path: str | os.PathLike[str]) -> list[str]:
 
 
 def result_name(video: str) -> str:
-    """File name of a video's result: its stem for people, a digest of its whole path against collisions."""
+    """Return the file name of a video's result: its stem and a digest of its whole path."""
     digest = hashlib.sha256(os.fsencode(os.path.abspath(video))).hexdigest()[:10]
     # Stems may be longer than a file system allows once the rest is added.
     stem = os.fsencode(Path(video).stem)[:180].decode(errors="ignore")
@@ -121,7 +121,7 @@ def result_name(video: str) -> str:
 
 
 def check_settings(output: Path, settings: dict) -> None:
-    """Remember how the results of a folder are made; refuse to mix them with others.
+    """Record the settings of a result folder; refuse to mix results of other settings.
 
     Raises:
         UserError: the folder has results of other settings.
@@ -144,12 +144,12 @@ def check_settings(output: Path, settings: dict) -> None:
 
 
 def unfinished(videos: Sequence[str], output: Path) -> list[str]:
-    """The videos that have no result yet."""
+    """Return the videos that have no result yet."""
     return [video for video in videos if not (output / result_name(video)).exists()]
 
 
 def write_failures(output: Path, failures: Sequence[Finished]) -> None:
-    """``failures.csv`` (video, error) of this run; none where nothing failed."""
+    """Write ``failures.csv`` (video, error) of this run; no file where nothing failed."""
     path = output / FAILURES
     if not failures:
         path.unlink(missing_ok=True)

@@ -50,7 +50,7 @@ class LocalWorkers:
         self._workers = [self._start(number) for number in range(count)]
 
     def free(self) -> int:
-        """How many workers wait for a video."""
+        """Return the number of workers that wait for a video."""
         return sum(worker.up and worker.video is None for worker in self._workers)
 
     def submit(self, video: str) -> None:
@@ -140,7 +140,7 @@ class LocalWorkers:
 
 
 def attempt(detect: Callable[[str], bytes], video: str) -> tuple[str, bytes | str]:
-    """("done", result) or ("failed", reason in one line)."""
+    """Run a video; return ("done", result) or ("failed", reason in one line)."""
     try:
         return "done", detect(video)
     except Exception as error:  # one bad video must not end the others
@@ -148,7 +148,7 @@ def attempt(detect: Callable[[str], bytes], video: str) -> tuple[str, bytes | st
 
 
 def one_line(error: BaseException) -> str:
-    """What went wrong; the kind of error too where it is not the user's."""
+    """Describe an error in one line, with its type unless it is the user's."""
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 

@@ -40,7 +40,7 @@ def connect(address: str) -> None:
 
 
 def cluster_size(cpus: int, gpus: int) -> int:
-    """How many workers of so many CPUs and GPUs fit into the cluster, at least 1."""
+    """Return how many workers of so many CPUs and GPUs fit into the cluster, at least 1."""
     import ray
 
     total = ray.cluster_resources()
@@ -90,7 +90,7 @@ class RayWorkers:
             self._start(number)
 
     def free(self) -> int:
-        """How many workers wait for a video."""
+        """Return the number of workers that wait for a video."""
         return len(self._idle)
 
     def submit(self, video: str) -> None:

@@ -44,7 +44,7 @@ class DetectorRecipe:
     mode: str = "clip"
 
     def settings(self) -> dict:
-        """What the results depend on, by name, for ``check_settings``."""
+        """Return the settings that results depend on, by name, for ``check_settings``."""
         settings = {
             "config": self.cfg.dump(),
             "precision": self.speed.precision,
@@ -57,7 +57,7 @@ class DetectorRecipe:
         return settings if self.mode == "clip" else settings | {"mode": self.mode}
 
     def __call__(self, number: int) -> Callable[[str], bytes]:
-        """The function video -> JSON lines of worker ``number``; on several GPUs they take turns."""
+        """Return the function video -> JSON lines of worker ``number``; workers share the GPUs in turn."""
         import_extensions(self.imports)
         torch.set_num_threads(self.threads)
         cv2.setNumThreads(self.threads)

@@ -40,13 +40,13 @@ class Parity:
 
 @torch.no_grad()
 def eager_outputs(model: nn.Module, clip: Tensor) -> list[np.ndarray]:
-    """Boxes (R, 4) in the clip's pixels, scores (R,) and actions (R, A) of the model itself."""
+    """Return the model's own boxes (R, 4) in clip pixels, scores (R,) and actions (R, A)."""
     found = model.inference([{"clip": clip}], do_postprocess=False)[0]
     return [x.cpu().numpy() for x in (found.pred_boxes.tensor, found.scores, found.pred_actions)]
 
 
 def compare(model: nn.Module, exported: Callable[[Tensor], list], clips: Iterable[Tensor]) -> Parity:
-    """Differences between the model in eager float32 and its exported file on clips (3, T, H, W)."""
+    """Compare the model in eager float32 with its exported file on clips (3, T, H, W)."""
     parity = Parity()
     for clip in clips:
         wanted, got = eager_outputs(model, clip), exported(clip)
@@ -67,7 +67,7 @@ def compare(model: nn.Module, exported: Callable[[Tensor], list], clips: Iterabl
 def speed(
     model: nn.Module, exported: Callable[[Tensor], list], clip: Tensor, runs: int = 9
 ) -> dict[str, float]:
-    """Median seconds of a clip by eager and by the exported file, run in turns in this process."""
+    """Measure the median seconds per clip of the eager and the exported model, interleaved."""
     seconds = alternate(
         {"eager": lambda: eager_outputs(model, clip), "exported": lambda: exported(clip)}, runs
     )

@@ -30,7 +30,7 @@ DYNAMIC = {"clip": {2: "height", 3: "width"}, **{name: {0: "people"} for name in
 
 
 def clip_metadata(cfg: CfgNode, names: ActionNames) -> dict:
-    """How clips are made for the file's detector, and what its action columns mean.
+    """Return how clips are made for the exported detector, and the meaning of its action columns.
 
     Returns:
         ``offsets``: seconds of the T frames from the key frame; ``short_side`` and ``max_size`` of frames in
@@ -107,7 +107,7 @@ def _write_torchscript(detector: ExportableDetector, clip: Tensor, path: str, me
 
 
 def load_exported(path: str | os.PathLike[str], format: str, threads: int = 0) -> Callable[[Tensor], list]:
-    """The function clip -> [boxes, scores, actions] (arrays) of an exported file, run on the CPU.
+    """Load an exported file as a CPU function clip -> [boxes, scores, actions] (arrays).
 
     Args:
         path: as given to ``export``; ``format`` as well.

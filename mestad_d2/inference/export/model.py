@@ -46,7 +46,7 @@ class ExportableDetector(nn.Module):
         self.register_buffer("std", model.pixel_std.clone())
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Detections of a clip (3, T, H, W), RGB, uint8 (or floats in 0..255).
+        """Detect on a clip (3, T, H, W), RGB, uint8 (or floats in 0..255).
 
         Returns:
             boxes (R, 4), x1, y1, x2, y2 in the clip's pixels, best first; person scores (R,); action

@@ -62,7 +62,7 @@ def export_ir(
 
 
 def load_ir(path: str | os.PathLike[str], threads: int = 0) -> Callable[[Tensor], list]:
-    """The function clip -> [boxes, scores, actions] (arrays) of a file of ``export_ir``, in float32 where it has floats."""
+    """Load a file of ``export_ir`` as a function clip -> [boxes, scores, actions] (arrays), in float32."""
     need("openvino")
     import openvino
 

@@ -51,7 +51,7 @@ class SegmentDetector:
     def __call__(
         self, segment: Segment, clip: Tensor, people: list[Instances] | None = None
     ) -> Iterator[tuple[int, Instances]]:
-        """Ticks of the segment's key frames, in order, each with its people in the frame's own pixels.
+        """Return the ticks of the segment's key frames, in order, with people in frame pixels.
 
         Args:
             segment: as cut from the film.
@@ -116,10 +116,10 @@ def _around(x: Tensor, step: int, length: int) -> Tensor:
 
 
 def can_pass(model: nn.Module) -> bool:
-    """Whether the model's backbone computes a segment at once."""
+    """Return whether the model's backbone computes a segment at once."""
     return takes_segments(innermost(getattr(model, "backbone", model)))
 
 
 def slow_stride(model: nn.Module) -> int:
-    """Frames a step of the slowest pathway of a model that ``can_pass``."""
+    """Return the frames per step of the slowest pathway of a model that ``can_pass``."""
     return max(innermost(model.backbone).time_strides)

@@ -36,7 +36,7 @@ class KeyframeGrid:
 
     @classmethod
     def for_rate(cls, spacing: float, clip_frames: int, stride: int, per_second: float) -> KeyframeGrid:
-        """The grid with the fewest runs that has ``per_second`` key frames a second."""
+        """Return the grid with the fewest runs that has ``per_second`` key frames a second."""
         needed = max(math.ceil(per_second * spacing * stride - TIE), 1)
         phases = next((n for n in range(1, stride + 1) if stride % n == 0 and n >= needed), stride)
         return cls(spacing, clip_frames, stride, phases, math.ceil(needed / phases))
@@ -52,7 +52,7 @@ class KeyframeGrid:
         return self.spacing * self.stride / self.ticks_per_step
 
     def nearest(self, times: Iterable[float]) -> Iterator[tuple[int, float]]:
-        """The tick nearest to each time, the earlier of two as near, with that time; each tick once.
+        """Return the tick nearest to each time, the earlier of a tie, with that time; each tick once.
 
         Args:
             times: increasing, in s; may be endless.
@@ -65,17 +65,17 @@ class KeyframeGrid:
                 last = tick
 
     def place(self, tick: int) -> tuple[int, int, int]:
-        """Step of the slow pathway, frame at which that pathway starts, and shift, of a tick."""
+        """Return a tick's step of the slow pathway, that pathway's first frame, and the shift."""
         step, rest = divmod(tick, self.ticks_per_step)
         phase, shift = divmod(rest, self.shifts)
         return step, phase * (self.stride // self.phases), shift
 
     def offsets(self, steps: int) -> np.ndarray:
-        """Times of the frames of all shifts, in order, of a segment of ``steps`` steps, in s from its first key."""
+        """Return times in s, from the first key frame, of all shifts' frames of a segment of ``steps`` steps."""
         count = self.frames(steps) * self.shifts
         return (np.arange(count) - self.clip_frames // 2 * self.shifts) * (self.spacing / self.shifts)
 
     def frames(self, steps: int) -> int:
-        """Frames that one shift of so many steps needs: whole clips around the first and the last key frame."""
+        """Return the frames that one shift of so many steps needs: whole clips around the first and last key frame."""
         later = self.stride - self.stride // self.phases
         return self.stride * (steps - 1) + later + self.clip_frames

@@ -53,7 +53,7 @@ def stream_segments(
     steps: int,
     resize: Callable[[StreamFrame], np.ndarray],
 ) -> Iterator[Segment]:
-    """Segments with the key frames nearest to ``times``; parts of the film without any are left out.
+    """Yield segments with the key frames nearest to ``times``; parts of the film without any are skipped.
 
     Neighbouring segments share the frames of a clip. Frames before the film's first and after its last are
     those, repeated, as in clips. A frame is made a picture once.

@@ -46,7 +46,7 @@ class PersonDetector(nn.Module):
         raise NotImplementedError
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[tuple[Tensor, Tensor]]:
-        """Give boxes (N, 4) in pixels of each picture and person scores (N,), in any order.
+        """Detect persons; see ``PersonDetector.detect``.
 
         Args:
             pictures: (H, W, 3) uint8 RGB each, of any sizes.
@@ -81,7 +81,7 @@ class PersonDetector(nn.Module):
 
 
 def selection_settings(cfg: CfgNode) -> dict:
-    """Thresholds of ``MODEL.PERSON_DETECTOR`` as keyword arguments of ``PersonDetector``.
+    """Return the thresholds of ``MODEL.PERSON_DETECTOR`` as keyword arguments of ``PersonDetector``.
 
     Raises:
         UserError: a threshold outside [0, 1], or nobody may be kept.
@@ -116,7 +116,7 @@ def person_index(names: Sequence[str] | dict[int, str], model: str) -> int:
 
 
 def build_person_detector(cfg: CfgNode) -> PersonDetector:
-    """Build the detector that ``MODEL.PERSON_DETECTOR.NAME`` names, on ``MODEL.DEVICE`` and in eval mode.
+    """Build Faster R-CNN X101-32x8d-FPN from detectron2's own config, with random weights, in eval mode.
 
     Raises:
         UserError: no such kind of detector or model, or its weights can't be had.

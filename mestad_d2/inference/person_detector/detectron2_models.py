@@ -70,7 +70,7 @@ class Detectron2PersonDetector(PersonDetector):
         return cls(model, person, resize, own.INPUT.FORMAT == "BGR", **selection_settings(cfg))
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[tuple[Tensor, Tensor]]:
-        """See ``PersonDetector.detect``."""
+        """Detect persons; see ``PersonDetector.detect``."""
         found = [result["instances"] for result in self.model([self._input(p) for p in pictures])]
         people = [instances[instances.pred_classes == self.person] for instances in found]
         return [(instances.pred_boxes.tensor, instances.scores) for instances in people]

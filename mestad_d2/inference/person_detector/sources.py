@@ -52,7 +52,7 @@ class DetectedPersons:
     def watch(
         self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
     ) -> Iterator[StreamFrame]:
-        """See ``PersonSource``; the frame nearest to a key time is its key frame, of two the earlier."""
+        """Detect on the frame nearest to each key time (the earlier of a tie); see ``PersonSource``."""
         self._pictures.clear()
         keys = iter(keys)
         key, before, now = next(keys, None), None, None
@@ -72,7 +72,7 @@ class DetectedPersons:
             self._pictures[key] = frame.image
 
     def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """See ``PersonSource``."""
+        """Return the detected boxes; see ``PersonSource``."""
         with self._lock:
             pictures = [self._pictures.pop(key) for key in times]
         start = time.perf_counter()
@@ -100,7 +100,7 @@ class FilePersons:
     def watch(
         self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
     ) -> Iterator[StreamFrame]:
-        """See ``PersonSource``; the frames are not looked at.
+        """Pass the frames on without looking at them; see ``PersonSource``.
 
         Raises:
             UserError: the file has boxes of other videos only.
@@ -115,7 +115,7 @@ class FilePersons:
         yield from frames
 
     def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """See ``PersonSource``; a time that the file does not have has nobody."""
+        """Return the file's boxes, none for a time that it lacks; see ``PersonSource``."""
         nobody = np.zeros((0, 5))
         return [
             (self._found.get((self._video, round(key, 3)), nobody) * (w, h, w, h, 1)).astype(np.float32)

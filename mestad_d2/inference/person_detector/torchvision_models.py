@@ -62,7 +62,7 @@ class TorchvisionPersonDetector(PersonDetector):
         return cls(model, person, **selection_settings(cfg))
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[tuple[Tensor, Tensor]]:
-        """See ``PersonDetector.detect``."""
+        """Detect persons; see ``PersonDetector.detect``."""
         device = next(self.model.parameters()).device
         tensors = [torch.from_numpy(p.copy()).to(device).permute(2, 0, 1).float() / 255 for p in pictures]
         found = self.model(tensors)

@@ -66,7 +66,7 @@ class TransformersPersonDetector(PersonDetector):
         )
 
     def detect(self, pictures: Sequence[np.ndarray]) -> list[tuple[Tensor, Tensor]]:
-        """See ``PersonDetector.detect``."""
+        """Detect persons; see ``PersonDetector.detect``."""
         # One by one: pictures of different sizes would be padded, and some models ignore the mask.
         return [self._detect_one(picture) for picture in pictures]
 

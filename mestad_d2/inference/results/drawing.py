@@ -33,7 +33,7 @@ class Person:
 
 
 def track_color(track_id: int) -> tuple[int, int, int]:
-    """RGB of a track: successive numbers lie far apart on the colour circle."""
+    """Return the RGB colour of a track; successive numbers lie far apart on the colour circle."""
     hue = (0.58 + track_id * 0.61803398875) % 1.0
     # Yellow and green look brighter than blue at equal value: white text on them needs darker ones.
     value = 0.95 if hue > 0.5 else 0.8
@@ -41,7 +41,7 @@ def track_color(track_id: int) -> tuple[int, int, int]:
 
 
 def output_size(height: int, width: int) -> tuple[int, int]:
-    """Even height and width of the output: the frame's own, or enlarged by a whole factor."""
+    """Return the even height and width of the output: the frame's own, or enlarged by a whole factor."""
     factor = max(1, round(MIN_SHORT_SIDE / min(height, width)))
     return max(2, height * factor // 2 * 2), max(2, width * factor // 2 * 2)
 
@@ -121,7 +121,7 @@ def _label(person: Person, size: int, rows: int) -> np.ndarray:
 
 
 def short_name(name: str) -> str:
-    """At most ``MAX_LETTERS`` letters of a name."""
+    """Shorten a name to at most ``MAX_LETTERS`` letters."""
     return name if len(name) <= MAX_LETTERS else name[: MAX_LETTERS - 1].rstrip(" ,(") + "\u2026"
 
 
@@ -159,5 +159,5 @@ def _render(
 
 @lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """The font of labels, ``size`` pixels high."""
+    """Return the font of labels, ``size`` pixels high."""
     return ImageFont.truetype(_FONT, size)

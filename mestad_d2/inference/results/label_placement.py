@@ -23,7 +23,7 @@ def place_labels(
     previous: Sequence[tuple[float, float] | None] | None = None,
     gap: int = 2,
 ) -> np.ndarray:
-    """Top left corners of labels, one for each box.
+    """Place the labels of boxes; return their top left corners.
 
     Labels are placed one after the other at the candidate that hides least: the corners and sides of
     its own box first, then a grid over the frame, which is what crowded pictures need.

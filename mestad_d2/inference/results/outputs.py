@@ -28,7 +28,7 @@ PEOPLE = ("boxes", "scores", "actions", "track_ids")
 
 
 def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -> list[Person]:
-    """The people of a key frame with their actions of at least ``threshold``, best first."""
+    """Return the people of a key frame with their actions of at least ``threshold``, best first."""
     people = []
     for box, score, actions, track in zip(
         found.boxes, found.scores, found.actions, found.track_ids, strict=True
@@ -40,14 +40,14 @@ def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -
 
 
 def sure_people(found: KeyframeDetections, threshold: float) -> KeyframeDetections:
-    """The people of a key frame whose person score is at least ``threshold``."""
+    """Return the people of a key frame whose person score is at least ``threshold``."""
     keep = found.scores >= threshold
     fields = {name: getattr(found, name)[keep] for name in PEOPLE}
     return replace(found, **fields)
 
 
 def between(before: KeyframeDetections, after: KeyframeDetections | None, time: float) -> np.ndarray:
-    """Boxes (N, 4) of ``before``'s people at ``time``, moved towards their places in ``after``."""
+    """Interpolate the boxes (N, 4) of ``before``'s people at ``time`` towards their places in ``after``."""
     boxes = before.boxes.astype(np.float64).copy()
     if after is None or after.timestamp <= before.timestamp:
         return boxes
@@ -60,7 +60,7 @@ def between(before: KeyframeDetections, after: KeyframeDetections | None, time: 
 
 
 def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections], threshold: float) -> None:
-    """AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
+    """Write AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         for found in detections:
@@ -75,7 +75,7 @@ def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections
 
 
 def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> dict:
-    """One key frame as plain values; boxes in pixels of the frame as shown."""
+    """Convert a key frame to plain values; boxes in pixels of the frame as shown."""
     people = [
         {
             "track_id": person.track_id,
@@ -89,7 +89,7 @@ def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> 
 
 
 def json_line(video_id: str, found: KeyframeDetections, names: ActionNames, threshold: float) -> str:
-    """One key frame as a line of JSON that says all by itself: video, size, time and people."""
+    """Format a key frame as a self-contained line of JSON: video, size, time and people."""
     line = {
         "video": video_id,
         "height": found.height,
@@ -102,7 +102,7 @@ def json_line(video_id: str, found: KeyframeDetections, names: ActionNames, thre
 def write_json(
     path: Path, video_id: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
 ) -> None:
-    """All key frames of a video in one JSON file."""
+    """Write all key frames of a video to one JSON file."""
     size = {"height": detections[0].height, "width": detections[0].width} if detections else {}
     frames = [as_json(found, names, threshold) for found in detections]
     path.write_text(json.dumps({"video": video_id, **size, "key_frames": frames}, indent=1) + "\n")
@@ -121,7 +121,7 @@ class Overlay:
         self._longest = 1.5 * float(np.median(np.diff(times))) if len(times) > 1 else float("inf")
 
     def draw(self, frame: StreamFrame) -> np.ndarray:
-        """An annotated copy of a frame, enlarged where it is small; frames come in order of time."""
+        """Draw an annotated copy of a frame, enlarged where it is small; frames come in order of time."""
         detections = self._detections
         while (
             self._index + 1 < len(detections) and detections[self._index + 1].timestamp <= frame.time + 1e-6
@@ -156,7 +156,7 @@ def write_video(
     folder_fps: float = 30.0,
     progress: Callable[[float], None] = lambda time: None,
 ) -> None:
-    """An annotated mp4 with the frames' own times and, where the source has sound, its sound.
+    """Write an annotated mp4 with the source's frame times and, if any, its sound.
 
     ``progress`` is called with the time of every frame, in s.
 
@@ -183,7 +183,7 @@ def write_strip(
     *,
     folder_fps: float = 30.0,
 ) -> None:
-    """One picture of up to ``STRIP_PICTURES`` annotated key frames, evenly spread over the video."""
+    """Write one picture of up to ``STRIP_PICTURES`` annotated key frames, evenly spread over the video."""
     if not detections:
         return
     chosen = np.unique(np.linspace(0, len(detections) - 1, STRIP_PICTURES + 2).round().astype(int)[1:-1])
@@ -211,7 +211,7 @@ def write_strip(
 
 
 def film_strip(pictures: Sequence[np.ndarray], times: Sequence[float]) -> Image.Image:
-    """Pictures (H, W, 3) uint8 of one size in rows of three, with their times (s) below them."""
+    """Arrange pictures (H, W, 3) uint8 of one size in rows of three, with their times (s) below them."""
     height, width = pictures[0].shape[:2]
     gap, caption = max(4, width // 80), max(20, height // 14)
     columns = min(3, len(pictures))

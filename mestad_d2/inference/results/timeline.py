@@ -28,14 +28,14 @@ class Actor:
     actions: dict[str, list[tuple[float, float, float]]] = field(default_factory=dict)
 
     def seconds(self) -> float:
-        """How long the actor is seen."""
+        """Return how long the actor is seen, in s."""
         return sum(end - start for start, end in self.seen)
 
 
 def actors_of(
     detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float, end: float
 ) -> list[Actor]:
-    """The actors of a video in the order they appear; a key frame stands for the time until the next.
+    """Return the actors in order of appearance; a key frame stands for the time until the next.
 
     Args:
         detections: in order of time.
@@ -60,7 +60,7 @@ def actors_of(
 
 
 def write_timeline(path: Path, actors: Sequence[Actor], end: float) -> None:
-    """A png: a block of rows for each actor in its colour, one row an action, darker where the score is higher."""
+    """Write a png: rows in the actor's colour, one row per action, darker where the score is higher."""
     shown = sorted(sorted(actors, key=Actor.seconds, reverse=True)[:MAX_ACTORS], key=actors.index)
     rows = sum(1 + min(len(actor.actions), MAX_ACTIONS) for actor in shown) or 1
     figure = Figure(figsize=(11, 0.8 + 0.27 * rows), dpi=120, facecolor="white")

@@ -31,11 +31,11 @@ class CompiledBackbone(nn.Module):
         self._compiled = torch.compile(lambda clips: inner(clips), dynamic=False)
 
     def around(self, inner: nn.Module) -> CompiledBackbone:
-        """Another backbone, compiled likewise."""
+        """Return another backbone, compiled likewise."""
         return CompiledBackbone(inner)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W)."""
+        """Compute the features of clips (N, 3, T, H, W)."""
         if not (self.works and self._worth(clips.shape)):
             return self.inner(clips)
         # Not with the module: the compiler takes as long to import as torch, and few programs use it.

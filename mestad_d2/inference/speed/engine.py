@@ -64,11 +64,11 @@ class EngineBackbone(CompiledBackbone):
         self._runs: dict[tuple[int, ...], tuple[Run, TreeSpec]] = {}
 
     def around(self, inner: nn.Module) -> EngineBackbone:
-        """The same engine around another backbone."""
+        """Return the same engine around another backbone."""
         return EngineBackbone(inner, self.engine, self.precision)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W); float32."""
+        """Compute the features of clips (N, 3, T, H, W); float32."""
         clips = clips.contiguous()
         shape = tuple(clips.shape)
         if shape not in self._runs:

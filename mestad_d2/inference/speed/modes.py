@@ -54,7 +54,7 @@ class SpeedMode:
 
 
 def default_mode(device: str | torch.device) -> SpeedMode:
-    """The fastest mode that needs no compiler and is safe on ``device``."""
+    """Return the fastest mode that needs no compiler and is safe on ``device``."""
     kind = torch.device(device).type
     if kind == "cuda":
         precision = "fp16"
@@ -64,13 +64,13 @@ def default_mode(device: str | torch.device) -> SpeedMode:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies in bfloat16 (AVX-512 BF16 or AMX); elsewhere bf16 is slower than fp32."""
+    """Return whether this CPU multiplies in bfloat16 (AVX-512 BF16 or AMX); elsewhere bf16 is slower than fp32."""
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 def prepare_for_inference(model: nn.Module, mode: SpeedMode | None = None) -> nn.Module:
-    """A copy of a detector that runs in ``mode``; the model itself is left as it is.
+    """Return a copy of a detector that runs in ``mode``; the model itself is unchanged.
 
     Args:
         model: a ``MESTAD`` on its device, in either train or eval mode.
@@ -101,7 +101,7 @@ def prepare_for_inference(model: nn.Module, mode: SpeedMode | None = None) -> nn
 
 
 def with_backbone(model: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Module:
-    """A detector that shares all parts of ``model`` but for its backbone, which is ``change`` of the old one.
+    """Return a detector that shares all parts of ``model`` except the backbone, which is ``change(backbone)``.
 
     Precision and compilation of a prepared model stay around the new backbone.
     """
@@ -122,7 +122,7 @@ def _changed(part: nn.Module, change: Callable[[nn.Module], nn.Module]) -> nn.Mo
 
 
 def innermost(backbone: nn.Module) -> nn.Module:
-    """The backbone itself, without what a speed mode put around it."""
+    """Return the backbone itself, without the wrappers of a speed mode."""
     while isinstance(backbone, CompiledBackbone | LowerPrecision):
         backbone = backbone.inner
     return backbone
@@ -167,7 +167,7 @@ class LowerPrecision(nn.Module):
                 layer.to(dtype)
 
     def forward(self, x: Tensor | dict) -> Tensor | dict:
-        """What the part gives."""
+        """Run the part in lower precision."""
         with torch.autocast(self.device, dtype=self.dtype):
             result = self.inner(x)
         if not self.float_output:
@@ -185,7 +185,7 @@ class FloatFeatures(nn.Module):
     def forward(
         self, images: ImageList, features: dict[str, list[Tensor]], *args: list[Instances] | None
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """What the heads give; arguments as theirs."""
+        """Run the heads on float features, with their own arguments."""
         used = [getattr(self.inner, "in_feature", None)]
         used = used if used[0] in features else list(features)
         return self.inner(images, {name: [x.float() for x in features[name]] for name in used}, *args)

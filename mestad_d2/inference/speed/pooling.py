@@ -20,7 +20,7 @@ def _layout(x: Tensor) -> torch.memory_format:
 
 @torch.library.custom_op("mestad_d2::max_pool3d", mutates_args=())
 def library_max_pool(x: Tensor, kernel: list[int], stride: list[int], padding: list[int]) -> Tensor:
-    """``max_pool3d`` of (N, C, T, H, W), opaque to the compiler; the layout stays as it is."""
+    """Apply ``max_pool3d`` to (N, C, T, H, W), opaque to the compiler; the memory layout stays."""
     return F.max_pool3d(x, kernel, stride, padding).contiguous(memory_format=_layout(x))
 
 
@@ -35,7 +35,7 @@ class NarrowPool(nn.MaxPool3d):
     """A pool that leaves narrow bfloat16 maps on the CPU to the library."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled maps of (N, C, T, H, W)."""
+        """Pool (N, C, T, H, W)."""
         if x.shape[1] >= VECTOR or x.dtype != torch.bfloat16 or x.device.type != "cpu":
             return super().forward(x)
         return library_max_pool(x, *map(_three, (self.kernel_size, self.stride, self.padding)))

@@ -16,7 +16,7 @@ TUBELET, COARSEST = 2, 32
 
 
 def variant(cfg: CfgNode, known: Mapping[str, Spec]) -> Spec:
-    """The entry that ``MODEL.VIDEO_BACKBONE.VARIANT`` names.
+    """Return the entry that ``MODEL.VIDEO_BACKBONE.VARIANT`` names.
 
     Raises:
         UserError: an unknown variant.
@@ -31,7 +31,7 @@ def variant(cfg: CfgNode, known: Mapping[str, Spec]) -> Spec:
 
 
 def stage_blocks(cfg: CfgNode, default: Sequence[int]) -> list[int]:
-    """Blocks of res2..res5: ``MODEL.VIDEO_BACKBONE.STAGE_BLOCKS``, or the variant's where that is empty.
+    """Return the blocks of res2..res5: ``MODEL.VIDEO_BACKBONE.STAGE_BLOCKS``, or the variant's where that is empty.
 
     Raises:
         UserError: not four numbers from 1 on.
@@ -65,7 +65,7 @@ def check_clip(clips: Tensor, coarsest: int = COARSEST) -> None:
 
 
 def channel_norm(tokens: Tensor) -> Tensor:
-    """Layer norm of tokens (..., C) over C, without parameters.
+    """Apply layer norm without parameters over C of tokens (..., C).
 
     The stages between have no norm of their own, and their values grow from block to block. Scale and shift
     would add nothing to the 1x1 convolution of the FPN that follows.

@@ -37,7 +37,7 @@ class MViTBackbone(Backbone):
         self._ends = {sum(blocks[: k + 1]) - 1: name for k, name in enumerate(STAGES)}
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W).
+        """Compute the features of clips (N, 3, T, H, W).
 
         Raises:
             UserError: a size that ``check_clip`` refuses.
@@ -54,7 +54,7 @@ class MViTBackbone(Backbone):
         return features
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every stage."""
+        """Return the channels and spatial stride of every stage."""
         width = self.mvit.conv_proj.out_channels
         return {name: ShapeSpec(channels=width * 2**k, stride=4 * 2**k) for k, name in enumerate(STAGES)}
 
@@ -82,7 +82,7 @@ def _block_settings(width: int, blocks: list[int]) -> list[MSBlockConfig]:
 
 @BACKBONE_REGISTRY.register()
 def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> MViTBackbone:
-    """MViTv2 by ``MODEL.VIDEO_BACKBONE``.
+    """Build MViTv2 from ``MODEL.VIDEO_BACKBONE``.
 
     Raises:
         UserError: an unknown variant.

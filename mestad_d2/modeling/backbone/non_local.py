@@ -27,7 +27,7 @@ class WithNonLocal(nn.Module):
         self.block, self.non_local = block, non_local
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, C, T, H, W) of features of that shape."""
+        """Compute features (N, C, T, H, W) of the same shape."""
         x = self.block(x)
         steps, window = x.shape[2], self.window
         if not window or steps <= window:
@@ -48,7 +48,7 @@ class PooledConv3d(nn.Conv3d):
         self.pool = nn.MaxPool3d(pool, pool)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pooled features of (N, C, T, H, W)."""
+        """Convolve and pool (N, C, T, H, W)."""
         return self.pool(super().forward(x))
 
 

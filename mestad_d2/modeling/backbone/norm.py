@@ -23,7 +23,7 @@ class FrozenBatchNorm3d(nn.Module):
         self.register_buffer("running_var", torch.ones(num_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, T, H, W)."""
+        """Compute the normalise (N, C, T, H, W)."""
         return nn.functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, training=False, eps=self.eps
         )
@@ -33,7 +33,7 @@ class FrozenBatchNorm3d(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def extra_repr(self) -> str:
-        """Shown when a model is printed."""
+        """Return the text that is shown when a model is printed."""
         return f"{self.num_features}, eps={self.eps}"
 
 
@@ -41,7 +41,7 @@ NORMS = {"BN": nn.BatchNorm3d, "FrozenBN": FrozenBatchNorm3d, "SyncBN": nn.SyncB
 
 
 def video_norm(name: str, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> nn.Module:
-    """A norm layer for (N, C, T, H, W) by its config name.
+    """Build a norm layer for (N, C, T, H, W) by its config name.
 
     Raises:
         UserError: an unknown name.

@@ -46,7 +46,7 @@ class PathwaySpec:
 
 
 def stage_blocks(cfg: CfgNode) -> Sequence[int]:
-    """Blocks of res2..res5 by ``MODEL.VIDEO_RESNET``.
+    """Return the blocks of res2..res5 by ``MODEL.VIDEO_RESNET``.
 
     Raises:
         UserError: an unknown depth, or not four stages.
@@ -110,7 +110,7 @@ class Pathway(nn.Module):
         ease_temporal_convolutions(self)
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
-        """Stage name -> features (N, C, T, H, W) of clips (N, 3, T, H, W)."""
+        """Compute stage name -> features (N, C, T, H, W) of clips (N, 3, T, H, W)."""
         x, features = self.stem(clips), {}
         for name in STAGES:
             x = features[name] = getattr(self, name)(x)
@@ -128,7 +128,7 @@ def _plain_ints(module: nn.Module) -> None:
 
 
 def slow_spec(cfg: CfgNode, extra_channels: Sequence[int] = (0, 0, 0, 0)) -> PathwaySpec:
-    """The slow pathway that ``MODEL.VIDEO_RESNET`` describes."""
+    """Return the spec of the slow pathway from ``MODEL.VIDEO_RESNET``."""
     node = cfg.MODEL.VIDEO_RESNET
     return PathwaySpec(
         width=node.WIDTH,
@@ -151,7 +151,7 @@ class TemporalConv3d(nn.Conv3d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, C_out, T, H, W) of features (N, C, T, H, W)."""
+        """Compute the features (N, C_out, T, H, W) of features (N, C, T, H, W)."""
         if x.device.type != "cpu" or not (x.requires_grad and torch.is_grad_enabled()):
             return super().forward(x)
         n, channels, steps, height, width = x.shape

@@ -30,7 +30,7 @@ class WindowExcitation(nn.Module):
         self.block = block
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, C, T, H, W), scaled."""
+        """Scale features (N, C, T, H, W)."""
         steps, window = x.shape[2], self.window
         if not window or steps <= window:
             return x * self.block(x.mean(dim=(2, 3, 4), keepdim=True))
@@ -45,7 +45,7 @@ class WindowExcitation(nn.Module):
 
 
 def takes_segments(backbone: nn.Module) -> bool:
-    """Whether a backbone computes features of more frames than a clip has: ``time_strides, forward_phases``."""
+    """Return whether a backbone computes more frames than a clip has: ``time_strides, forward_phases``."""
     return hasattr(backbone, "time_strides") and hasattr(backbone, "forward_phases")
 
 
@@ -69,5 +69,5 @@ class SegmentBackbone(nn.Module):
         self.inner, self.phases = backbone, tuple(phases)
 
     def forward(self, segment: Tensor) -> list[dict[str, list[Tensor]]]:
-        """Per phase, stage name -> pathways (1, C, T, H, W)."""
+        """Compute, per phase, stage name -> pathways (1, C, T, H, W)."""
         return self.inner.forward_phases(segment, self.phases)

@@ -24,22 +24,22 @@ class SlowOnly(Backbone):
             self.time_strides = (1,)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W)."""
+        """Compute the features of clips (N, 3, T, H, W)."""
         return {name: [x] for name, x in self.slow(clips).items()}
 
     def forward_phases(self, frames: Tensor, phases: Sequence[int]) -> list[dict[str, list[Tensor]]]:
-        """Features of frames (N, 3, T, H, W), any T; every frame is a step, so that 0 is the only phase."""
+        """Compute features of frames (N, 3, T, H, W), any T; every frame is a step, so 0 is the only phase."""
         return [self(frames[:, :, phase:]) for phase in phases]
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every stage."""
+        """Return the channels and spatial stride of every stage."""
         slow = self.slow
         return {name: ShapeSpec(channels=slow.channels[name], stride=slow.strides[name]) for name in STAGES}
 
 
 @BACKBONE_REGISTRY.register()
 def build_slow_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> SlowOnly:
-    """SlowOnly by ``MODEL.VIDEO_RESNET`` and ``MODEL.NONLOCAL``."""
+    """Build SlowOnly from ``MODEL.VIDEO_RESNET`` and ``MODEL.NONLOCAL``."""
     pathway = Pathway(slow_spec(cfg))
     insert_non_local(pathway, cfg)
     return SlowOnly(pathway)

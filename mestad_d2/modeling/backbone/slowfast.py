@@ -33,7 +33,7 @@ class Lateral(nn.Module):
         self.activation = nn.ReLU() if relu else nn.Identity()
 
     def forward(self, slow: Tensor, fast: Tensor) -> Tensor:
-        """Slow features with the fast ones appended: (N, C_slow + ratio * C_fast, T, H, W)."""
+        """Append the fast features to the slow ones: (N, C_slow + ratio * C_fast, T, H, W)."""
         return torch.cat([slow, self.activation(self.norm(self.conv_fast_to_slow(fast)))], dim=1)
 
 
@@ -65,7 +65,7 @@ class SlowFast(Backbone):
         self.laterals = nn.ModuleDict(laterals)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W).
+        """Compute the features of clips (N, 3, T, H, W).
 
         Raises:
             UserError: T is no multiple of 2 * alpha, so that the key frame is not in the slow pathway.
@@ -79,7 +79,7 @@ class SlowFast(Backbone):
         return self._with_slow(self.slow_frames(clips), self._fast(clips))
 
     def forward_phases(self, frames: Tensor, phases: Sequence[int]) -> list[dict[str, list[Tensor]]]:
-        """Features of frames (N, 3, T, H, W), any T, for slow pathways that start at other frames.
+        """Compute features of frames (N, 3, T, H, W), any T, for slow pathways that start at other frames.
 
         Args:
             frames: at the fast pathway's rate.
@@ -111,7 +111,7 @@ class SlowFast(Backbone):
         return features
 
     def slow_frames(self, clips: Tensor) -> Tensor:
-        """The slow pathway's frames (N, 3, T / alpha, H, W) of clips (N, 3, T, H, W)."""
+        """Return the slow pathway's frames (N, 3, T / alpha, H, W) of clips (N, 3, T, H, W)."""
         if self.slow_sampling == "stride":
             return clips[:, :, :: self.alpha]
         frames = clips.shape[2]
@@ -119,7 +119,7 @@ class SlowFast(Backbone):
         return clips.index_select(2, index)
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels of both pathways together, and the spatial stride, of every stage."""
+        """Return the channels of both pathways together, and the spatial stride, of every stage."""
         return {
             name: ShapeSpec(
                 channels=self.slow.channels[name] + self.fast.channels[name], stride=self.slow.strides[name]
@@ -130,7 +130,7 @@ class SlowFast(Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_slowfast_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> SlowFast:
-    """SlowFast by ``MODEL.VIDEO_RESNET``, ``MODEL.SLOWFAST`` and ``MODEL.NONLOCAL``."""
+    """Build SlowFast from ``MODEL.VIDEO_RESNET``, ``MODEL.SLOWFAST`` and ``MODEL.NONLOCAL``."""
     node, pair = cfg.MODEL.VIDEO_RESNET, cfg.MODEL.SLOWFAST
     if node.TEMPORAL_POOL != 1:
         raise UserError("MODEL.VIDEO_RESNET.TEMPORAL_POOL: SlowFast has no pooling over time; set it to 1")

@@ -39,7 +39,7 @@ class WindowAttention(ShiftedWindowAttention3d):
     """
 
     def get_relative_position_bias(self, window_size: list[int]) -> Tensor:
-        """Bias (1, heads, V, V) of the V positions of a window of ``window_size`` (T, H, W)."""
+        """Return the bias (1, heads, V, V) of the V positions of a window of ``window_size`` (T, H, W)."""
         t, h, w = window_size
         index = self.relative_position_index.view(*self.window_size, *self.window_size)
         index = index[:t, :h, :w, :t, :h, :w].reshape(t * h * w, t * h * w)
@@ -68,7 +68,7 @@ class VideoSwin(Backbone):
         swin.head = nn.Identity()
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W).
+        """Compute the features of clips (N, 3, T, H, W).
 
         Raises:
             UserError: a size that ``check_clip`` refuses.
@@ -85,14 +85,14 @@ class VideoSwin(Backbone):
         return features
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every stage."""
+        """Return the channels and spatial stride of every stage."""
         width = self.swin.num_features // 8
         return {name: ShapeSpec(channels=width * 2**k, stride=4 * 2**k) for k, name in enumerate(STAGES)}
 
 
 @BACKBONE_REGISTRY.register()
 def build_swin_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> VideoSwin:
-    """Video-Swin by ``MODEL.VIDEO_BACKBONE``.
+    """Build Video-Swin from ``MODEL.VIDEO_BACKBONE``.
 
     Raises:
         UserError: an unknown variant.

@@ -39,7 +39,7 @@ class ScaledEmbeddings(nn.Module):
         self.dropout = embeddings.dropout
 
     def forward(self, pixel_values: Tensor, interpolate_pos_encoding: bool = False) -> Tensor:
-        """Tokens (N, 1 + T / 2 * H / 16 * W / 16, C) of clips (N, T, 3, H, W), the class token first."""
+        """Embed clips (N, T, 3, H, W) as tokens (N, 1 + T / 2 * H / 16 * W / 16, C), the class token first."""
         grid = self.patch_embeddings.projection(pixel_values.transpose(1, 2))
         tokens = grid.flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
@@ -70,7 +70,7 @@ class ViViT(Backbone):
         self.pyramid = SimplePyramid(vivit.config.hidden_size, PATCH, levels)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W).
+        """Compute the features of clips (N, 3, T, H, W).
 
         Raises:
             UserError: a size that ``check_clip`` refuses.
@@ -82,13 +82,13 @@ class ViViT(Backbone):
         return self.pyramid(tokens.transpose(1, 2).unflatten(2, grid))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every level."""
+        """Return the channels and spatial stride of every level."""
         return self.pyramid.output_shape()
 
 
 @BACKBONE_REGISTRY.register()
 def build_vivit_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> ViViT:
-    """ViViT by ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
+    """Build ViViT from ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
 
     Raises:
         UserError: transformers is not installed, or an unknown variant.

@@ -41,7 +41,7 @@ class X3D(Backbone):
         self._strides = dict(zip(STAGES, (4, 8, 16, 16 * res5_stride), strict=True))
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W)."""
+        """Compute the features of clips (N, 3, T, H, W)."""
         stem, *stages = self.x3d.blocks
         x, features = stem(clips), {}
         for name, stage in zip(STAGES, stages, strict=True):
@@ -50,11 +50,11 @@ class X3D(Backbone):
         return features
 
     def forward_phases(self, frames: Tensor, phases: Sequence[int]) -> list[dict[str, list[Tensor]]]:
-        """Features of frames (N, 3, T, H, W), any T; every frame is a step, so that 0 is the only phase."""
+        """Compute features of frames (N, 3, T, H, W), any T; every frame is a step, so 0 is the only phase."""
         return [self(frames[:, :, phase:]) for phase in phases]
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every stage."""
+        """Return the channels and spatial stride of every stage."""
         last = [stage.res_blocks[-1].branch2.conv_c for stage in list(self.x3d.blocks)[1:]]
         return {
             name: ShapeSpec(channels=conv.out_channels, stride=self._strides[name])
@@ -76,7 +76,7 @@ def _dilate(stage: nn.Module, dilation: int) -> None:
 
 @BACKBONE_REGISTRY.register()
 def build_x3d_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> X3D:
-    """X3D by ``MODEL.VIDEO_BACKBONE``; norm, stride and dilation of res5 by ``MODEL.VIDEO_RESNET``.
+    """Build X3D from ``MODEL.VIDEO_BACKBONE``; norm, stride and dilation of res5 by ``MODEL.VIDEO_RESNET``.
 
     Raises:
         UserError: an unknown variant, or more blocks than the variant has.

@@ -42,7 +42,7 @@ class ProposalGenerator(nn.Module):
         gt_instances: list[Instances] | None = None,
         selection: Selection | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Proposals per clip, detached from the graph, and in training the losses; the head runs once.
+        """Return proposals per clip, detached from the graph, and in training the losses; the head runs once.
 
         Args:
             images: for the clips' sizes.
@@ -63,5 +63,5 @@ class ProposalGenerator(nn.Module):
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
     ) -> tuple[Candidates, dict[str, Tensor]]:
-        """Candidates of all clips, and in training the losses; arguments as of ``forward``."""
+        """Return the candidates of all clips, and in training the losses; arguments as of ``forward``."""
         raise NotImplementedError

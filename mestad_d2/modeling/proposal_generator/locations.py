@@ -11,7 +11,7 @@ from torch import Tensor
 def pyramid_locations(
     sizes: Sequence[tuple[int, int]], strides: Sequence[int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Centres of all cells, level by level, row by row.
+    """Return the centres of all cells, level by level, row by row.
 
     Args:
         sizes: (H_l, W_l) of every level.
@@ -32,12 +32,12 @@ def pyramid_locations(
 
 
 def distances_to_boxes(points: Tensor, distances: Tensor) -> Tensor:
-    """Boxes x1, y1, x2, y2 (..., R, 4) from points (R, 2) and distances l, t, r, b (..., R, 4) in pixels."""
+    """Convert distances l, t, r, b (..., R, 4) in pixels from points (R, 2) to boxes x1, y1, x2, y2 (..., R, 4)."""
     left_top = points - distances[..., :2]
     right_bottom = points + distances[..., 2:]
     return torch.cat([left_top, right_bottom], dim=-1)
 
 
 def boxes_to_distances(points: Tensor, boxes: Tensor) -> Tensor:
-    """Distances l, t, r, b from points (..., 2) to the sides of boxes (..., 4); the inverse of the above."""
+    """Convert boxes (..., 4) to distances l, t, r, b from points (..., 2); the inverse of the above."""
     return torch.cat([points - boxes[..., :2], boxes[..., 2:] - points], dim=-1)

@@ -26,7 +26,7 @@ from mestad_d2.modeling.proposal_generator.tower import group_norm, mean_over_ra
 
 
 def flatten_anchors(maps: Sequence[Tensor], size: int) -> Tensor:
-    """Per level (N, A * size, H, W) -> (N, R, size), in the order of detectron2's anchors; float32."""
+    """Flatten each level (N, A * size, H, W) to (N, R, size), in the order of detectron2's anchors; float32."""
     flat = [x.unflatten(1, (-1, size)).permute(0, 3, 4, 1, 2).flatten(1, 3) for x in maps]
     return torch.cat(flat, dim=1).float()
 
@@ -94,7 +94,7 @@ class RetinaNetProposals(ProposalGenerator):
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
     ) -> tuple[Candidates, dict[str, Tensor]]:
-        """One candidate an anchor, ranked by class score, and in training the losses."""
+        """Return one candidate per anchor, ranked by class score, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         anchors = self.anchor_generator(maps)
         levels = torch.cat([boxes.tensor.new_full((len(boxes),), i) for i, boxes in enumerate(anchors)])
@@ -110,7 +110,7 @@ class RetinaNetProposals(ProposalGenerator):
     def losses(
         self, logits: Tensor, deltas: Tensor, anchors: Boxes, gt_instances: list[Instances]
     ) -> dict[str, Tensor]:
-        """Focal loss of all anchors but the ignored, smooth L1 of the positives' deltas.
+        """Compute focal loss of all anchors but the ignored, smooth L1 of the positives' deltas.
 
         Args:
             logits: (N, R); deltas: (N, R, 4); anchors: R boxes.

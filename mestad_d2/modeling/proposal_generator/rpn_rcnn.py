@@ -53,7 +53,7 @@ class RPNRCNNProposals(ProposalGenerator):
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
     ) -> tuple[Candidates, dict[str, Tensor]]:
-        """The second stage's boxes, ranked by person score, and in training the losses of both stages."""
+        """Return the second stage's boxes, ranked by person score, and in training the losses of both stages."""
         persons = [_as_persons(gt) for gt in gt_instances] if self.training else None
         regions, losses = self.rpn(images, features, persons)
         if self.training:

@@ -37,7 +37,7 @@ def select_proposals(
     levels: Tensor | None,
     selection: Selection,
 ) -> Instances:
-    """Threshold on the class score; rank, keep and suppress by ``rank``.
+    """Threshold the class score, then sort, keep and suppress by ``rank``.
 
     Args:
         image_size: height and width of the clip; boxes are cut to it, empty ones dropped.

@@ -13,7 +13,7 @@ from mestad_d2.modeling.proposal_generator.select import Selection
 
 
 def selections(cfg: CfgNode) -> dict[str, Selection]:
-    """``train_selection`` and ``test_selection`` of ``MODEL.PROPOSALS``: which boxes become proposals."""
+    """Return ``train_selection`` and ``test_selection`` of ``MODEL.PROPOSALS``: which boxes become proposals."""
     cfg = cfg.clone()
     cfg.defrost()
     use_new_names(cfg)
@@ -27,7 +27,7 @@ def selections(cfg: CfgNode) -> dict[str, Selection]:
 
 
 def level_shapes(key: str, names: Sequence[str], input_shape: dict[str, ShapeSpec]) -> list[ShapeSpec]:
-    """Shapes of the levels that a head sees.
+    """Return the shapes of the levels that a head uses.
 
     Raises:
         UserError: config key ``key`` names a level that the FPN does not give.

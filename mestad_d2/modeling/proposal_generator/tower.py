@@ -15,12 +15,12 @@ INIT_STD = 0.01
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """32 groups as in FCOS, or the most that ``channels`` divides into."""
+    """Build a group norm of 32 groups as in FCOS, or of the most groups that divide ``channels``."""
     return nn.GroupNorm(math.gcd(32, channels), channels)
 
 
 def tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Sequential:
-    """``num_convs`` 3x3 convolutions with norm and ReLU.
+    """Build ``num_convs`` 3x3 convolutions with norm and ReLU.
 
     Raises:
         UserError: the norm is neither "GN" nor "".
@@ -39,7 +39,7 @@ def tower(in_channels: int, channels: int, num_convs: int, norm: str) -> nn.Sequ
 
 
 def init_convolutions(module: nn.Module) -> None:
-    """Normal weights of std 0.01 and zero biases (FCOS, RetinaNet)."""
+    """Initialise with normal weights of std 0.01 and zero biases (FCOS, RetinaNet)."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, std=INIT_STD)
@@ -48,12 +48,12 @@ def init_convolutions(module: nn.Module) -> None:
 
 
 def prior_bias(probability: float) -> float:
-    """Bias at which a sigmoid gives ``probability`` (RetinaNet's start against the many negatives)."""
+    """Return the bias at which a sigmoid gives ``probability`` (RetinaNet's initialisation)."""
     return -math.log((1 - probability) / probability)
 
 
 def mean_over_ranks(value: Tensor, minimum: float = 1.0) -> Tensor:
-    """Mean of a scalar over the processes, its sum at least ``minimum``: what the losses are divided by."""
+    """Average a scalar over the processes, its sum at least ``minimum``: the normaliser of the losses."""
     value, world = value.detach(), comm.get_world_size()
     if world > 1:
         value = value.clone()

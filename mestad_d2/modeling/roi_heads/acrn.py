@@ -47,13 +47,13 @@ class ACRNActionHead(nn.Module):
         return {"channels": channels, "dim": dim, "num_convs": head.ACRN_CONVS, "linear": linear}
 
     def relations(self, actors: Tensor, frames: Tensor, clip_index: Tensor) -> Tensor:
-        """Relation maps (R, dim, H, W) of actor maps (R, C, S, S) in frames (N, C, H, W), ``clip_index`` (R,)."""
+        """Compute relation maps (R, dim, H, W) of actors (R, C, S, S) in frames (N, C, H, W); ``clip_index`` (R,)."""
         vectors = self.actor(self.pool(actors).flatten(1))
         related = self.scene(frames)[clip_index] + vectors[:, :, None, None]
         return self.gather(self.norm(related).relu())
 
     def forward(self, actors: Tensor, frames: Tensor, clip_index: Tensor) -> Tensor:
-        """Action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W); ``clip_index`` (R,)."""
+        """Compute action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W); ``clip_index`` (R,)."""
         relation = self.relations(actors, frames, clip_index).mean(dim=(2, 3), keepdim=True)
         return self.linear(
             torch.cat([actors, relation.expand(-1, -1, *actors.shape[-2:])], dim=1), frames, clip_index

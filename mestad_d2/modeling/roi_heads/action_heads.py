@@ -72,7 +72,7 @@ class LinearActionHead(nn.Module):
         }
 
     def forward(self, actors: Tensor, frames: Tensor, clip_index: Tensor) -> Tensor:
-        """Action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W).
+        """Compute action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W).
 
         ``clip_index`` (R,) is the frame in which each actor stands.
         """

@@ -49,7 +49,7 @@ class RelationMapActionHead(nn.Module):
         }
 
     def forward(self, actors: Tensor, frames: Tensor, clip_index: Tensor) -> Tensor:
-        """Action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W); ``clip_index`` (R,)."""
+        """Compute action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W); ``clip_index`` (R,)."""
         first, *rest = self.relation.values()
         of_actor, of_scene = first.conv.weight.chunk(2, dim=1)
         # The scene's half of the first convolution runs once a clip, not once an actor; the sum is the same.

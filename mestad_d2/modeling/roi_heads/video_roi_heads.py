@@ -61,14 +61,14 @@ def match_actions(boxes: Boxes, gt: Instances, positive_iou: float) -> tuple[Ten
 
 @torch.no_grad()
 def match_weights(boxes: Boxes, gt: Instances) -> Tensor:
-    """Weights (R, A) of the targets of boxes: the matched person's ``gt_action_weights``, 1 without any."""
+    """Return target weights (R, A) of boxes: the matched person's ``gt_action_weights``, else 1."""
     if not gt.has("gt_action_weights") or len(gt) == 0 or len(boxes) == 0:
         return gt.gt_actions.new_ones(len(boxes), gt.gt_actions.shape[1])
     return gt.gt_action_weights[pairwise_iou(boxes, gt.gt_boxes).argmax(dim=1)]
 
 
 def keep_at_most(keep: Tensor, count: int) -> Tensor:
-    """``keep`` (R,) with at most ``count`` of its true entries, drawn at random; 0: all of them."""
+    """Keep at most ``count`` of the true entries of ``keep`` (R,), drawn at random; 0 keeps all."""
     if count <= 0 or int(keep.sum()) <= count:
         return keep
     index = keep.nonzero().squeeze(1)
@@ -148,7 +148,7 @@ class VideoROIHeads(nn.Module):
         gt_instances: list[Instances] | None = None,
         score_with_person: bool | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
-        """Losses in training; in inference, instances with ``pred_boxes, scores, pred_actions (R, A)``.
+        """Return losses in training; in inference, instances with ``pred_boxes, scores, pred_actions (R, A)``.
 
         Args:
             images: the clips, for their sizes only.
@@ -206,7 +206,7 @@ def action_loss(
     alpha: float = 1.0,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Binary cross entropy, mean over boxes and classes (paper, Eq. 2), of logits and targets (R, A).
+    """Compute binary cross entropy of logits and targets (R, A), mean over boxes and classes (paper, Eq. 2).
 
     With ``gamma`` or ``alpha`` each term is multiplied with alpha (1 - p_t)^gamma, where p_t is the score that
     the target wants high (focal loss; not of the paper); ``weights`` (R, A) multiply terms, 0 masks one. The
@@ -223,7 +223,7 @@ def action_loss(
 
 
 def exclusive_action_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross entropy of logits and targets (R, A) where a person does one action; mean over the boxes of all ranks.
+    """Compute softmax cross entropy of logits and targets (R, A), mean over the boxes of all ranks.
 
     A box with several actions shares its weight among them. Without boxes it is zero and keeps the graph.
     """

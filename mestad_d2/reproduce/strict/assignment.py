@@ -69,7 +69,7 @@ class Tally:
         counts[1] += len(rows)
 
     def figures(self) -> dict:
-        """``covered``: share of true persons with labels; of those ``exact``: just the right set. ``precision``
+        """Return ``covered``: share of true persons with labels; of those ``exact``: just the right set. ``precision``
         and ``recall`` of single labels, recall over all true persons; ``wrong``: mean absolute error of what
         is taught, a term each action, by its weight; ``by_offset``: ``exact`` from the key frame to the
         middle; ``per_class``: precision and recall."""
@@ -91,7 +91,7 @@ class Tally:
 
 
 def judge_labelers(cfg: CfgNode, teacher: nn.Module, names: Sequence[str], clips: int) -> dict[str, dict]:
-    """Figures of each strategy on the first ``clips`` unlabelled clips of ``DATASETS.TRAIN``, which has DENSE.
+    """Measure each strategy on the first ``clips`` unlabelled clips of ``DATASETS.TRAIN``, which has DENSE.
 
     Args:
         cfg: its dataset is taken for the training set in everything: labels, looks, thresholds.

@@ -22,7 +22,7 @@ BEST = ("dense", "agreement")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``--strict``."""
+    """Add the options of ``--strict``."""
     group = parser.add_argument_group("with --table 5 --strict")
     group.add_argument("--strict", action="store_true", help="Table 5 against more clips, passes and oracles")
     group.add_argument("--best", nargs=2, default=list(BEST), choices=sorted(ROWS), metavar="ROW")

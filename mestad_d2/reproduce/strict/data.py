@@ -63,7 +63,7 @@ CONDITIONS = {
 
 
 def entries(condition: Condition, root: Path, ucf: Path | None) -> dict[str, dict]:
-    """``DATASETS.CUSTOM`` entries of a condition: "train" and its splits."""
+    """Return ``DATASETS.CUSTOM`` entries of a condition: "train" and its splits."""
     if condition.gap:
         common = {"VIDEOS": str(ucf / "videos"), "LABEL_MAP": str(ucf / "annotations" / "labelmap.pbtxt"),
                   "DENSE": str(ucf / "annotations" / "dense.csv")}  # fmt: skip
@@ -131,7 +131,7 @@ def thin_labels(source: Path, target: Path, gap: int) -> None:
 
 
 def spoil_labels(source: Path, target: Path, seed: int = 0) -> None:
-    """Labels with people's faults: persons and actions missing, boxes off; see ``MISSED``."""
+    """Add annotation errors: missing persons and actions, shifted boxes; see ``MISSED``."""
     rng = np.random.default_rng(seed)
     people: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for line in source.read_text().splitlines():

@@ -18,7 +18,7 @@ PLAIN = {key for key, row in ROWS.items() if row.labeler == "EMA"}
 
 
 def figures(results: Sequence[dict], condition: str, row: str, name: str) -> Figures:
-    """A figure of a row by seed; ``name`` as in a result, such as "teacher_test_map"."""
+    """Return a figure of a row by seed; ``name`` as in a result, such as "teacher_test_map"."""
     return {
         r["seed"]: r[name]
         for r in results
@@ -43,7 +43,7 @@ def _mean(values: Figures, form: str) -> str:
 
 
 def main_table(results: Sequence[dict], condition: str = "toy") -> str:
-    """All rows of a condition as Markdown, each against "None" and against twice the labelled clips."""
+    """Format all rows of a condition as Markdown, each against "None" and against twice the labelled clips."""
     head = ["row", "mAP", "to None", "to twice the clips", "to TLA", "student's mAP", "person AP50", "seeds",
             "passes", "seconds", "label sets right"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -80,7 +80,7 @@ def _line(
 
 
 def passes(results: Sequence[dict], condition: str, key: str) -> str:
-    """Clips that went through a network in a row's training, as a multiple of those of "None"."""
+    """Return the clips processed in a row's training, as a multiple of those of "None"."""
     own, none = (
         sum(statistics.mean(part.values()) for name in ("student_clips", "teacher_clips")
             if (part := figures(results, condition, row, name)))
@@ -90,7 +90,7 @@ def passes(results: Sequence[dict], condition: str, key: str) -> str:
 
 
 def curve_table(results: Sequence[dict], best: str) -> str:
-    """Gains under other gaps, durations and labels' faults as Markdown."""
+    """Format gains under other gaps, durations and label errors as Markdown."""
     head = ["data", "None", "TLA to None", "TLA to twice the clips", f"{ROWS[best].name} to TLA",
             f"{ROWS[best].name} to twice the clips", "label sets right: TLA", f"{ROWS[best].name}", "seeds"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
@@ -107,7 +107,7 @@ def curve_table(results: Sequence[dict], best: str) -> str:
 
 
 def dev_table(results: Sequence[dict], rows: Sequence[str]) -> str:
-    """Figures on the third split of videos, on which choices are made."""
+    """Format figures on the third split of videos, which is used for choices."""
     lines = ["| row | mAP on the third split | to TLA | seeds |", "|---|---|---|---|"]
     tla = figures(results, "toy", "tla", final("tla", "dev"))
     for key in rows:

@@ -82,7 +82,7 @@ class Task:
 
 
 def order(best: Sequence[str], seeds: int, curves: Sequence[str]) -> Iterator[Task]:
-    """All runs, the most telling first; of each group all rows of a seed before the next seed.
+    """Order all runs, the most informative first; of each group all rows of a seed before the next seed.
 
     Args:
         best: keys of the two labelers chosen on the third split of videos.

@@ -32,7 +32,7 @@ def start_process(threads: int) -> None:
 
 
 def read_results(path: Path) -> list[dict]:
-    """Results of finished runs; a line that was cut off is left out."""
+    """Read the results of finished runs; a truncated line is left out."""
     found = []
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
@@ -43,7 +43,7 @@ def read_results(path: Path) -> list[dict]:
 
 
 def work_of(plan: Plan, task: Task) -> float:
-    """Rough work of a run, in iterations on labelled clips alone."""
+    """Estimate the work of a run, in iterations on labelled clips."""
     burn_in, iterations = plan.length(CONDITIONS[task.condition])
     return burn_in if task.row is None else iterations * ROWS[task.row].cost
 

@@ -25,7 +25,7 @@ class Difference:
 
 
 def half_interval(values: Sequence[float]) -> float:
-    """Half of the 95 % interval of a mean by Student's t; NaN with fewer than two values."""
+    """Compute half of the 95 % interval of a mean by Student's t; NaN with fewer than two values."""
     if len(values) < 2:
         return float("nan")
     error = statistics.stdev(values) / math.sqrt(len(values))
@@ -33,7 +33,7 @@ def half_interval(values: Sequence[float]) -> float:
 
 
 def paired(own: dict[int, float], other: dict[int, float]) -> Difference | None:
-    """Difference of two rows' figures by seed, over the seeds that both have; None without one."""
+    """Compare two rows' figures by seed, over the seeds that both have; None without one."""
     values = [own[seed] - other[seed] for seed in sorted(own.keys() & other.keys())]
     if not values:
         return None

@@ -48,7 +48,7 @@ class Plan:
     opts: tuple[str, ...] = ()
 
     def length(self, condition: Condition) -> tuple[int, int]:
-        """Iterations of burn-in and of a row of length 1."""
+        """Return the iterations of burn-in and of a row of length 1."""
         share = self.real_share if condition.gap else 1.0
         return max(round(self.burn_in * share), 1), max(round(self.iterations * share), 1)
 
@@ -77,7 +77,7 @@ class _Trainer(TLATrainer):
 
 
 def run_cfg(plan: Plan, task: Task) -> CfgNode:
-    """Config of a run; its schedule is that of ``run_task``."""
+    """Return the config of a run; its schedule is that of ``run_task``."""
     condition = CONDITIONS[task.condition]
     data = entries(condition, plan.root, plan.ucf)
     folder = plan.work / task.condition / f"seed{task.seed}" / (task.row or "burn_in")
@@ -117,13 +117,13 @@ def run_cfg(plan: Plan, task: Task) -> CfgNode:
 
 
 def task_key(plan: Plan, task: Task) -> str:
-    """Changes with whatever changes the run's result."""
+    """Return a key that changes with everything that changes the run's result."""
     facts = [task.condition, task.seed, task.row, plan.burn_in, plan.iterations, plan.real_share, plan.opts]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def burn_in_file(plan: Plan, task: Task) -> Path:
-    """Where the burnt-in checkpoint of a task's condition and seed lies."""
+    """Return the path of the burn-in checkpoint of a task's condition and seed."""
     return (
         plan.work / f"{task.condition}_seed{task.seed}_{task_key(plan, Task(task.condition, task.seed))}.pth"
     )
@@ -168,7 +168,7 @@ def run_task(plan: Plan, task: Task) -> dict:
 
 
 def count_clips(model: torch.nn.Module) -> list[int]:
-    """A list of one number, which grows with every clip that goes through the network's backbone."""
+    """Return a list of one number that counts the clips passing through the network's backbone."""
     count = [0]
 
     def add(module: torch.nn.Module, inputs: tuple) -> None:
@@ -179,7 +179,7 @@ def count_clips(model: torch.nn.Module) -> list[int]:
 
 
 def evaluate(cfg: CfgNode, model: torch.nn.Module, name: str) -> dict[str, float]:
-    """Frame-mAP and person AP50 in percent on every split, ``NAME_SPLIT_map`` and ``NAME_SPLIT_person``."""
+    """Evaluate frame-mAP and person AP50 in percent on every split: ``NAME_SPLIT_map``, ``NAME_SPLIT_person``."""
     model.eval()
     found = {}
     for dataset in cfg.DATASETS.TEST:

@@ -24,7 +24,7 @@ HDR = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
 
 
 def hdr_kind(frame: av.VideoFrame) -> str | None:
-    """``PQ`` or ``HLG`` where a frame is HDR, else None."""
+    """Return ``PQ`` or ``HLG`` where a frame is HDR, else None."""
     try:
         return HDR.get(ColorTrc(frame.color_trc))
     except ValueError:
@@ -32,7 +32,7 @@ def hdr_kind(frame: av.VideoFrame) -> str | None:
 
 
 def tone_mapped(picture: np.ndarray, kind: str, wide: bool) -> np.ndarray:
-    """SDR picture (H, W, 3) uint8 of an HDR one (H, W, 3) uint16 RGB.
+    """Convert an HDR picture (H, W, 3) uint16 RGB to SDR (H, W, 3) uint8.
 
     White paper becomes white; what is brighter keeps its hue and is cut off.
 
@@ -82,7 +82,7 @@ def tag_as_bt709(stream: av.VideoStream) -> None:
 
 
 def to_bt709(picture: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
-    """An RGB frame as yuv420p of BT.709, limited range, for a stream of ``tag_as_bt709``."""
+    """Convert an RGB frame to yuv420p of BT.709, limited range, for a stream of ``tag_as_bt709``."""
     return picture.reformat(
         width, height, "yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG,
         dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709, interpolation="AREA",

@@ -82,5 +82,5 @@ def _picture(
 
 
 def reason(error: Exception) -> str:
-    """The first line of what an error says."""
+    """Return the first line of an error's message."""
     return str(getattr(error, "strerror", None) or error).strip().splitlines()[0]

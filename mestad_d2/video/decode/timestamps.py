@@ -49,7 +49,7 @@ class SteadyStamps:
         self._delay: int | None = None
 
     def __call__(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
-        """The same packets with steady stamps; packets without stamps pass as they are."""
+        """Yield the same packets with steady time stamps; packets without stamps pass unchanged."""
         ahead: deque[av.Packet] = deque()
 
         def peek(count: int) -> list[av.Packet]:
@@ -126,10 +126,10 @@ class SteadyStamps:
 
 
 def may_begin_anew(container_format: av.ContainerFormat) -> bool:
-    """Whether time stamps of a format may begin anew within a file, as in broadcasts and parts of discs."""
+    """Return whether time stamps of a format may restart within a file, as in broadcasts and parts of discs."""
     return bool(container_format.flags & Flags.ts_discont.value)
 
 
 def counts_frames(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """Whether frames have to be counted: AVI has no time stamps, and those made up for reordered frames are wrong."""
+    """Return whether frames must be counted: AVI has no time stamps, and computed ones are wrong with B-frames."""
     return container.format.name == "avi" and stream.codec.name in ("h264", "hevc")

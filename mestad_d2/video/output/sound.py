@@ -89,12 +89,12 @@ class SoundTrack:
 
 
 def aac_rate(rate: int) -> int:
-    """The rate of AAC that loses the least of a sound of ``rate`` Hz: the next one up, or the highest."""
+    """Return the lowest AAC sampling rate of at least ``rate`` Hz, or the highest there is."""
     return min((r for r in AAC_RATES if r >= rate), default=max(AAC_RATES))
 
 
 def open_sound(out: av.container.OutputContainer, video: VideoSource) -> SoundTrack | None:
-    """The sound of ``video`` for ``out``; None where it has none that this FFmpeg can read."""
+    """Open the sound of ``video`` for ``out``; return None where FFmpeg finds none that it can read."""
     if not video.has_audio:
         return None
     with open_media(video.place) as source:

@@ -76,7 +76,7 @@ class VideoWriter:
 
 
 def recorded(frames: Iterable[StreamFrame], writer: VideoWriter, seconds: float) -> Iterator[StreamFrame]:
-    """The same frames for up to ``seconds``, each written as it passes: a camera shows everything once."""
+    """Yield the frames of up to ``seconds`` and write each one as it passes: a camera can't be read twice."""
     for frame in frames:
         if frame.time > seconds:
             return

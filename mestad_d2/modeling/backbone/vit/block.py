@@ -24,7 +24,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, L, C) of tokens (N, L, C)."""
+        """Attend over tokens (N, L, C); same shape out."""
         bias = torch.cat([self.q_bias, torch.zeros_like(self.v_bias), self.v_bias])
         qkv = F.linear(tokens, self.qkv.weight, bias)
         query, key, value = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -40,7 +40,7 @@ class MLP(nn.Module):
         self.fc1, self.act, self.fc2 = nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, L, C) of tokens (N, L, C)."""
+        """Apply the MLP to tokens (N, L, C); same shape out."""
         return self.fc2(self.act(self.fc1(tokens)))
 
 
@@ -56,7 +56,7 @@ class Block(nn.Module):
         self.drop_path = StochasticDepth(drop_path, "row")
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, L, C) of tokens (N, L, C)."""
+        """Apply the block to tokens (N, L, C); same shape out."""
         tokens = tokens + self.drop_path(self.attn(self.norm1(tokens)))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 

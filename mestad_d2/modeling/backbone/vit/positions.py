@@ -10,14 +10,14 @@ Grid = tuple[int, int, int]
 
 
 def sinusoid_table(count: int, width: int) -> Tensor:
-    """Sines and cosines of ``count`` positions (count, width), as in "Attention is all you need"."""
+    """Compute sines and cosines of ``count`` positions (count, width), as in "Attention is all you need"."""
     channel = torch.arange(width, dtype=torch.float64)
     angle = torch.arange(count, dtype=torch.float64)[:, None] / 10000 ** ((channel - channel % 2) / width)
     return torch.where(torch.arange(width) % 2 == 0, angle.sin(), angle.cos()).float()
 
 
 def resize_positions(table: Tensor, made_for: Grid, grid: Grid) -> Tensor:
-    """Positions (1, t * h * w, C) of ``grid`` from those of another grid, of shape (T * H * W, C).
+    """Resize positions of shape (T * H * W, C) from another grid to (1, t * h * w, C) of ``grid``.
 
     Bicubic in space, as mmaction2 does, then linear in time; the same grid is left as it is.
     """

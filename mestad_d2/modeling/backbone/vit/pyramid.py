@@ -43,17 +43,17 @@ class SimplePyramid(nn.ModuleDict):
         }
 
     def forward(self, res4: Tensor) -> dict[str, list[Tensor]]:
-        """Stage name -> [(N, C, T, H, W)] of tokens (N, C, T, H, W); the key frame's are those of index T // 2."""
+        """Compute stage name -> [(N, C, T, H, W)] from tokens (N, C, T, H, W); the key frame is index T // 2."""
         key_frame = res4[:, :, res4.shape[2] // 2]
         features = {name: [layer(key_frame).unsqueeze(2)] for name, layer in self.items()}
         return {**features, "res4": [res4], "res5": [nn.functional.max_pool3d(res4, (1, 2, 2))]}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every level."""
+        """Return the channels and spatial stride of every level."""
         return self._shape
 
 
 def used_levels(cfg: CfgNode) -> set[str]:
-    """Levels that the FPN and the action head of a config use."""
+    """Return the levels that the FPN and the action head of a config use."""
     detects = cfg.MODEL.PROPOSAL_GENERATOR.NAME != "PrecomputedProposals"
     return {*(cfg.MODEL.FPN.IN_FEATURES if detects else ()), cfg.MODEL.ROI_ACTION_HEAD.IN_FEATURE}

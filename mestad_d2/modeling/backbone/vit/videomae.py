@@ -94,7 +94,7 @@ class VideoMAE(Backbone):
         return self
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W).
+        """Compute the features of clips (N, 3, T, H, W).
 
         Raises:
             UserError: a size that ``check_clip`` refuses.
@@ -112,11 +112,11 @@ class VideoMAE(Backbone):
         return self.pyramid(self.vit.norm(tokens).transpose(1, 2).unflatten(2, grid))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every level."""
+        """Return the channels and spatial stride of every level."""
         return self.pyramid.output_shape()
 
     def layer_of(self, name: str) -> int:
-        """Depth of a parameter for layer-wise learning rates: 0 the patches, then the blocks, then all else."""
+        """Return a parameter's depth for layer-wise learning rates: 0 for patches, then the blocks, then all else."""
         parts = name.split(".")
         if parts[:2] == ["vit", "patch_embed"]:
             return 0
@@ -130,7 +130,7 @@ class VideoMAE(Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_videomae_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> VideoMAE:
-    """VideoMAE by ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
+    """Build VideoMAE from ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
 
     Raises:
         UserError: an unknown variant, or more frozen blocks than there are.

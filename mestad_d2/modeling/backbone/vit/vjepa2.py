@@ -36,7 +36,7 @@ class GridPositions:
         self.grid = (1, 1, 1)
 
     def __call__(self, tokens: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Three indices (T * H * W,) in the order of the tokens; masks are for pre-training and not known here."""
+        """Return three indices (T * H * W,) in token order; pre-training masks are not supported."""
         axes = (torch.arange(size, device=tokens.device) for size in self.grid)
         frame, row, column = torch.meshgrid(*axes, indexing="ij")
         return frame.flatten(), row.flatten(), column.flatten()
@@ -67,7 +67,7 @@ class VJEPA2(Backbone):
         return self
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
-        """Features of clips (N, 3, T, H, W).
+        """Compute the features of clips (N, 3, T, H, W).
 
         Raises:
             UserError: a size that ``check_clip`` refuses.
@@ -79,11 +79,11 @@ class VJEPA2(Backbone):
         return self.pyramid(tokens.transpose(1, 2).unflatten(2, grid))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and spatial stride of every level."""
+        """Return the channels and spatial stride of every level."""
         return self.pyramid.output_shape()
 
     def layer_of(self, name: str) -> int:
-        """Depth of a parameter for layer-wise learning rates: 0 the patches, then the blocks, then all else."""
+        """Return a parameter's depth for layer-wise learning rates: 0 for patches, then the blocks, then all else."""
         parts = name.removeprefix("vjepa2.encoder.").split(".")
         if parts[0] == "embeddings":
             return 0
@@ -97,7 +97,7 @@ class VJEPA2(Backbone):
 
 @BACKBONE_REGISTRY.register()
 def build_vjepa2_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> VJEPA2:
-    """V-JEPA 2 by ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
+    """Build V-JEPA 2 from ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
 
     Raises:
         UserError: transformers is not installed or has no V-JEPA 2, or an unknown variant.

@@ -84,7 +84,7 @@ class FCOSProposals(ProposalGenerator):
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
     ) -> tuple[Candidates, dict[str, Tensor]]:
-        """One candidate a location, and in training the losses."""
+        """Return one candidate per location, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         points, levels = pyramid_locations([tuple(x.shape[-2:]) for x in maps], self.strides, maps[0].device)
         logits, distances, centerness = self.head(maps)

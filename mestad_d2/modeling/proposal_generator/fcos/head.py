@@ -41,7 +41,7 @@ class FCOSHead(nn.Module):
         nn.init.constant_(self.cls_logits.bias, prior_bias(prior_prob))
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Predictions at all locations of all levels, level by level, row by row.
+        """Predict at all locations of all levels, level by level, row by row.
 
         Args:
             features: per level (N, C, H_l, W_l).

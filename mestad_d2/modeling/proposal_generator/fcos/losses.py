@@ -33,7 +33,7 @@ class FCOSLosses:
         target_boxes: Tensor,
         index: Tensor,
     ) -> dict[str, Tensor]:
-        """Losses by name.
+        """Compute the losses by name.
 
         Args:
             logits, centerness: (N, R); distances: (N, R, 4) in pixels; points: (R, 2).

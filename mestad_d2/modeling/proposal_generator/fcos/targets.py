@@ -61,7 +61,7 @@ class FCOSTargets:
 
 
 def centerness_of(distances: Tensor) -> Tensor:
-    """FCOS's centerness (...) of distances l, t, r, b (..., 4), in [0, 1]."""
+    """Compute FCOS's centerness (...) of distances l, t, r, b (..., 4), in [0, 1]."""
     horizontal, vertical = distances[..., [0, 2]], distances[..., [1, 3]]
     ratio = (horizontal.amin(-1) / horizontal.amax(-1)) * (vertical.amin(-1) / vertical.amax(-1))
     return ratio.clamp(min=0).sqrt()

@@ -79,7 +79,7 @@ class GFocalProposals(ProposalGenerator):
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
     ) -> tuple[Candidates, dict[str, Tensor]]:
-        """One candidate a cell, ranked by its score, and in training the losses."""
+        """Return one candidate per cell, ranked by its score, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         points, levels = pyramid_locations([tuple(x.shape[-2:]) for x in maps], self.strides, maps[0].device)
         strides = torch.tensor(self.strides, dtype=points.dtype, device=points.device)[levels]
@@ -110,7 +110,7 @@ class GFocalProposals(ProposalGenerator):
         gt_instances: list[Instances],
         index: Tensor,
     ) -> dict[str, Tensor]:
-        """Quality focal loss of all cells; GIoU and distribution focal loss of the positive ones.
+        """Compute quality focal loss of all cells; GIoU and distribution focal loss of the positive ones.
 
         The first is divided by the number of positives; the others are weighted by the cell's score
         and divided by the sum of these weights.

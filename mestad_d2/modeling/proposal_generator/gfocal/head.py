@@ -61,7 +61,7 @@ class GFocalHead(nn.Module):
         nn.init.constant_(self.cls_logits.bias, prior_bias(prior_prob))
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Predictions of all cells, level by level, row by row.
+        """Predict at all cells, level by level, row by row.
 
         Args:
             features: per level (N, C, H_l, W_l).

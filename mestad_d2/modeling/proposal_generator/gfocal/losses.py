@@ -8,7 +8,7 @@ EPS = 1e-7
 
 
 def quality_focal_loss(probability: Tensor, quality: Tensor, beta: float = 2.0) -> Tensor:
-    """|quality - p| ** beta times the cross entropy of p and the quality, elementwise.
+    """Compute |quality - p| ** beta times the cross entropy of p and the quality, elementwise.
 
     Args:
         probability: scores in [0, 1]; probabilities and not logits, because GFocalV2's score is a product.
@@ -22,7 +22,7 @@ def quality_focal_loss(probability: Tensor, quality: Tensor, beta: float = 2.0) 
 
 
 def distribution_focal_loss(logits: Tensor, distance: Tensor) -> Tensor:
-    """Cross entropy of a distribution with the two whole numbers that enclose a distance, elementwise.
+    """Compute the cross entropy of a distribution with the two whole numbers around a distance, elementwise.
 
     Args:
         logits: (..., n + 1) over the distances 0 .. n.

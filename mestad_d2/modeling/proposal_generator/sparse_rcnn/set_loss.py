@@ -27,7 +27,7 @@ class SetLoss:
 
     @torch.no_grad()
     def match(self, logits: Tensor, boxes: Tensor, targets: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """Cheapest assignment of each person to a proposal of its own.
+        """Find the cheapest assignment of each person to a proposal of its own.
 
         The class term is what the focal loss changes by when the proposal becomes a person.
 
@@ -52,7 +52,7 @@ class SetLoss:
         return tuple(torch.as_tensor(index, device=logits.device) for index in (rows, columns))
 
     def __call__(self, logits: Tensor, boxes: Tensor, targets: Tensor, size: Tensor) -> tuple[Tensor, ...]:
-        """Weighted sums over the clip: focal of all proposals, L1 and GIoU of the matched ones."""
+        """Compute weighted sums over the clip: focal loss of all proposals, L1 and GIoU of the matched ones."""
         rows, columns = self.match(logits.detach(), boxes.detach(), targets, size)
         person = torch.zeros_like(logits)
         person[rows] = 1.0

@@ -93,7 +93,7 @@ class SparseRCNNProposals(ProposalGenerator):
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None
     ) -> tuple[Candidates, dict[str, Tensor]]:
-        """The last stage's boxes, ranked by their score, and in training the losses."""
+        """Return the last stage's boxes, ranked by their score, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         sizes = self.boxes.new_tensor([(w, h, w, h) for h, w in images.image_sizes])
         centers, extents = self.boxes[:, :2], self.boxes[:, 2:].clamp(min=MIN_EXTENT)
@@ -115,7 +115,7 @@ class SparseRCNNProposals(ProposalGenerator):
     def losses(
         self, outputs: list[tuple[Tensor, Tensor]], sizes: Tensor, gt_instances: list[Instances]
     ) -> dict[str, Tensor]:
-        """Sums over stages, divided by the number of people.
+        """Sum the losses over stages, divided by the number of people.
 
         Args:
             outputs: per stage, logits (N, Q) and boxes (N, Q, 4) in pixels.

@@ -24,7 +24,7 @@ class DynamicConv(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, feature: Tensor, pooled: Tensor) -> Tensor:
-        """(N * Q, C) and pooled (N * Q, C, S, S) -> (N * Q, C)."""
+        """Combine (N * Q, C) and pooled (N * Q, C, S, S) to (N * Q, C)."""
         first, second = self.weights(feature).chunk(2, dim=1)
         x = pooled.flatten(2).transpose(1, 2)
         x = self.norm_in(torch.bmm(x, first.unflatten(1, (self.channels, self.dynamic)))).relu()
@@ -69,7 +69,7 @@ class RefineStage(nn.Module):
         nn.init.constant_(self.cls_branch[-1].bias, prior_bias(prior_prob))
 
     def forward(self, features: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Refine.
+        """Refine boxes and proposal features once.
 
         Args:
             features: (N, Q, C) of the proposals.
