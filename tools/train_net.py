@@ -37,6 +37,8 @@ def main(args: Namespace) -> dict:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="mestad_d2")
     if args.eval_only:
         trainer = trainer_class(cfg)
+        # A file that can't be evaluated is told before anything else.
+        trainer.open_test_sets(cfg)
         model = trainer.build_model(cfg)
         checkpointer = MESTADCheckpointer(model, cfg.OUTPUT_DIR, cfg=cfg)
         if args.resume and checkpointer.has_checkpoint():
