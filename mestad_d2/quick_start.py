@@ -1,12 +1,18 @@
-"""What a program needs not load before its first result (ours)."""
+"""The first seconds of a program: what it need not load, and signals before there is anything to save (ours)."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import warnings
-from types import ModuleType
+from collections.abc import Mapping
+from types import FrameType, ModuleType
 
 COMPILER = "torch._dynamo"
+# sysexits.h's EX_TEMPFAIL, "try again": what was saved goes on with --resume.
+EXIT_SAVED = 75
+_codes: dict[int, int] = {}
 
 
 def start_quickly() -> None:
@@ -42,3 +48,22 @@ def _is_compile_supported(device_type: str) -> bool:
     from torch._dynamo.utils import is_compile_supported
 
     return is_compile_supported(device_type)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    name = signal.Signals(number).name
+    os.write(2, f"{name}: nothing new to save; the same command goes on\n".encode())
+    sys.stdout.flush()
+    # Not an exception: in the midst of an import it could be caught.
+    os._exit(_codes[number])
+
+
+def leave_on_signals(codes: Mapping[int, int] | None = None) -> None:
+    """Leave with these exit codes on these signals until the tool listens itself.
+
+    Args:
+        codes: exit code by signal; by default training's, ``EXIT_SAVED`` on SIGTERM and SIGINT.
+    """
+    _codes.update(codes or {signal.SIGTERM: EXIT_SAVED, signal.SIGINT: EXIT_SAVED})
+    for number in _codes:
+        signal.signal(number, _leave)

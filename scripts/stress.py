@@ -21,13 +21,19 @@ FOLDER = "tests/reliability"
 # The longest first.
 PARTS = {
     "killed 20 times, full disks": [f"{FOLDER}/test_interruption.py"],
-    "fuzzers": [f"{FOLDER}/test_fuzz.py"],
+    "fuzzers": [f"{FOLDER}/test_fuzz.py", f"{FOLDER}/test_csv_fuzz.py"],
     "memory, files, shared memory": [f"{FOLDER}/test_leaks.py"],
-    "two processes, a dead one": [f"{FOLDER}/test_two_ranks.py", f"{FOLDER}/test_ranks_in_training.py"],
+    "two processes, a dead one": [f"{FOLDER}/ranks"],
     "stopped in evaluation, same seeds": [f"{FOLDER}/test_stop_in_evaluation.py", f"{FOLDER}/test_reproducibility.py"],
-    "broken videos, dying loaders": [f"{FOLDER}/test_bad_videos.py", f"{FOLDER}/test_bad_videos_in_training.py"],
+    "broken videos, dying loaders": [
+        f"{FOLDER}/videos/test_bad_videos.py",
+        f"{FOLDER}/videos/test_bad_videos_in_training.py",
+    ],
     "odd batches": [f"{FOLDER}/test_odd_batches.py"],
-    "strangers' files and names": ["tests/checkpoint/test_safety.py", f"{FOLDER}/test_names_in_html.py"],
+    "strangers' files and names": ["tests/checkpoint/test_safety.py", f"{FOLDER}/videos/test_names_in_html.py"],
+    "folders, resuming, early signals": ["tests/engine/test_run_folder.py", "tests/engine/test_stop_early.py"],
+    "weights and configs": ["tests/checkpoint/test_weights_to_detect_with.py", "tests/config"],
+    "long lists, orphans, half videos": ["tests/inference/batch/test_long_lists.py"],
 }  # fmt: skip
 # Seconds that an ended part has to print its counts.
 GRACE_SECONDS = 30

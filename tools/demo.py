@@ -76,6 +76,7 @@ from mestad_d2.inference.results.outputs import (
     write_strip,
     write_video,
 )
+from mestad_d2.video.decode.missing_end import LastSeen, missing_end
 from mestad_d2.video.output.writer import VideoWriter, recorded
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
@@ -91,16 +92,23 @@ class Demo:
         """Process a video file or a folder of frames.
 
         Raises:
-            UserError: nothing there that can be decoded.
+            UserError: nothing there that can be decoded; or its end is missing, which is told when the
+                results of the rest are written.
         """
         source = open_source(video, folder_fps=self.predictor.folder_fps)
         found: list[KeyframeDetections] = []
+        frames = LastSeen(iterate_frames(source))
         try:
-            self._detect(source, stem, found, source.fps, source.seconds())
+            self._detect(frames, stem, found, source.fps, source.seconds())
         except UserError:
             beside(stem, ".jsonl").unlink(missing_ok=True)
             raise
         self._write_all(source, stem, found)
+        if missing := missing_end(source, frames.time):
+            raise UserError(
+                f"{video}: the last {missing:.1f} of {source.duration:.1f} s are missing from the file; the "
+                "results are of what is there; download or copy it again"
+            )
 
     def camera(self, number: int, stem: Path) -> None:
         """Process a camera; its frames are recorded beside the results.

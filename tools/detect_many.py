@@ -1,12 +1,24 @@
 #!/usr/bin/env python
 """Detect actions in many videos: one file of JSON lines each, by several processes or machines; resumable."""
 
+# ruff: noqa: E402  (signals are listened to before the libraries are imported, which takes seconds)
 from __future__ import annotations
+
+import signal
+
+from mestad_d2.quick_start import leave_on_signals
+
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if __name__ == "__main__":
+    leave_on_signals(STOPPED)
 
 import argparse
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -43,6 +55,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, help="default: one a GPU, or as --cpus-per-worker allows")
     parser.add_argument("--cpus-per-worker", type=int, default=4, help="threads of a worker (%(default)s)")
     parser.add_argument("--time-limit", type=float, help="seconds a video may take (without --ray)")
+    parser.add_argument(
+        "--stall-limit",
+        type=float,
+        default=600.0,
+        help="seconds a video may take without a further key frame, 0: any (without --ray; %(default)g)",
+    )
     parser.add_argument(
         "--ray", nargs="?", const="auto", metavar="ADDRESS", help="use a Ray cluster (docs/many_videos.md)"
     )
@@ -111,7 +129,8 @@ def make_pool(args: argparse.Namespace, recipe: DetectorRecipe, jobs: int) -> Wo
         count = args.workers or ray_backend.cluster_size(args.cpus_per_worker, int(on_gpu))
         return ray_backend.RayWorkers(recipe, min(count, jobs), args.cpus_per_worker, int(on_gpu))
     count = torch.cuda.device_count() if on_gpu else (os.cpu_count() or 1) // args.cpus_per_worker
-    return LocalWorkers(recipe, min(args.workers or max(count, 1), jobs), args.time_limit)
+    count = min(args.workers or max(count, 1), jobs)
+    return LocalWorkers(recipe, count, args.time_limit, stall_limit=args.stall_limit or None)
 
 
 def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> list[Finished]:
@@ -133,9 +152,45 @@ def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> 
     return failures
 
 
+class Stopped(BaseException):
+    """SIGINT or SIGTERM came; ``code`` is the exit status that shells give such an end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = STOPPED[signal.Signals(number)]
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise Stopped(number)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn SIGINT and SIGTERM into ``Stopped``; outside the main thread there are no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in STOPPED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 @one_line_errors()
 def main(args: argparse.Namespace) -> int:
-    """Run what is not done yet. Returns 0, 1 if videos failed, 130 if stopped by Ctrl-C."""
+    """Run what is not done yet. Returns 0, 1 if videos failed, 130 or 143 if stopped by Ctrl-C or SIGTERM."""
+    try:
+        with stoppable():
+            return detect(args)
+    except (Stopped, KeyboardInterrupt) as stop:
+        print("stopped; the same command goes on where this one ended", file=sys.stderr)
+        return getattr(stop, "code", 130)
+
+
+def detect(args: argparse.Namespace) -> int:
+    """The work of ``main``."""
     videos = read_list(args.list)
     recipe = make_recipe(args)
     refuse_overwriting_inputs(
@@ -150,9 +205,6 @@ def main(args: argparse.Namespace) -> int:
         pool = make_pool(args, recipe, len(todo))
         try:
             failures = run(args.output, todo, pool, len(videos) - len(todo))
-        except KeyboardInterrupt:
-            print("stopped; the same command goes on where this one ended", file=sys.stderr)
-            return 130
         finally:
             pool.close()
     with said_if_unwritable(args.output):

@@ -6,7 +6,13 @@ and --dist-url for several machines, or torchrun (docs/scaling.md). Exit codes: 
 input, 75 stopped by SIGTERM or Ctrl-C and saved: go on with --resume (docs/reliability.md).
 """
 
+# ruff: noqa: E402  (signals are listened to before the libraries are imported, which takes seconds)
 from __future__ import annotations
+
+from mestad_d2.quick_start import leave_on_signals
+
+if __name__ in ("__main__", "__mp_main__"):
+    leave_on_signals()
 
 from argparse import Namespace
 
@@ -17,6 +23,7 @@ from detectron2.utils.logger import setup_logger
 from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.engine import build_trainer, trainer_class
 from mestad_d2.engine.launch import start
+from mestad_d2.engine.run_folder import hold
 from mestad_d2.engine.run_info import settle_seed, write_run_info
 from mestad_d2.engine.trainer import verify_results
 from mestad_d2.errors import one_line_errors
@@ -31,6 +38,8 @@ def main(args: Namespace) -> dict:
     import_extensions(args.imports)
     cfg = setup_cfg(args.config_file, args.opts)
     keep_freed_memory(cfg.MODEL.DEVICE)
+    if not args.eval_only:
+        hold(cfg.OUTPUT_DIR)
     settle_seed(cfg, args.resume)
     default_setup(cfg, args)
     make_deterministic(cfg)
@@ -49,15 +58,25 @@ def main(args: Namespace) -> dict:
         verify_results(cfg, results)
         return results
     trainer = build_trainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
+    trainer.resume_or_load(resume=args.resume, accept_changes=args.accept_changes)
     write_run_info(trainer.cfg, args.config_file, args.resume)
     return trainer.train() or {}
 
 
-if __name__ == "__main__":
+def parse(arguments: list[str] | None = None) -> Namespace:
+    """Command line: detectron2's, and what is only here."""
     parser = default_argument_parser()
+    parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="with --resume: go on although the model, optimiser, seed or training data changed",
+    )
     # detectron2's own default is one port a user, so a second run on the machine would fail.
     parser.set_defaults(dist_url="auto")
     add_import_argument(parser)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
     with one_line_errors():
-        start(main, parser.parse_args())
+        start(main, parse())

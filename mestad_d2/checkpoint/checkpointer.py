@@ -53,6 +53,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
         self.run: str | None = None
         # Further plain values for every checkpoint, such as what a resumed run is compared with.
         self.notes: dict[str, Any] = {}
+        # When resuming, tensors that the checkpoint lacks stay as they are.
+        self.accept_changes = False
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load weights, and of our own checkpoints the training state.
@@ -141,6 +143,10 @@ class MESTADCheckpointer(DetectionCheckpointer):
         """Return whether there is a checkpoint of this run to resume from, tagged or not."""
         return bool(self._candidates())
 
+    def newest_head(self) -> dict[str, Any]:
+        """The plain values at the top of the newest checkpoint that can be read."""
+        return next((head for path in self._candidates() if (head := _head(Path(path)))), {})
+
     def last_good(self) -> str | None:
         """Return the newest checkpoint of this run that can be read and is finite, or None."""
         for path in self._candidates():
@@ -162,7 +168,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
             if match is None or not path.is_file():
                 continue
             head = _head(path) if match[1] == "final" or self.run is not None else {}
-            if self.run is not None and head.get("run", self.run) != self.run:
+            # A file that can't be read may be this run's; it is passed over, with a warning, when it is loaded.
+            if self.run is not None and head and head.get("run") != self.run:
                 continue
             iteration = head.get("iteration", -1) if match[1] == "final" else int(match[1])
             found.append((iteration, path.name, str(path)))
@@ -220,7 +227,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
 
     def _refuse_gaps(self, path: str, model: Mapping[str, Tensor], report: LoadReport) -> None:
         gaps = report.missing + (report.new if self._resuming or self._whole else [])
-        if not gaps or self._allow_missing:
+        if not gaps or self._allow_missing or (self._resuming and self.accept_changes):
             return
         if self._resuming:
             raise UserError(
@@ -259,4 +266,6 @@ def _head(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # told when it is loaded
         return {}
-    return {k: v for k, v in content.items() if isinstance(v, int | str)} if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: value for key, value in content.items() if isinstance(value, int | str) or key == "data"}

@@ -13,10 +13,10 @@ import torch
 from detectron2.engine.train_loop import HookBase
 from detectron2.utils import comm
 
+from mestad_d2.quick_start import EXIT_SAVED
+
 logger = logging.getLogger(__name__)
 
-# sysexits.h's EX_TEMPFAIL, "try again": the run was saved and goes on with --resume.
-EXIT_SAVED = 75
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A process whose peers are gone may never finish its step; it is ended after so many seconds.
 GRACE_SECONDS = 40
@@ -35,6 +35,8 @@ class StopRequest:
     def __init__(self) -> None:
         self.received: str | None = None
         self.between_steps = False
+        # Set while the step under way has not begun its work: it is done again when the run is resumed.
+        self.before_step = False
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; a second Ctrl-C does not wait for the step."""
@@ -69,10 +71,15 @@ STOP = StopRequest()
 
 
 class StoppableLoader:
-    """A loader of evaluation that ends training at the next batch once a signal came."""
+    """A loader of a walk through a dataset that ends training at the next batch once a signal came.
 
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
+    Args:
+        loader: batches.
+        before_step: the walk comes before the work of the step under way, not behind it.
+    """
+
+    def __init__(self, loader: Any, before_step: bool = False) -> None:
+        self.loader, self.before_step = loader, before_step
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -80,6 +87,7 @@ class StoppableLoader:
     def __iter__(self) -> Iterator:
         for batch in self.loader:
             if STOP.received is not None:
+                STOP.before_step = self.before_step
                 STOP.stop()
             yield batch
 
@@ -96,7 +104,7 @@ class StopOnSignal(HookBase):
 
     def before_train(self) -> None:
         """Install the signal handlers."""
-        STOP.received, STOP.between_steps = None, False
+        STOP.received, STOP.between_steps, STOP.before_step = None, False, False
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, STOP.note) for number in SIGNALS}
 
@@ -109,6 +117,8 @@ class StopOnSignal(HookBase):
         """Save where training was stopped between two steps, and listen no more."""
         if STOP.between_steps and self.trainer.iter + 1 < self.trainer.max_iter:
             signal.alarm(0)
+            # What a checkpoint says of the iteration is that of the trainer.
+            self.trainer.iter -= STOP.before_step
             iteration = self.trainer.iter
             self.trainer.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)
             logger.warning(

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, create_ddp_model
-from detectron2.engine.train_loop import TrainerBase
+from detectron2.engine.hooks import EvalHook
+from detectron2.engine.train_loop import HookBase, TrainerBase
 from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
@@ -24,14 +25,34 @@ from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.data.catalog import check_dataset_names
 from mestad_d2.data.loaders import build_test_loader, build_train_loader
 from mestad_d2.data.sampling import start_at
+from mestad_d2.engine import resume_check, run_folder
 from mestad_d2.engine.brief_log import tell_user_errors_briefly
 from mestad_d2.engine.optim import build_optimizer, scale_to_processes
 from mestad_d2.engine.stop_signal import StopOnSignal, StoppableLoader
-from mestad_d2.engine.train_step import SupervisedStep
+from mestad_d2.engine.train_step import NonFiniteLossError, SupervisedStep
 from mestad_d2.evaluation.evaluator import AVAEvaluator
 from mestad_d2.modeling.build import build_detector
 
 logger = logging.getLogger(__name__)
+
+
+class SaveBeforeEvaluation(HookBase):
+    """Saves where an evaluation follows and no checkpoint is due; only the newest of these files is kept."""
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self._evaluate, self._save = cfg.TEST.EVAL_PERIOD, cfg.SOLVER.CHECKPOINT_PERIOD
+        self._last: Path | None = None
+
+    def after_step(self) -> None:
+        """Save, and remove the file of the evaluation before."""
+        done = self.trainer.iter + 1
+        if done % self._evaluate or done % self._save == 0 or done >= self.trainer.max_iter:
+            return
+        name = f"model_{self.trainer.iter:07d}"
+        self.trainer.checkpointer.save(name, iteration=self.trainer.iter)
+        if self._last is not None:
+            self._last.unlink(missing_ok=True)
+        self._last = Path(self.trainer.checkpointer.save_dir) / f"{name}.pth"
 
 
 class MESTADTrainer(DefaultTrainer):
@@ -56,7 +77,14 @@ class MESTADTrainer(DefaultTrainer):
         self.checkpointer = MESTADCheckpointer(
             self.bare_model, cfg.OUTPUT_DIR, cfg=cfg, trainer=weakref.proxy(self)
         )
-        self.register_hooks([*self.build_hooks(), StopOnSignal()])
+        self.register_hooks([*self._saving_first(self.build_hooks()), StopOnSignal()])
+
+    def _saving_first(self, hooks: list) -> list:
+        """The hooks with a checkpoint before each evaluation, so that one that fails loses nothing."""
+        if not comm.is_main_process() or not self.cfg.TEST.EVAL_PERIOD:
+            return hooks
+        place = next((i for i, hook in enumerate(hooks) if isinstance(hook, EvalHook)), len(hooks))
+        return [*hooks[:place], SaveBeforeEvaluation(self.cfg), *hooks[place:]]
 
     @property
     def model(self) -> nn.Module:
@@ -136,7 +164,10 @@ class MESTADTrainer(DefaultTrainer):
 
     def train(self) -> dict | None:
         """Train to the end; returns what the last evaluation found, which ``TEST.EXPECTED_RESULTS`` checks."""
-        TrainerBase.train(self, self.start_iter, self.max_iter)
+        try:
+            TrainerBase.train(self, self.start_iter, self.max_iter)
+        finally:
+            run_folder.release(self.cfg.OUTPUT_DIR)
         verify_results(self.cfg, self.final_results() or {})
         return self.final_results()
 
@@ -144,7 +175,14 @@ class MESTADTrainer(DefaultTrainer):
         """Run one iteration of the inner loop."""
         self._trainer.iter = self.iter
         self._trainer.storage = self.storage
-        self._trainer.run_step()
+        try:
+            self._trainer.run_step()
+        except NonFiniteLossError as error:
+            good = self.checkpointer.last_good()
+            raise NonFiniteLossError(
+                f"{error}; "
+                + (f"the last good checkpoint is {good}" if good else "there is no checkpoint yet")
+            ) from None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of iteration, hooks (the schedule), optimiser and scaler, with either detectron2."""
@@ -152,9 +190,13 @@ class MESTADTrainer(DefaultTrainer):
         return {**state, "step": self._trainer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore ``state_dict``; keys may be missing."""
+        """Restore ``state_dict``; keys may be missing. Learning rates are those of the config."""
+        base_lrs = list(self.scheduler.base_lrs)
         TrainerBase.load_state_dict(self, state)
         self._trainer.load_state_dict(state.get("step", {}))
+        self.scheduler.base_lrs = base_lrs
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_lr(), strict=True):
+            group["lr"] = rate
 
     def final_results(self) -> dict | None:
         """Return the results of the evaluation after training."""
@@ -168,10 +210,24 @@ class MESTADTrainer(DefaultTrainer):
         """Return the checkpoint of ``demo_model`` after training."""
         return Path(self.cfg.OUTPUT_DIR) / "model_final.pth"
 
-    def resume_or_load(self, resume: bool = True) -> None:
-        """Continue from the last good checkpoint of ``OUTPUT_DIR``, else load ``MODEL.WEIGHTS``."""
-        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
-        if resume and self.checkpointer.has_checkpoint():
+    def resume_or_load(self, resume: bool = True, accept_changes: bool = False) -> None:
+        """Take the folder, then continue from its last good checkpoint, else load ``MODEL.WEIGHTS``.
+
+        Args:
+            resume: continue where the run in the folder stopped.
+            accept_changes: of the model, optimiser, seed or training data since then; else they are refused.
+
+        Raises:
+            UserError: another run has the folder, or the config changed; or as the checkpointer.
+        """
+        self.checkpointer.run = run_folder.begin(self.cfg.OUTPUT_DIR, resume)
+        self.checkpointer.notes = resume_check.notes(self.cfg)
+        going_on = resume and self.checkpointer.has_checkpoint()
+        if going_on:
+            resume_check.check_changes(self.cfg, self.checkpointer.newest_head(), accept_changes)
+            self.checkpointer.accept_changes = self._trainer.accept_changes = accept_changes
+        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=going_on)
+        if going_on:
             self.start_iter = self.iter + 1
             start_at(self.data_loader, self.start_iter)
             logger.info("resuming at iteration %d of %d", self.start_iter, self.max_iter)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from detectron2.engine import default_argument_parser
 from tiny import ROOT, SMALLER
 
 from mestad_d2.engine import launch as distributed
@@ -114,9 +113,8 @@ def _run_tool(
     # Loader processes and ranks start as they do without this server, by forking.
     multiprocessing.set_start_method("fork", force=True)
     distributed.mp.spawn = partial(torch.multiprocessing.start_processes, start_method="fork")
-    parser = default_argument_parser()
-    parser.set_defaults(dist_url="auto")
-    distributed.start(runpy.run_path(str(TOOL))["main"], parser.parse_args(command))
+    tool = runpy.run_path(str(TOOL))
+    distributed.start(tool["main"], tool["parse"](command))
 
 
 def children_of(pid: int) -> list[int]:

@@ -21,6 +21,7 @@ from mestad_d2.engine.mean_teacher.looks import look_at_stretches
 from mestad_d2.engine.mean_teacher.pseudo_quality import DenseJudge
 from mestad_d2.engine.mean_teacher.step import MeanTeacherStep
 from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
+from mestad_d2.engine.stop_signal import StoppableLoader
 from mestad_d2.engine.trainer import MESTADTrainer, step_arguments
 from mestad_d2.errors import UserError
 from mestad_d2.semisup.ema import ModelEMA
@@ -58,7 +59,7 @@ def fit_to_training_set(cfg: CfgNode, teacher: nn.Module, labeler: PseudoLabeler
     columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     scores, counts = [torch.zeros(0, columns)], torch.zeros(columns)
     for name in cfg.DATASETS.TRAIN:
-        for batch in MESTADTrainer.build_test_loader(cfg, name):
+        for batch in StoppableLoader(MESTADTrainer.build_test_loader(cfg, name), before_step=True):
             for item, found in zip(batch, find_people(teacher, batch, teacher_selection(cfg)), strict=True):
                 scores.append(found.pred_actions.cpu())
                 counts += item["instances"].gt_actions.sum(dim=0)
@@ -161,9 +162,9 @@ class TLATrainer(MESTADTrainer):
             return super().demo_weights()
         return Path(self.cfg.OUTPUT_DIR) / "model_final_teacher.pth"
 
-    def resume_or_load(self, resume: bool = True) -> None:
+    def resume_or_load(self, resume: bool = True, accept_changes: bool = False) -> None:
         """Resume as the supervised trainer does, and continue the unlabelled clips where they stopped."""
-        super().resume_or_load(resume=resume)
+        super().resume_or_load(resume=resume, accept_changes=accept_changes)
         loader = self._trainer.unlabeled_loader
         if loader is not None and self.start_iter:
             start_at(loader, max(self.start_iter - self.cfg.SEMISUP.BURN_IN_ITERS, 0))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,11 @@ MAX_FALSE_STARTS = 8
 WONT_START = "workers die while they load the model; use fewer of them if memory is short"
 
 
+# Of a worker process: its end of the pipe, and when it last said that it is alive.
+_pipe: Connection | None = None
+_said = [0.0]
+
+
 @dataclass
 class _Worker:
     number: int
@@ -29,6 +36,7 @@ class _Worker:
     up: bool = False
     video: str | None = None
     since: float = 0.0
+    heard: float = 0.0
 
 
 class LocalWorkers:
@@ -38,16 +46,29 @@ class LocalWorkers:
         recipe: see ``Recipe``; it runs once in each process.
         count: number of processes.
         time_limit: seconds after which a video's worker is ended, None for no limit.
+        stall_limit: the same for seconds without a sign of life (``alive``).
         start_method: of ``multiprocessing``. A forked process would inherit threads that are gone, and
             could not use a GPU.
     """
 
     def __init__(
-        self, recipe: Recipe, count: int, time_limit: float | None = None, start_method: str = "spawn"
+        self,
+        recipe: Recipe,
+        count: int,
+        time_limit: float | None = None,
+        start_method: str = "spawn",
+        stall_limit: float | None = None,
     ) -> None:
         self._context = multiprocessing.get_context(start_method)
-        self._recipe, self._time_limit, self._false_starts = recipe, time_limit, 0
-        self._workers = [self._start(number) for number in range(count)]
+        self._recipe, self._false_starts = recipe, 0
+        self._time_limit, self._stall_limit = time_limit, stall_limit
+        self._workers: list[_Worker] = []
+        try:
+            for number in range(count):
+                self._workers.append(self._start(number))
+        except BaseException:
+            self.close()
+            raise
 
     def free(self) -> int:
         """Return the number of workers that wait for a video."""
@@ -57,6 +78,7 @@ class LocalWorkers:
         """Give a video to a free worker."""
         worker = next(w for w in self._workers if w.up and w.video is None)
         worker.video, worker.since = video, time.monotonic()
+        worker.heard = worker.since
         # One that died while it had nothing to do is found by ``wait``.
         with contextlib.suppress(OSError):
             worker.pipe.send(video)
@@ -88,7 +110,12 @@ class LocalWorkers:
     def _start(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(self._recipe, number, theirs), daemon=True)
-        process.start()
+        # A signal that is turned into an exception would leave a process that is half started.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # The end of a dead worker's pipe is seen only if nobody else holds its other side.
         theirs.close()
         return _Worker(number, process, ours)
@@ -100,9 +127,13 @@ class LocalWorkers:
         self._workers[self._workers.index(worker)] = self._start(worker.number)
 
     def _left(self, worker: _Worker) -> float:
-        if self._time_limit is None or worker.video is None:
+        if worker.video is None:
             return float("inf")
-        return worker.since + self._time_limit - time.monotonic()
+        limits = ((worker.since, self._time_limit), (worker.heard, self._stall_limit))
+        return (
+            min((start + limit for start, limit in limits if limit is not None), default=float("inf"))
+            - time.monotonic()
+        )
 
     def _patience(self) -> float | None:
         left = min(map(self._left, self._workers))
@@ -130,13 +161,18 @@ class LocalWorkers:
         if kind == "up":
             worker.up, self._false_starts = True, 0
             return None
+        if kind == "alive":
+            worker.heard = time.monotonic()
+            return None
         worker.video = None
         return Finished(video, content=answer) if kind == "done" else Finished(video, error=answer)
 
     def _end_late(self, worker: _Worker) -> Finished:
-        video = worker.video
+        video, now = worker.video, time.monotonic()
         self._replace(worker)
-        return Finished(video, error=f"not done after {self._time_limit:g} s")
+        if self._time_limit is not None and now - worker.since >= self._time_limit:
+            return Finished(video, error=f"not done after {self._time_limit:g} s")
+        return Finished(video, error=f"no key frame for {self._stall_limit:g} s")
 
 
 def attempt(detect: Callable[[str], bytes], video: str) -> tuple[str, bytes | str]:
@@ -153,9 +189,32 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
+def alive() -> None:
+    """Say, from within a worker, that its video makes progress; at most once a second."""
+    now = time.monotonic()
+    if _pipe is not None and now - _said[0] >= 1:
+        _said[0] = now
+        with contextlib.suppress(OSError):
+            _pipe.send(("alive", None))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _serve(recipe: Recipe, number: int, pipe: Connection) -> None:
+    global _pipe
     # Ctrl-C reaches the whole group; the main process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The main process's own handler may have been inherited, and that it was not to be disturbed.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+    # Nobody is left who could end it if the main process is killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _pipe = pipe
     try:
         detect = recipe(number)
     except Exception as error:  # told to the main process

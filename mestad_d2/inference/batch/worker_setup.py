@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,12 +10,17 @@ import cv2
 import torch
 from detectron2.config import CfgNode
 
+from mestad_d2.errors import UserError
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.batch.local_workers import alive
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.results.outputs import json_line, sure_people
 from mestad_d2.inference.speed.modes import SpeedMode
 from mestad_d2.load_config import import_extensions
+from mestad_d2.video.decode.missing_end import LastSeen, missing_end
+from mestad_d2.video.source import open_source
+from mestad_d2.video.stream import iterate_frames
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class DetectorRecipe:
     def settings(self) -> dict:
         """Return the settings that results depend on, by name, for ``check_settings``."""
         settings = {
-            "config": self.cfg.dump(),
+            "config": self._config(),
+            "weights": weights_digest(self.cfg.MODEL.WEIGHTS),
             "precision": self.speed.precision,
             "names": {str(key): name for key, name in sorted(self.names.names.items())},
             "keyframes_per_second": self.keyframes_per_second,
@@ -55,6 +62,13 @@ class DetectorRecipe:
         }
         # Left out where it is the default: results of earlier versions can be added to.
         return settings if self.mode == "clip" else settings | {"mode": self.mode}
+
+    def _config(self) -> str:
+        """The config as text, without places and the device: the same weights may lie elsewhere."""
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR, cfg.MODEL.DEVICE = "", "", ""
+        return cfg.dump()
 
     def __call__(self, number: int) -> Callable[[str], bytes]:
         """Return the function video -> JSON lines of worker ``number``; workers share the GPUs in turn."""
@@ -72,10 +86,35 @@ class DetectorRecipe:
         )
 
         def detect(video: str) -> bytes:
-            lines = [
-                json_line(video, sure_people(found, self.person_threshold), self.names, self.score_threshold)
-                for found in predictor.predict(video)
-            ]
+            lines = []
+            source = open_source(video, folder_fps=predictor.folder_fps)
+            frames = LastSeen(iterate_frames(source))
+            for found in predictor.predict(frames):
+                people = sure_people(found, self.person_threshold)
+                lines.append(json_line(video, people, self.names, self.score_threshold))
+                alive()
+            if missing := missing_end(source, frames.time):
+                raise UserError(
+                    f"{video}: the last {missing:.1f} of {source.duration:.1f} s are missing from the file; "
+                    "download or copy it again"
+                )
             return "".join(lines).encode()
 
         return detect
+
+
+def weights_digest(path: str) -> str:
+    """sha256 of a weights file, wherever it lies; the address itself of one that is elsewhere.
+
+    Raises:
+        UserError: no such file.
+    """
+    if not path or "://" in path:
+        return path
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"MODEL.WEIGHTS: {path} can't be read ({error.strerror}); give a weights file"
+        ) from error

@@ -1,0 +1,119 @@
+"""What has changed since a run's last checkpoint: told, or refused where the rest would mean nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+
+from mestad_d2.config_files import RENAMED, leaves
+from mestad_d2.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# A checkpoint's state is of these; patterns of fnmatch.
+STATE = (
+    "MODEL.*",
+    "SOLVER.OPTIMIZER",
+    "SEED",
+    "DATASETS.TRAIN",
+    "SEMISUP.ENABLED",
+    "SEMISUP.PSEUDO_LABELER",
+)
+# But not of these.
+HARMLESS = (
+    "MODEL.WEIGHTS*",
+    "MODEL.DEVICE",
+    "MODEL.CHANNELS_LAST",
+    "MODEL.PROPOSALS.*",
+    "MODEL.FCOS.*THRESH*",
+    "MODEL.FCOS.*NMS*",
+    "MODEL.*.LOSS_WEIGHT",
+    "MODEL.ROI_ACTION_HEAD.TRAIN_BOXES",
+    "MODEL.ROI_ACTION_HEAD.TEST_BOXES",
+    "MODEL.ROI_ACTION_HEAD.SCORE_*",
+    "MODEL.ROI_ACTION_HEAD.POSITIVE*",
+    "MODEL.ROI_ACTION_HEAD.DROPOUT",
+)
+# Where a run is, and what is no part of it.
+UNTOLD = ("OUTPUT_DIR", "MODEL.DEVICE", "VERSION", "DATALOADER.NUM_WORKERS")
+SHOWN = 12
+
+
+def notes(cfg: CfgNode) -> dict[str, Any]:
+    """What a checkpoint keeps of its run, to be compared: the config, and digests of the training labels."""
+    return {"config": cfg.dump(), "data": {name: fingerprint(name) for name in cfg.DATASETS.TRAIN}}
+
+
+def fingerprint(dataset: str) -> str:
+    """A digest of the label files of a registered dataset; empty where it has none on the disk."""
+    meta, found = MetadataCatalog.get(dataset), hashlib.blake2b(digest_size=16)
+    paths = [meta.get(name, None) for name in ("ground_truth", "exclude", "label_map")]
+    files = [Path(path) for path in paths if path and Path(path).is_file()]
+    for path in files:
+        found.update(path.read_bytes())
+    return found.hexdigest() if files else ""
+
+
+def check_changes(cfg: CfgNode, before: Mapping[str, Any], accept: bool = False) -> None:
+    """Log what differs from a checkpoint's ``notes``.
+
+    Args:
+        cfg: of the run that goes on.
+        before: the checkpoint's values; without notes nothing is compared.
+        accept: take changes of the model, the optimiser, the seed or the training data too.
+
+    Raises:
+        UserError: such a change, and ``accept`` is not given.
+    """
+    changes = _changed_keys(cfg, before.get("config"))
+    data = before.get("data")
+    for name in cfg.DATASETS.TRAIN:
+        old = data.get(name) if isinstance(data, Mapping) else None
+        if old is not None and old != fingerprint(name):
+            changes[f"labels of {name}"] = ("those of the checkpoint", "others")
+    serious = [key for key in changes if _is_serious(key)]
+    told = [f"{key} {old!r} -> {new!r}" for key, (old, new) in changes.items()]
+    if serious and not accept:
+        first = serious[0]
+        old, new = changes[first]
+        more = f" (and {len(serious) - 1} more)" if len(serious) > 1 else ""
+        raise UserError(
+            f"--resume: {first}: the checkpoint has {old!r}, now it is {new!r}{more}; resume with the old one, "
+            "take the change with --accept-changes, or start anew with MODEL.WEIGHTS in another OUTPUT_DIR"
+        )
+    if told:
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        logger.warning(
+            "resumed with changes, which are used from now on: %s%s", "; ".join(told[:SHOWN]), more
+        )
+
+
+def _is_serious(key: str) -> bool:
+    if any(fnmatchcase(key, pattern) for pattern in HARMLESS):
+        return False
+    return key.startswith("labels of ") or any(fnmatchcase(key, pattern) for pattern in STATE)
+
+
+def _changed_keys(cfg: CfgNode, text: Any) -> dict[str, tuple[Any, Any]]:
+    """Key -> (value before, value now); keys that one of them lacks are of another version and left out."""
+    try:
+        content = yaml.safe_load(text) if isinstance(text, str) else None
+    except yaml.YAMLError:
+        content = None
+    if not isinstance(content, dict):
+        return {}
+    now = dict(leaves(yaml.safe_load(cfg.dump())))
+    then = {RENAMED.get(key, key): value for key, value in leaves(content) if value is not None}
+    return {
+        key: (then[key], value)
+        for key, value in now.items()
+        if key in then and then[key] != value and key not in UNTOLD
+    }
