@@ -56,6 +56,7 @@ setup(
         "iopath>=0.1.9",
         "pycocotools>=2.0.6",
         "matplotlib>=3.6",
+        "Jinja2>=3.1",
         "Pillow>=10.3",
         "PyYAML>=6.0",
         "tabulate>=0.9",

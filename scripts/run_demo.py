@@ -19,7 +19,7 @@ from mestad_d2.engine import build_trainer
 from mestad_d2.errors import one_line_errors
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.load_config import setup_cfg
-from mestad_d2.reproduce.demo import burn_in_figures, clear_previous, controls, write_metrics_json
+from mestad_d2.reproduce.demo import clear_previous, controls, write_metrics_json
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 CONFIG = TOOLS.parent / "configs" / "toy" / "demo.yaml"
@@ -54,10 +54,6 @@ def main(args: argparse.Namespace) -> None:
     train_seconds = time.perf_counter() - train_start
 
     metrics = controls(cfg, trainer.demo_model(), args.output, trainer.final_results())
-    # The student is done; its network serves to look back at where the teacher began.
-    metrics |= burn_in_figures(cfg, trainer.bare_model, args.output)
-    if "frame_map_burn_in" in metrics:
-        metrics["tla_gain"] = round(metrics["frame_map"] - metrics["frame_map_burn_in"], 4)
     metrics["train_seconds"] = round(train_seconds, 1)
     weights = trainer.demo_weights()
 

@@ -170,6 +170,8 @@ def print_faults(report: DatasetReport, show: int) -> None:
             print(f"  {fault.where}: {fault.text}")
         if len(faults) > show:
             print(f"  ... and {len(faults) - show} more")
+    if (changes := report.label_changes) is not None:
+        print(f"\nlabels: {changes}")
     for note in report.notes:
         print(f"\nnote: {note}")
     print(f"\n{len(report.faults)} faults of {len(by_kind)} kinds" if by_kind else "\nno faults")

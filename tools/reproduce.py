@@ -19,6 +19,7 @@ from mestad_d2.reproduce.execution import execute
 from mestad_d2.reproduce.report import write
 from mestad_d2.reproduce.runs import Run, plan, simulate_boxes
 from mestad_d2.reproduce.strict import command as strict
+from mestad_d2.reproduce.strict.rows import ROWS as STRICT_ROWS
 from mestad_d2.reproduce.tables import DATASETS, TABLES
 
 
@@ -34,8 +35,26 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("output/reproduce"))
     parser.add_argument("--document", type=Path, help="take all results of --output into this page, and stop")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
-    strict.add_arguments(parser)
+    add_strict_arguments(parser)
     return parser.parse_args()
+
+
+def add_strict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``--strict``."""
+    group = parser.add_argument_group("with --table 5 --strict")
+    group.add_argument("--strict", action="store_true", help="Table 5 against more clips, passes and oracles")
+    group.add_argument(
+        "--best", nargs=2, default=list(strict.BEST), choices=sorted(STRICT_ROWS), metavar="ROW"
+    )
+    group.add_argument("--burn-in", type=int, default=600, help="iterations before the rows part")
+    group.add_argument("--iterations", type=int, default=400, help="of a row")
+    group.add_argument(
+        "--videos", type=int, nargs=2, default=[70, 16], help="toy videos: training, each test"
+    )
+    group.add_argument("--real", type=Path, help="folder ucf24_mini, for curves on real clips")
+    group.add_argument("--curves", nargs="*", help="conditions beside the toy (default: all)")
+    group.add_argument("--deadline", type=float, help="seconds after which what is finished counts")
+    group.add_argument("--work", type=Path, help="folder of data and checkpoints (default: --output/work)")
 
 
 def show_list() -> None:

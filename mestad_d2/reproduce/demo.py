@@ -10,7 +10,6 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from torch import nn
 
-from mestad_d2.checkpoint import MESTADCheckpointer
 from mestad_d2.engine.trainer import MESTADTrainer
 
 logger = logging.getLogger(__name__)
@@ -29,23 +28,6 @@ def clear_previous(output: Path) -> None:
         (output / name).unlink(missing_ok=True)
     shutil.rmtree(output / "video", ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
-
-
-def burn_in_figures(cfg: CfgNode, model: nn.Module, output: Path) -> dict[str, float]:
-    """Return frame-mAP of the checkpoint at the end of burn-in; empty where there was none.
-
-    Args:
-        cfg: of the run, with ``SOLVER.CHECKPOINT_PERIOD`` dividing ``SEMISUP.BURN_IN_ITERS``.
-        model: a network of the same config; it is loaded with that checkpoint.
-    """
-    weights = Path(cfg.OUTPUT_DIR) / f"model_{cfg.SEMISUP.BURN_IN_ITERS - 1:07d}.pth"
-    if not cfg.SEMISUP.ENABLED or not weights.is_file():
-        return {}
-    apart = cfg.clone()
-    apart.defrost()
-    apart.OUTPUT_DIR = str(output / "evaluation" / "frame_map_burn_in")
-    MESTADCheckpointer(model, cfg=cfg).load_trained(str(weights))
-    return {"frame_map_burn_in": round(MESTADTrainer.test(apart, model)["frame_map"]["mAP"] / 100, 4)}
 
 
 def controls(cfg: CfgNode, model: nn.Module, output: Path, final: dict | None = None) -> dict[str, float]:

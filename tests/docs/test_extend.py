@@ -66,7 +66,7 @@ def test_the_quick_start_of_the_readme_runs(
     code = block("README.md", "python quick start")
     # Untrained, and with a threshold at which somebody is found.
     code = code.replace(
-        '"output/demo/run/model_final_teacher.pth"', f'""; cfg.merge_from_list({[*EAGER, *RANDOM]!r})'
+        '"output/demo/run/model_final.pth"', f'""; cfg.merge_from_list({[*EAGER, *RANDOM]!r})'
     )
     exec(code.replace("output/demo/detections.mp4", "film.mp4"), {})
     lines = capsys.readouterr().out.splitlines()

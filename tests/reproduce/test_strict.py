@@ -112,16 +112,37 @@ def _short_toy(*args: object, **kwargs: object) -> None:
 
 def test_every_row_goes_on_from_the_burnt_in_checkpoint(plan: Plan) -> None:
     assert run_task(plan, Task("toy", 1))["iterations"] == 2
+    first: dict = {}
     saved = torch.load(burn_in_file(plan, Task("toy", 1)), weights_only=True)["model"]
-    for key in ("none", "none_passes", "dense", "nearest", "oracle_boxes", "oracle_both", "oracle_labels"):
+    for key in (
+        "none",
+        "none_passes",
+        "dense",
+        "round2",
+        "track",
+        "nearest",
+        "oracle_boxes",
+        "oracle_both",
+        "oracle_labels",
+    ):
         result = run_task(plan, Task("toy", 1, key))
         row = ROWS[key]
         assert result["iterations"] == 2 * row.length
         unlabeled = 0 if row.labeler == "EMA" else 2
         assert result["student_clips"] == result["iterations"] * (2 * row.batch + unlabeled)
-        teacher = {"dense": 2 * 2 + 2, "oracle_boxes": 4, "oracle_labels": 4}.get(key, 0)
+        teacher = {
+            "dense": 2 * 2 + 2,
+            "round2": 2 * 2 + 2,
+            "track": 2 * 2 + 3,
+            "oracle_boxes": 4,
+            "oracle_labels": 4,
+        }.get(key, 0)
         assert result["teacher_clips"] == teacher
         assert {"teacher_dev_map", "teacher_test_map", "student_test_map"} <= result.keys()
+        if key == "round2":
+            # It labels as the first round's teacher, whatever its own student learns.
+            assert result["teacher_test_map"] == pytest.approx(first["teacher_test_map"])
+        first = result
         if key == "oracle_both":
             assert result["pseudo/exact"] == result["pseudo/on_people"] == 1
     assert all(bool(torch.isfinite(value).all()) for value in saved.values() if value.is_floating_point())

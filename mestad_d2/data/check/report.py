@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from mestad_d2.data.check.label_changes import LabelChanges
 from mestad_d2.formats.ava_csv import FAULTS
 
 # Kind -> what to do about it.
@@ -52,8 +53,8 @@ class DatasetReport:
     """What was found: faults, rows of each action id, and numbers for a summary.
 
     ``files`` holds the path of each video, ``times`` its key frames (timestamp -> as written), ``peopled`` those with
-    somebody on them. ``notes`` are no faults, but good to know. ``excludable`` holds the (video, timestamp as written)
-    that can be left out instead of repaired.
+    somebody on them. ``notes`` are no faults, but good to know. ``label_changes`` is None where too few people are seen
+    twice. ``excludable`` holds the (video, timestamp as written) that can be left out instead of repaired.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -66,6 +67,7 @@ class DatasetReport:
     files: dict[str, str] = field(default_factory=dict)
     times: dict[str, dict[float, str]] = field(default_factory=dict)
     peopled: set[tuple[str, float]] = field(default_factory=set)
+    label_changes: LabelChanges | None = None
     excludable: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def add(self, kind: str, where: str, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
+from mestad_d2.data.check.label_changes import label_changes
 from mestad_d2.data.check.report import DatasetReport
 from mestad_d2.formats.ava_csv import AnnotationRow, csv_lines, parse_row
 from mestad_d2.formats.people import nearly_same
@@ -74,6 +75,7 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
         )
     if not report.rows:
         report.add("no_rows", path, "no annotation")
+    report.label_changes = label_changes(seen)
     report.videos, report.key_frames = len(key_frames), sum(map(len, key_frames.values()))
     return key_frames
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mestad_d2.densify.key_frames import Person
+from jinja2 import Environment
+from markupsafe import Markup
+
 from mestad_d2.densify.review.stretches import Card, Picture
 from mestad_d2.formats.files import write_text
 from mestad_d2.semisup.change_points import log_odds
@@ -38,6 +39,53 @@ i{display:inline-block;width:12px;height:12px;border-radius:2px;vertical-align:-
 """
 
 
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<title>Review: uncertain stretches</title><style>{{ style|safe }}</style></head><body><main>
+<h1>Uncertain stretches first</h1>
+<p class="dim">{{ shown|length }} of {{ total }} people between two key frames. Confidence is the mean of a
+person's least sure fifth.</p>
+<p class="dim">Boxes:<i style="background:rgb(255,176,0)"></i>written
+<i style="background:rgb(90,200,250)"></i>the teacher's<i style="background:rgb(150,150,150)"></i>other
+people. Lanes:<i style="background:var(--on)"></i>chance that the action goes on
+<i style="background:var(--score)"></i>the teacher's score; dashed: where it starts or ends. Frames with
+a blue rim are key frames.</p>
+{%- for card, strip in shown %}{% set stretch, labels = card.stretch, card.labels %}
+<article id="card{{ loop.index }}" data-sure="{{ '%.4f' % card.sure }}"><header><h2>
+{{- stretch.video_id }} · {{ '%g' % stretch.left.time }}–{{ '%g' % stretch.right.time }} s · person {{ labels.person_id -}}
+</h2><span class="sure" style="background:hsl({{ (120 * card.sure)|round|int }},60%,34%)">
+{{- '%.0f' % (100 * card.sure) }}%</span></header>
+<div class="strip">
+{%- for p in strip -%}
+<figure class="{{ 'key' if p.key else 'between' }}"><img alt="frame at {{ '%.2f' % p.time }} s" src="data:image/jpeg;base64,
+{{- p.jpeg }}"><figcaption>{{ '%.2f' % p.time }} s</figcaption></figure>
+{%- endfor %}</div>
+<div class="sides">
+{%- for frame, person, other in ((stretch.left, labels.actor.left, labels.actor.right),
+                                 (stretch.right, labels.actor.right, labels.actor.left)) -%}
+<div><b>Key frame at {{ '%g' % frame.time }} s</b><br>
+{%- if not person %}<span class="dim">not there</span>
+{%- else %}{% for action in person.actions|sort -%}
+<span class="tag{{ '' if other and action in other.actions else ' only' }}">{{ name(action) }}</span>
+{%- endfor %}{% endif %}</div>
+{%- endfor %}</div>
+<div class="lanes">
+{%- for action in labels.actions|sort %}<span>{{ name(action) }}</span>{{ lane(card, action) }}{% endfor %}</div>
+<p><b>Assigned:</b> {{ assigned(card) }}</p>
+<p><b>Why to look:</b> {{ card.why|join('; ') or 'less sure than others by small signs' }}.</p></article>
+{%- else %}
+<p>Nothing was labelled between key frames.</p>
+{%- endfor %}</main></body></html>
+"""
+_LANE = """<svg viewBox="0 0 100 38" preserveAspectRatio="none" role="img" aria-label="chance over time">
+{%- if chance %}<path class="chance" d="M0 36 {{ chance }} L100 36Z"/>{% endif %}
+{%- if score is not none %}<polyline class="score" points="{{ score }}"/>{% endif %}
+{%- for x in moments %}<line class="moment" x1="{{ '%.2f' % x }}" x2="{{ '%.2f' % x }}" y1="0" y2="38"/>{% endfor %}</svg>"""
+
+# Names of videos, actions and reasons may hold any text: everything is escaped unless it is marked as safe.
+_TEMPLATES = Environment(autoescape=True)
+
+
 def write_page(
     path: Path, shown: Sequence[tuple[Card, list[Picture]]], total: int, names: dict[int, str]
 ) -> None:
@@ -47,70 +95,26 @@ def write_page(
         shown: cards with their film strips, the least sure first; total: cards there are.
         names: of the actions, by id; they may hold any text.
     """
-    body = "".join(_card(number, card, strip, names) for number, (card, strip) in enumerate(shown, 1))
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>Review: uncertain stretches</title><style>{_STYLE}</style></head><body><main>"
-        "<h1>Uncertain stretches first</h1>"
-        f'<p class="dim">{len(shown)} of {total} people between two key frames. Confidence is the mean of a '
-        "person&#39;s least sure fifth.</p>"
-        '<p class="dim">Boxes:<i style="background:rgb(255,176,0)"></i>written'
-        '<i style="background:rgb(90,200,250)"></i>the teacher&#39;s<i style="background:rgb(150,150,150)"></i>other '
-        'people. Lanes:<i style="background:var(--on)"></i>chance that the action goes on'
-        '<i style="background:var(--score)"></i>the teacher&#39;s score; dashed: where it starts or ends. Frames with '
-        "a blue rim are key frames.</p>"
-        f"{body or '<p>Nothing was labelled between key frames.</p>'}</main></body></html>"
-    )
+
+    def name(action: int) -> str:
+        return names.get(action, f"action {action}")
+
+    text = _TEMPLATES.from_string(_PAGE).render(
+        style=_STYLE, shown=shown, total=total, name=name, lane=_lane,
+        assigned=lambda card: _assigned(card, name),
+    )  # fmt: skip
     write_text(path, text)
 
 
-def _card(number: int, card: Card, strip: Sequence[Picture], names: dict[int, str]) -> str:
-    stretch, labels = card.stretch, card.labels
-    hue = round(120 * card.sure)
-    title = f"{escape(stretch.video_id)} · {stretch.left.time:g}–{stretch.right.time:g} s · person {labels.person_id}"
-    pictures = "".join(
-        f'<figure class="{"key" if p.key else "between"}"><img alt="frame at {p.time:.2f} s" '
-        f'src="data:image/jpeg;base64,{p.jpeg}"><figcaption>{p.time:.2f} s</figcaption></figure>' for p in strip
-    )  # fmt: skip
-    left, right = labels.actor.left, labels.actor.right
-    lanes = "".join(
-        f"<span>{_name(action, names)}</span>{_lane(card, action)}" for action in sorted(labels.actions)
-    )
-    return (
-        f'<article id="card{number}" data-sure="{card.sure:.4f}"><header><h2>{title}</h2>'
-        f'<span class="sure" style="background:hsl({hue},60%,34%)">{card.sure:.0%}</span></header>'
-        f'<div class="strip">{pictures}</div>'
-        f'<div class="sides"><div><b>Key frame at {stretch.left.time:g} s</b><br>{_tags(left, right, names)}</div>'
-        f"<div><b>Key frame at {stretch.right.time:g} s</b><br>{_tags(right, left, names)}</div></div>"
-        f'<div class="lanes">{lanes}</div>'
-        f"<p><b>Assigned:</b> {_assigned(card, names)}</p>"
-        f"<p><b>Why to look:</b> {escape('; '.join(card.why) or 'less sure than others by small signs')}.</p></article>"
-    )
-
-
-def _name(action: int, names: dict[int, str]) -> str:
-    return escape(names.get(action, f"action {action}"))
-
-
-def _tags(person: Person | None, other: Person | None, names: dict[int, str]) -> str:
-    if person is None:
-        return '<span class="dim">not there</span>'
-    return "".join(
-        f'<span class="tag{"" if other and action in other.actions else " only"}">{_name(action, names)}</span>'
-        for action in sorted(person.actions)
-    )
-
-
-def _assigned(card: Card, names: dict[int, str]) -> str:
+def _assigned(card: Card, name: Callable[[int], str]) -> str:
     labels, moved = card.labels, {change.action_id: change for change in card.labels.changes}
     parts = []
     for action in sorted(labels.actions):
         if action in moved:
             word = "starts" if moved[action].starts else "ends"
-            parts.append(f"{_name(action, names)} {word} at {moved[action].moment:.2f} s")
+            parts.append(f"{name(action)} {word} at {moved[action].moment:.2f} s")
         else:
-            parts.append(f"{_name(action, names)} throughout")
+            parts.append(f"{name(action)} throughout")
     there = labels.there >= 0.5
     if not there.all():
         times = card.stretch.times[there]
@@ -118,22 +122,16 @@ def _assigned(card: Card, names: dict[int, str]) -> str:
     return "; ".join(parts)
 
 
-def _lane(card: Card, action: int) -> str:
+def _lane(card: Card, action: int) -> Markup:
     times, labels = card.stretch.times, card.labels
     low, span = times[0], max(times[-1] - times[0], 1e-9)
     x = [100 * (time - low) / span for time in times]
-    top = " ".join(f"L{a:.2f} {36 - 34 * c:.2f}" for a, c in zip(x, labels.actions[action], strict=True))
-    drawn = f'<path class="chance" d="M0 36 {top} L100 36Z"/>'
+    score = None
     if action <= labels.track.actions.shape[1]:
         # Log odds from -4 to 4 fill the lane: scores near 0 and 1 differ visibly.
         odds = log_odds(labels.track.actions[:, action - 1]).clip(-4, 4)
-        points = [
-            f"{a:.2f},{36 - 34 * (o + 4) / 8:.2f}"
-            for a, o, seen in zip(x, odds, labels.track.seen, strict=True) if seen
-        ]  # fmt: skip
-        drawn += f'<polyline class="score" points="{" ".join(points)}"/>'
-    for change in labels.changes:
-        if change.action_id == action:
-            place = 100 * (change.moment - low) / span
-            drawn += f'<line class="moment" x1="{place:.2f}" x2="{place:.2f}" y1="0" y2="38"/>'
-    return f'<svg viewBox="0 0 100 38" preserveAspectRatio="none" role="img" aria-label="chance over time">{drawn}</svg>'
+        seen = zip(x, odds, labels.track.seen, strict=True)
+        score = " ".join(f"{a:.2f},{36 - 34 * (o + 4) / 8:.2f}" for a, o, there in seen if there)
+    chance = " ".join(f"L{a:.2f} {36 - 34 * c:.2f}" for a, c in zip(x, labels.actions[action], strict=True))
+    moments = [100 * (c.moment - low) / span for c in labels.changes if c.action_id == action]
+    return Markup(_TEMPLATES.from_string(_LANE).render(chance=chance, score=score, moments=moments))

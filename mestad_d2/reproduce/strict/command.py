@@ -6,7 +6,7 @@ import argparse
 import json
 import platform
 import time
-from pathlib import Path
+from dataclasses import asdict
 
 import torch
 
@@ -21,24 +21,11 @@ from mestad_d2.reproduce.strict.training import Plan
 BEST = ("dense", "agreement")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``--strict``."""
-    group = parser.add_argument_group("with --table 5 --strict")
-    group.add_argument("--strict", action="store_true", help="Table 5 against more clips, passes and oracles")
-    group.add_argument("--best", nargs=2, default=list(BEST), choices=sorted(ROWS), metavar="ROW")
-    group.add_argument("--burn-in", type=int, default=600, help="iterations before the rows part")
-    group.add_argument("--iterations", type=int, default=400, help="of a row")
-    group.add_argument(
-        "--videos", type=int, nargs=2, default=[70, 16], help="toy videos: training, each test"
-    )
-    group.add_argument("--real", type=Path, help="folder ucf24_mini, for curves on real clips")
-    group.add_argument("--curves", nargs="*", help="conditions beside the toy (default: all)")
-    group.add_argument("--deadline", type=float, help="seconds after which what is finished counts")
-    group.add_argument("--work", type=Path, help="folder of data and checkpoints (default: --output/work)")
-
-
 def run(args: argparse.Namespace) -> None:
     """Render, train, evaluate; go on with what an earlier command left.
+
+    Args:
+        args: of ``tools/reproduce.py``.
 
     Raises:
         UserError: an unknown condition, or runs that failed.
@@ -57,9 +44,16 @@ def run(args: argparse.Namespace) -> None:
     )
     print(f"data ready after {time.perf_counter() - began:.0f} s", flush=True)
     tasks = list(order(args.best, args.seeds or ALL, curves))
+    if args.rows:
+        unknown = sorted(set(args.rows) - ROWS.keys())
+        if unknown:
+            raise UserError(f"--rows: no row {', '.join(unknown)}; choose among {', '.join(ROWS)}")
+        tasks = [task for task in tasks if task.row in args.rows]
     args.output.mkdir(parents=True, exist_ok=True)
     facts = {
         "best": args.best, "burn_in": args.burn_in, "iterations": args.iterations, "seeds": args.seeds,
+        "rows": {key: asdict(row) for key, row in ROWS.items()},
+        "conditions": {name: {**asdict(c), "config": c.config} for name, c in CONDITIONS.items()},
         "jobs": args.jobs, "opts": args.opts, "torch": torch.__version__, "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }  # fmt: skip

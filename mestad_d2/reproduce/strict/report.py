@@ -14,7 +14,7 @@ from mestad_d2.reproduce.strict.statistics import half_interval, paired
 
 Figures = dict[int, float]
 # Rows whose students are the plain network: they have no teacher phase of their own.
-PLAIN = {key for key, row in ROWS.items() if row.labeler == "EMA"}
+PLAIN = {key for key, row in ROWS.items() if row.labeler == "EMA" or row.after}
 
 
 def figures(results: Sequence[dict], condition: str, row: str, name: str) -> Figures:
@@ -117,8 +117,32 @@ def dev_table(results: Sequence[dict], rows: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def draw_differences(results: Sequence[dict], path: Path, condition: str = "toy") -> None:
+    """Draw each row's gain over "None" with its 95 % interval, rows of at least three seeds."""
+    from matplotlib.figure import Figure
+
+    none = figures(results, condition, "none", final("none"))
+    found = []
+    for key, row in ROWS.items():
+        difference = paired(figures(results, condition, key, final(key)), none)
+        if key != "none" and difference is not None and difference.seeds >= 3 and not row.restart:
+            found.append((row.name.replace("None / EMA", "None"), difference))
+    if not found:
+        return
+    figure = Figure(figsize=(7, 0.8 + 0.36 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    places = range(len(found))
+    axes.errorbar([d.mean for _, d in found], places, xerr=[d.half for _, d in found], fmt="o", color="#3b7dd8",
+                  capsize=3)  # fmt: skip
+    axes.axvline(0, color="0.6", linewidth=1)
+    axes.set_yticks(places, [name for name, _ in found], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"frame-mAP on {condition}: points over None, with 95 % intervals over seeds")
+    figure.savefig(path, dpi=120)
+
+
 def write_report(output: Path) -> str:
-    """Write ``strict.md`` beside ``strict.jsonl`` and return it."""
+    """Write ``strict.md`` and ``strict.png`` beside ``strict.jsonl``; return the text."""
     results = read_results(output / "strict.jsonl")
     facts = json.loads((output / "strict.json").read_text())
     best = facts["best"][0]
@@ -136,4 +160,5 @@ def write_report(output: Path) -> str:
     ]
     text = "\n\n".join(parts) + "\n"
     (output / "strict.md").write_text(text)
+    draw_differences(results, output / "strict.png")
     return text

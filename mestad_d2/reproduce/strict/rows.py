@@ -19,6 +19,7 @@ class Row:
             its teacher the row "EMA" of the same batch.
         batch: labelled clips, as a multiple of the usual batch.
         length: iterations, as a multiple of the usual ones.
+        after: row whose final teacher labels, unchanged, in place of this run's own average.
         restart: a new cosine from the full learning rate, instead of the second half of one over both phases.
         cost: forward passes of an iteration per labelled clip of the usual batch, the teacher's included.
     """
@@ -29,6 +30,7 @@ class Row:
     batch: int = 1
     length: float = 1.0
     restart: bool = False
+    after: str = ""
 
     @property
     def cost(self) -> float:
@@ -54,6 +56,7 @@ ROWS = {
         Row("agreement", "AgreementTLA", "AgreementTLA"),
         Row("track", "TrackTLA", "TrackTLA"),
         Row("dense", "DenseTLA", "DenseTLA"),
+        Row("round2", "second round: labels of DenseTLA's final teacher", "DenseTLA", after="dense"),
         Row("nearest", "nearest key frame, no teacher", "NearestKeyFrame"),
         Row("union", "interpolated boxes, union of labels", "InterpolatedUnion"),
         Row("intersection", "interpolated boxes, labels of both", "InterpolatedIntersection"),
@@ -98,6 +101,7 @@ def order(best: Sequence[str], seeds: int, curves: Sequence[str]) -> Iterator[Ta
         (["toy"], main, range(1, seeds + 1)),
         (curves, curve, range(1, 2)),
         (["toy"], ceilings, range(1, some + 1)),
+        (["toy"], ["round2"] if "dense" in best else [], range(1, seeds + 1)),
         (curves, curve, range(2, few + 1)),
         (["toy"], restarts, range(1, some + 1)),
         (curves, curve, range(few + 1, some + 1)),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mestad_d2.reproduce.strict.data import CONDITIONS
 from mestad_d2.reproduce.strict.rows import ROWS, Task
-from mestad_d2.reproduce.strict.training import Plan, burn_in_file, run_task, task_key
+from mestad_d2.reproduce.strict.training import Plan, burn_in_file, run_task, task_key, teacher_file
 
 # Share of a run that no estimate may leave out.
 MARGIN = 1.1
@@ -83,6 +83,10 @@ def run_tasks(
             elif not burn_in_file(plan, task).is_file():
                 if place not in busy:
                     return replace(task, row=None)
+            elif (after := ROWS[task.row].after) and not teacher_file(
+                plan, replace(task, row=after)
+            ).is_file():
+                continue
             elif work_of(plan, task) * rate * MARGIN <= left():
                 waiting.remove(task)
                 return task

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from mestad_d2.reproduce.strict import oracles  # noqa: F401  (registers)
 from mestad_d2.reproduce.strict.data import CONDITIONS, Condition, entries
 from mestad_d2.reproduce.strict.rows import ROWS, Task
 from mestad_d2.reproduce.tables import CONFIGS
+from mestad_d2.semisup.ema import ModelEMA
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,25 @@ def burn_in_file(plan: Plan, task: Task) -> Path:
     )
 
 
+def teacher_file(plan: Plan, task: Task) -> Path:
+    """Where the final teacher of a row lies, if another row wants it."""
+    return plan.work / f"{task.condition}_seed{task.seed}_{task_key(plan, task)}_teacher.pth"
+
+
+class FixedTeacher(ModelEMA):
+    """A teacher that another run left; it does not follow the student."""
+
+    def __init__(self, student: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+        super().__init__(student)
+        self.model.load_state_dict(state)
+
+    def copy_from(self, student: torch.nn.Module) -> None:
+        """Stay as it is."""
+
+    def update(self, student: torch.nn.Module) -> None:
+        """Stay as it is."""
+
+
 def run_task(plan: Plan, task: Task) -> dict:
     """Train a burn-in or a row, evaluate it, and return what it found."""
     began, cpu = time.perf_counter(), time.process_time()
@@ -152,9 +172,14 @@ def run_task(plan: Plan, task: Task) -> dict:
             trainer.optimizer.load_state_dict(state["optimizer"])
         # Labelled clips go on where the burn-in stopped, whatever the batch.
         start_at(trainer.data_loader, -(-burn_in // row.batch))
+        if row.after:
+            state = read_checkpoint(str(teacher_file(plan, replace(task, row=row.after))))
+            trainer._trainer.ema = FixedTeacher(trainer.bare_model, state["model"])
         counts = [count_clips(model) for model in (trainer.bare_model, trainer._trainer.ema.model)]
         seconds = trainer.run(start, cfg.SOLVER.MAX_ITER)
         result["student_clips"], result["teacher_clips"] = (count[0] for count in counts)
+        if task.row in {other.after for other in ROWS.values()}:
+            save_whole({"model": trainer.teacher.state_dict()}, teacher_file(plan, task))
         result |= evaluate(cfg, trainer.teacher, "teacher") | evaluate(cfg, trainer.bare_model, "student")
         for name, history in trainer.storage.histories().items():
             if name.startswith("pseudo/"):
