@@ -44,6 +44,7 @@ setup(
     python_requires=">=3.11",
     cmdclass={"build_py": BuildWholePackage},
     packages=find_packages(include=["mestad_d2", "mestad_d2.*"]),
+    package_data={"mestad_d2": ["data/tube_datasets/label_maps/*.txt"]},
     install_requires=[
         "torch>=2.10",
         "torchvision>=0.25",

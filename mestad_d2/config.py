@@ -382,6 +382,18 @@ def _add_test(cfg: CN) -> None:
     # figure), "slowfast" (most published numbers), "release" (the paper's release) and "mmaction2" (its own
     # averaging). All use IoU 0.5.
     cfg.TEST.PROTOCOLS = ["activitynet", "slowfast"]
+    # What judges each dataset of DATASETS.TEST, by name: "AVAEvaluator" (frame-mAP and person AP of a csv of key
+    # frames), "TubeEvaluator" (tubes: video-mAP and frame-mAP; docs/tubes.md).
+    cfg.TEST.EVALUATORS = ["AVAEvaluator"]
+    # Of TubeEvaluator: protocols (the first is the main figure), the linker that makes tubes of detections, and
+    # the smallest action score of a detection.
+    cfg.TEST.TUBES = CN()
+    cfg.TEST.TUBES.PROTOCOLS = ["ours"]
+    cfg.TEST.TUBES.LINKER = "ours"
+    cfg.TEST.TUBES.SCORE_THRESH = 0.01
+    # Of the tube datasets (ucf101_24, jhmdb, multisports): every so many frames are key frames.
+    cfg.DATASETS.KEYFRAME_STEP_TRAIN = 1
+    cfg.DATASETS.KEYFRAME_STEP_TEST = 1
     # Folder or file of person boxes for TRAIN_BOXES / TEST_BOXES "external": csv or pkl, one per
     # dataset, in the order of DATASETS.TRAIN / TEST.
     cfg.DATASETS.PERSON_BOXES_TRAIN = ()

@@ -18,6 +18,7 @@ from mestad_d2.data.check.report import KINDS, DatasetReport  # noqa: E402
 from mestad_d2.data.check.splits import check_person_boxes, check_splits  # noqa: E402
 from mestad_d2.data.check.tubes import check_tubes  # noqa: E402
 from mestad_d2.data.per_video import as_setting  # noqa: E402
+from mestad_d2.data.tube_datasets.check import check_tube_dataset  # noqa: E402
 from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS  # noqa: E402
 from mestad_d2.evaluation.ground_truth import GroundTruth  # noqa: E402
@@ -79,8 +80,13 @@ def own_paths(args: argparse.Namespace) -> dict:
 
 
 def named_paths(args: argparse.Namespace, name: str, num_classes: int | None) -> dict:
-    """Return arguments of ``check_dataset`` of a registered dataset."""
-    if name not in MetadataCatalog.list() or "ground_truth" not in MetadataCatalog.get(name).as_dict():
+    """Return arguments of ``check_dataset`` of a registered dataset, or of ``check_tube_dataset``."""
+    known = MetadataCatalog.get(name).as_dict() if name in MetadataCatalog.list() else {}
+    if "tubes" in known:
+        if args.fix_exclude:
+            raise UserError(f"--fix-exclude: {name} has tubes, which no exclusion list leaves out")
+        return {"metadata": MetadataCatalog.get(name), "num_classes": num_classes}
+    if "ground_truth" not in known:
         raise UserError(f"{name}: no dataset of this name; give --videos, --annotations and --label-map")
     meta = MetadataCatalog.get(name)
     return {
@@ -189,6 +195,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.fix_exclude and len(paths) > 1:
         raise UserError("--fix-exclude: name the one dataset that the list is for")
     for given in paths.values():
+        if "metadata" in given:
+            continue
         refuse_overwriting_inputs(
             [given["annotations"], given["label_map"], args.config_file], [args.fix_exclude]
         )
@@ -196,6 +204,10 @@ def main(argv: list[str] | None = None) -> int:
     for name, given in paths.items():
         if len(paths) > 1:
             print(f"== {name}")
+        if "metadata" in given:
+            reports[name] = check_tube_dataset(**given)
+            print_report(reports[name], args.show)
+            continue
         report = reports[name] = check_dataset(**given)
         if name in boxes:
             check_person_boxes(boxes[name][0], report, boxes[name][1])

@@ -18,6 +18,7 @@ from mestad_d2.inference.arguments import (
     add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
+    add_tubes_argument,
     detector_config,
     mode_of_arguments,
 )
@@ -46,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--person-threshold", type=float, default=0.4, help="least person score that is drawn (%(default)s)"
     )
+    add_tubes_argument(parser)
     add_speed_arguments(parser)
     add_config_options(parser)
     args = parser.parse_args(arguments)
@@ -76,6 +78,9 @@ from mestad_d2.inference.results.outputs import (
     write_strip,
     write_video,
 )
+from mestad_d2.inference.tubes.outputs import ENDINGS as TUBE_ENDINGS  # noqa: E402
+from mestad_d2.inference.tubes.outputs import write_all as write_tubes  # noqa: E402
+from mestad_d2.inference.tubes.video_tubes import tubes_of_video  # noqa: E402
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
 from mestad_d2.video.output.writer import VideoWriter, recorded
 from mestad_d2.video.source import VideoSource, open_source
@@ -151,6 +156,10 @@ class Demo:
                 bar.set_postfix_str(f"{frames_a_second:.0f} fps", refresh=False)
 
     def _write_all(self, video: VideoSource, stem: Path, found: list[KeyframeDetections]) -> None:
+        if self.args.tubes:
+            tubes = list(tubes_of_video(found, self.predictor.keyframes_per_second))
+            end = video.seconds() or (found[-1].timestamp if found else 0.0)
+            write_tubes(stem, tubes, self.names, self.args.score_threshold, video.fps, end)
         # Weak scores are kept in the csv, which is for evaluation; people look at the others.
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
         if self.predictor.persons is not None:
@@ -163,7 +172,8 @@ class Demo:
         total = round(seconds * video.fps) if seconds else None
         with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
             write_video(beside(stem, ".mp4"), video, found, *shown, progress=lambda _: bar.update())
-        print(f"{stem}.mp4, .csv, .json, .jsonl, .png")
+        more = "".join(f", {ending}" for ending in TUBE_ENDINGS) if self.args.tubes else ""
+        print(f"{stem}.mp4, .csv, .json, .jsonl, .png{more}")
 
     def _write_persons(self, stem: Path, found: list[KeyframeDetections]) -> None:
         """Keep the person detector's boxes, so that another run needs no detector, and say what it cost."""
@@ -209,7 +219,7 @@ def main(args: argparse.Namespace) -> int:
     cfg = detector_config(args)
     refuse_overwriting_inputs(
         [*args.input, args.config_file, args.labels, cfg.MODEL.WEIGHTS],
-        [beside(stem, ending) for stem in places for ending in ENDINGS],
+        [beside(stem, ending) for stem in places for ending in (*ENDINGS, *TUBE_ENDINGS)],
     )
     output_folder(args.output)
     keep_freed_memory(cfg.MODEL.DEVICE)

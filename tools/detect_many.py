@@ -30,6 +30,7 @@ from mestad_d2.inference.arguments import (
     add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
+    add_tubes_argument,
     detector_config,
     mode_of_arguments,
 )
@@ -64,6 +65,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--ray", nargs="?", const="auto", metavar="ADDRESS", help="use a Ray cluster (docs/many_videos.md)"
     )
+    add_tubes_argument(parser)
     add_speed_arguments(parser)
     add_config_options(parser)
     return parser.parse_args(arguments)
@@ -114,6 +116,7 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
         speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
         keyframes_per_second=args.keyframes_per_second,
         mode=args.mode,
+        tubes=args.tubes,
         score_threshold=args.score_threshold,
         person_threshold=args.person_threshold,
         threads=args.cpus_per_worker,
@@ -145,7 +148,7 @@ def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> 
             else:
                 with said_if_unwritable(output):
                     write_bytes(output / result_name(done.video), done.content)
-                key_frames += done.content.count(b"\n")
+                key_frames += done.content.count(b'"people": ')
             speed = key_frames / (time.perf_counter() - start)
             bar.set_postfix_str(f"{speed:.1f} key frames/s, {len(failures)} failed", refresh=False)
             bar.update()

@@ -15,6 +15,7 @@ from mestad_d2.config_values import near
 from mestad_d2.data.ava import load_ava, load_unlabeled
 from mestad_d2.data.per_video import Setting, as_setting
 from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
+from mestad_d2.data.tube_datasets.register import register_tube_datasets
 from mestad_d2.errors import UserError
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.video.folder import FOLDER_FPS
@@ -118,9 +119,14 @@ def _ava_videos(root: Path) -> Path:
     )
 
 
-def register_builtin() -> None:
-    """Register toy, ucf24_mini and AVA 2.1 and 2.2 below ``datasets_root()``."""
+def register_builtin(steps: Sequence[int] = (1, 1)) -> None:
+    """Register toy, ucf24_mini, AVA 2.1 and 2.2, and the tube datasets below ``datasets_root()``.
+
+    Args:
+        steps: of tube datasets, every so many frames of training and of test videos are key frames.
+    """
     root = datasets_root()
+    register_tube_datasets(root, *steps)
     for split in ("train", "val"):
         toy = root / "toy" / "annotations"
         register_ava_dataset(
@@ -187,7 +193,7 @@ def register_custom(cfg: CfgNode) -> None:
     Raises:
         UserError: an entry lacks a key, has an unknown one or a value of the wrong kind, or two have one name.
     """
-    register_builtin()
+    register_builtin((cfg.DATASETS.KEYFRAME_STEP_TRAIN, cfg.DATASETS.KEYFRAME_STEP_TEST))
     names: set[str] = set()
     for entry in cfg.DATASETS.CUSTOM or ():
         _check_entry(entry)

@@ -16,7 +16,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, create_ddp_model
 from detectron2.engine.hooks import EvalHook
 from detectron2.engine.train_loop import HookBase, TrainerBase
-from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
+from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators, inference_on_dataset
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from torch import nn
@@ -30,7 +30,10 @@ from mestad_d2.engine.brief_log import tell_user_errors_briefly
 from mestad_d2.engine.optim import build_optimizer, scale_to_processes
 from mestad_d2.engine.stop_signal import StopOnSignal, StoppableLoader
 from mestad_d2.engine.train_step import NonFiniteLossError, SupervisedStep
-from mestad_d2.evaluation.evaluator import AVAEvaluator
+from mestad_d2.errors import UserError
+from mestad_d2.evaluation import evaluator as _ava_evaluator  # noqa: F401 - registers itself
+from mestad_d2.evaluation.registry import EVALUATOR_REGISTRY
+from mestad_d2.inference.tubes import evaluator as _tube_evaluator  # noqa: F401 - registers itself
 from mestad_d2.modeling.build import build_detector
 
 logger = logging.getLogger(__name__)
@@ -135,13 +138,23 @@ class MESTADTrainer(DefaultTrainer):
         return build_test_loader(cfg, dataset_name)
 
     @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> AVAEvaluator:
-        """Build the evaluator of frame-mAP and person AP; it writes to ``OUTPUT_DIR/inference/<dataset>``."""
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """Build the evaluators of ``TEST.EVALUATORS``; tables and csv files go to ``OUTPUT_DIR/inference/<dataset>``.
+
+        Raises:
+            UserError: a name is not registered, or a file that an evaluator reads can't be used.
+        """
         folder = Path(cfg.OUTPUT_DIR) / "inference" / dataset_name
-        return AVAEvaluator(dataset_name, cfg, output_dir=str(folder))
+        names = list(cfg.TEST.EVALUATORS)
+        unknown = [name for name in names if name not in EVALUATOR_REGISTRY]
+        if unknown or not names:
+            known = ", ".join(name for name, _ in EVALUATOR_REGISTRY)
+            raise UserError(f"TEST.EVALUATORS: {unknown or 'empty'}; give some of {known}")
+        made = [EVALUATOR_REGISTRY.get(name)(dataset_name, cfg, output_dir=str(folder)) for name in names]
+        return made[0] if len(made) == 1 else DatasetEvaluators(made)
 
     @classmethod
-    def open_test_sets(cls, cfg: CfgNode) -> dict[str, tuple[Any, AVAEvaluator]]:
+    def open_test_sets(cls, cfg: CfgNode) -> dict[str, tuple[Any, DatasetEvaluator]]:
         """Build loader and evaluator of every dataset of ``DATASETS.TEST``; this reads all their files.
 
         Raises:

@@ -23,6 +23,7 @@ from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS, Protocol, get_pr
 from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
 from mestad_d2.evaluation.ground_truth import GroundTruth
 from mestad_d2.evaluation.person_ap import distinct_persons, person_ap
+from mestad_d2.evaluation.registry import EVALUATOR_REGISTRY
 from mestad_d2.evaluation.report.tables import none_if_nan, per_class_table, result_json
 from mestad_d2.formats.files import write_json
 from mestad_d2.formats.label_map import LabelMap, read_label_map
@@ -30,6 +31,7 @@ from mestad_d2.formats.label_map import LabelMap, read_label_map
 logger = logging.getLogger(__name__)
 
 
+@EVALUATOR_REGISTRY.register()
 class AVAEvaluator(DatasetEvaluator):
     """Collects detections on key frames and judges them as AVA does.
 

@@ -83,6 +83,15 @@ def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> 
     )
 
 
+def add_tubes_argument(parser: argparse.ArgumentParser) -> None:
+    """``--tubes``."""
+    parser.add_argument(
+        "--tubes",
+        action="store_true",
+        help="also link the detections into tubes: who does what from when to when, and where (docs/tubes.md)",
+    )
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--opts``, which takes all following arguments."""
     parser.add_argument(

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,6 +36,9 @@ from mestad_d2.video.clips import clip_offsets, clip_tensor, without_pauses
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 from mestad_d2.video.transforms import GeometrySampler
+
+if TYPE_CHECKING:
+    from mestad_d2.inference.tubes.video_tubes import ActionTube
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +188,17 @@ class VideoPredictor:
         for found in self.predict_at(source, keys):
             ids, actions = tracker.update(found.timestamp, found.boxes, found.scores, found.actions)
             yield replace(found, track_ids=ids, actions=actions)
+
+    def predict_tubes(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[ActionTube]:
+        """Tubes of a video: who does what from when to when, and where; each as soon as it is complete.
+
+        Raises:
+            UserError: nothing there that can be decoded.
+        """
+        # Only here: the module itself needs the detections of this one.
+        from mestad_d2.inference.tubes.video_tubes import tubes_of_video
+
+        yield from tubes_of_video(self.predict(source), self.keyframes_per_second)
 
     def predict_at(
         self, source: str | os.PathLike[str] | Iterable[StreamFrame], times: Iterable[float]

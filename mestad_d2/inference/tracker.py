@@ -15,6 +15,7 @@ class _Track:
     time: float
     box: np.ndarray
     actions: np.ndarray
+    score: float
 
 
 class ActorTracker:
@@ -28,15 +29,22 @@ class ActorTracker:
             box never takes the track of a sure one.
         max_gap: a track unseen for longer than this, in seconds, is closed.
         smoothing: weight of the track's past in its action scores, in [0, 1); 0 turns smoothing off.
+        sureness: of two tracks that fit a box nearly as well, the one of the surer person gets it: a GIoU
+            better by this much makes up for a person score that is lower by 1.
     """
 
     def __init__(
-        self, min_giou: float = 0.0, high_score: float = 0.5, max_gap: float = 2.0, smoothing: float = 0.0
+        self,
+        min_giou: float = 0.0,
+        high_score: float = 0.5,
+        max_gap: float = 2.0,
+        smoothing: float = 0.0,
+        sureness: float = 1.0,
     ) -> None:
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing {smoothing} is not in [0, 1)")
         self.min_giou, self.high_score = min_giou, high_score
-        self.max_gap, self.smoothing = max_gap, smoothing
+        self.max_gap, self.smoothing, self.sureness = max_gap, smoothing, sureness
         self._tracks: list[_Track] = []
         self._next = 1
 
@@ -64,12 +72,15 @@ class ActorTracker:
                 ids[person] = track.number
                 actions[person] = self.smoothing * track.actions + (1 - self.smoothing) * actions[person]
                 track.time, track.box, track.actions = time, boxes[person], actions[person].copy()
+                track.score = 0.9 * track.score + 0.1 * float(scores[person])
             taken = {id(track) for _, track in matches}
             free = [track for track in free if id(track) not in taken]
         # The surest newcomer gets the lowest number.
         for person in sorted(np.flatnonzero(ids < 0), key=lambda i: -scores[i]):
             ids[person] = self._next
-            self._tracks.append(_Track(self._next, time, boxes[person], actions[person].copy()))
+            self._tracks.append(
+                _Track(self._next, time, boxes[person], actions[person].copy(), float(scores[person]))
+            )
             self._next += 1
         return ids, actions
 
@@ -78,7 +89,8 @@ class ActorTracker:
             return []
         gain = pairwise_giou(boxes, np.stack([t.box for t in tracks]))
         # A pair that is not allowed must be worse than no pair, or it would push allowed ones aside.
-        gain = np.where(gain >= self.min_giou, gain + 1.0 - self.min_giou, 0.0)
+        bonus = self.sureness * np.clip([t.score for t in tracks], 0, 1)
+        gain = np.where(gain >= self.min_giou, gain + 1.0 - self.min_giou + bonus, 0.0)
         # Not with the module: programs start without it.
         from scipy.optimize import linear_sum_assignment
 

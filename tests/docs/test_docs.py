@@ -30,6 +30,7 @@ ELSEWHERE = {
     "tools/benchmark.py --task pass": "mestad_d2/benchmarks/one_pass.py",
     "tools/benchmark.py --task start": "mestad_d2/benchmarks/start.py",
     "tools/benchmark.py --task train": "mestad_d2/benchmarks/training.py",
+    "tools/benchmark.py --task tubes": "mestad_d2/benchmarks/tubes.py",
 }
 SCRIPT = re.compile(r"(?:[\w.]+/)*(?:tools|datasets|examples|scripts)/\w+\.py|\bmestad_d2(?:\.\w+)+")
 
@@ -97,6 +98,7 @@ def test_flags_are_those_of_argparse() -> None:
     arguments.add_persons_arguments(parser)
     arguments.add_rate_argument(parser)
     arguments.add_speed_arguments(parser)
+    arguments.add_tubes_argument(parser)
     arguments.add_config_options(parser)
     known = {option for option in parser._option_string_actions if option.startswith("--")}
     assert flags("mestad_d2/inference/arguments.py") == known

@@ -17,6 +17,7 @@ from PIL import Image
 from tiny import CONFIG, EAGER, ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.inference.tubes.cutting import CutSettings
 
 
 @pytest.fixture
@@ -152,3 +153,20 @@ def test_inputs_are_never_written(demo: ModuleType, tmp_path: Path, capfd) -> No
             run(demo, output, "--input", *given)
         assert "would overwrite the input" in capfd.readouterr().err
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_tubes_on_request(demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The scores of random weights are too small for an action.
+    monkeypatch.setattr(CutSettings, "at_rate", classmethod(lambda cls, rate: cls(1, 0.5, 0.0, 1, 1)))
+    write_numbered_video(tmp_path / "x.mp4", 40, Fraction(20))
+    flags = ["--input", tmp_path / "x.mp4", "--keyframes-per-second", 5, "--tubes", "--score-threshold", 0]
+    assert run(demo, tmp_path / "out", *flags) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"x_tubes.csv", "x_tubes.json", "x_tubes.png"} <= names
+    tubes = json.loads((tmp_path / "out" / "x_tubes.json").read_text())["tubes"]
+    people = json.loads((tmp_path / "out" / "x.json").read_text())["key_frames"]
+    assert tubes
+    for tube in tubes:
+        assert 0 <= tube["start"] <= tube["end"] <= people[-1]["timestamp"]
+        times = [box["timestamp"] for box in tube["boxes"]]
+        assert times == sorted(set(times)) and times[0] == tube["start"] and times[-1] == tube["end"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mestad_d2.evaluation.tubes.frame_map import judge_class
+from mestad_d2.evaluation.tubes.frame_map import frame_groups, judge_class
 from mestad_d2.evaluation.tubes.matching import claim, pair_up
 from mestad_d2.evaluation.tubes.overlap import box_iou, tube_iou
 from mestad_d2.evaluation.tubes.precision import area, curve
@@ -59,14 +59,13 @@ def frame_errors(
     rules = protocol.frame
     truth = gt.as_frames()
     gt_rows, det_rows = class_rows(truth.label, len(classes)), class_rows(det.label, len(classes))
-    frames = 1 + max(int(truth.frame.max(initial=0)), int(det.frame.max(initial=0)))
-    gt_frame = truth.video * frames + truth.frame
+    group, gt_frame = frame_groups(det, truth)
     kinds: dict[int, np.ndarray] = {}
     for c, name in enumerate(classes):
         if name in rules.excluded:
             continue
-        judged = judge_class(truth.select(gt_rows[c]), det, det_rows[c], rules, threshold)
-        frame = det.video[judged.rows] * frames + det.frame[judged.rows]
+        judged = judge_class(truth, gt_frame, gt_rows[c], det, group, det_rows[c], rules, threshold)
+        frame = group[judged.rows]
         own = np.isin(frame, gt_frame[gt_rows[c]])
         others = np.flatnonzero(truth.label != c)
         false = np.flatnonzero(judged.claimed < 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mestad_d2.evaluation.tubes.matching import Candidates, claim, pair_up, suppress
+from mestad_d2.evaluation.tubes.matching import Candidates, best_first, claim, pair_up, suppress
 from mestad_d2.evaluation.tubes.overlap import box_iou
 from mestad_d2.evaluation.tubes.protocols import Protocol, Rules
 from mestad_d2.evaluation.tubes.result import ClassAPs, Judged, MapResult, check_labels, class_ap
@@ -15,12 +15,16 @@ _PAIRS_AT_ONCE = 1 << 21
 
 
 def frame_map(
-    gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: Protocol, threshold: float = 0.5
+    gt: Tubes | FrameBoxes,
+    det: FrameBoxes,
+    classes: tuple[str, ...],
+    protocol: Protocol,
+    threshold: float = 0.5,
 ) -> MapResult:
     """Compute frame-mAP; detections on frames and videos without ground truth are false positives.
 
     Args:
-        gt, det: of the same ``videos``.
+        gt: tubes or boxes of the same ``videos``; boxes, where only some frames were looked at.
         threshold: of the box IoU.
 
     Raises:
@@ -29,7 +33,8 @@ def frame_map(
     rules = protocol.frame
     check_labels(gt.label, classes, "ground truth")
     check_labels(det.label, classes, "detections")
-    truth = gt.as_frames()
+    truth = gt.as_frames() if isinstance(gt, Tubes) else gt
+    group, truth_group = frame_groups(det, truth)
     gt_rows = class_rows(truth.label, len(classes))
     det_rows = class_rows(det.label, len(classes))
     name = f"{threshold:g}"
@@ -39,8 +44,7 @@ def frame_map(
         if class_name in rules.excluded:
             continue
         # Class by class: the pairs of all at once would be most of the memory.
-        judged[c] = judge_class(truth.select(gt_rows[c]), det, det_rows[c], rules, threshold)
-        judged[c] = Judged(judged[c].rows, _global(judged[c].claimed, gt_rows[c]), judged[c].truths)
+        judged[c] = judge_class(truth, truth_group, gt_rows[c], det, group, det_rows[c], rules, threshold)
         per_class[c] = class_ap(judged[c], rules)
     failure = class_failure(det_rows, np.array([len(rows) for rows in gt_rows]), classes, rules)
     result.thresholds[name] = ClassAPs(per_class, failure)
@@ -48,32 +52,62 @@ def frame_map(
     return result
 
 
+def frame_groups(det: FrameBoxes, truth: FrameBoxes) -> tuple[np.ndarray, np.ndarray]:
+    """A number for the frame of each detection and of each ground-truth box."""
+    frames = 1 + max(int(truth.frame.max(initial=0)), int(det.frame.max(initial=0)))
+    kind = np.int32 if frames * max(len(det.videos), 1) < 2**31 else np.int64
+    return tuple(
+        boxes.video.astype(kind) * kind(frames) + boxes.frame.astype(kind, copy=False)
+        for boxes in (det, truth)
+    )
+
+
 def judge_class(
-    truth: FrameBoxes, det: FrameBoxes, rows: np.ndarray, rules: Rules, threshold: float
+    truth: FrameBoxes,
+    truth_group: np.ndarray,
+    truth_rows: np.ndarray,
+    det: FrameBoxes,
+    group: np.ndarray,
+    rows: np.ndarray,
+    rules: Rules,
+    threshold: float,
 ) -> Judged:
-    """Match the detections ``rows`` of one class; ``claimed`` are matched rows of ``truth``."""
-    frames = 1 + max(int(truth.frame.max(initial=0)), int(det.frame[rows].max(initial=0)))
-    group = det.video[rows] * frames + det.frame[rows]
-    boxes, score = _rounded(det.boxes[rows], rules), det.score[rows]
-    keep = np.arange(len(rows))
+    """Match the detections ``rows`` of one class against its ground truth ``truth_rows``.
+
+    Args:
+        group, truth_group: see ``frame_groups``.
+    """
+    mine, its = group[rows], truth_group[truth_rows]
+    score, keep = det.score[rows], None
     if rules.nms:
-        keep, score = suppress(
-            group, score, rules.nms, lambda i, j: box_iou(boxes[i], boxes[j], rules.pixels)
-        )
+        boxes = _rounded(det.boxes[rows], rules)
+        keep, score = suppress(mine, score, rules.nms, lambda i, j: box_iou(boxes[i], boxes[j], rules.pixels))
+        rows, mine = rows[keep], mine[keep]
     if rules.order == "name":
-        base = _name_order(det, rows, group)
+        base = _name_order(det, rows, mine)
+    elif rules.order == "frame" and len(mine) and (np.diff(mine) < 0).any():
+        base = np.argsort(mine, kind="stable")
     else:
-        base = np.argsort(group[keep], kind="stable") if rules.order == "frame" else np.arange(len(keep))
-    order = base[np.argsort(-score[base], kind="stable")]
-    keep = keep[order]
-    at, of, turn = pair_up(group[keep], truth.video * frames + truth.frame)
-    iou = box_iou(_rounded(truth.boxes, rules)[of], boxes[keep][at], rules.pixels)
-    if rules.holes == "zero":
+        base = None
+    order = best_first(score if base is None else score[base])
+    order = order if base is None else base[order]
+    rows = rows[order]
+    # Only detections on frames with ground truth need a closer look; mostly these are few.
+    has_truth = np.zeros(int(max(group.max(initial=-1), its.max(initial=-1))) + 1, dtype=bool)
+    has_truth[its] = True
+    near = np.flatnonzero(has_truth[mine][order])
+    at, of, turn = pair_up(mine[order[near]], its)
+    found, real = det.boxes[rows[near]], truth.boxes[truth_rows]
+    iou = box_iou(_rounded(real, rules)[of], _rounded(found, rules)[at], rules.pixels)
+    if rules.undefined == "zero":
         iou = np.nan_to_num(iou, nan=0.0)
     claimed, _, _ = claim(
-        Candidates(at, of, iou, turn), len(keep), len(truth), threshold, rules.taken == "rest", rules.strict
+        Candidates(at, of, iou, turn), len(near), len(its), threshold, rules.taken == "rest", rules.strict
     )
-    return Judged(rows[keep], claimed, len(truth))
+    every = np.full(len(rows), -1, dtype=np.int32)
+    hit = claimed >= 0
+    every[near[hit]] = truth_rows[claimed[hit]]
+    return Judged(rows, every, len(its))
 
 
 def frame_mabo(gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: Protocol) -> ClassAPs:
@@ -99,12 +133,6 @@ def frame_mabo(gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: P
 
 def _rounded(boxes: np.ndarray, rules: Rules) -> np.ndarray:
     return np.rint(boxes) if rules.rounded else boxes
-
-
-def _global(claimed: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    if not len(rows):
-        return claimed
-    return np.where(claimed >= 0, rows[claimed], -1)
 
 
 def _name_order(det: FrameBoxes, rows: np.ndarray, group: np.ndarray) -> np.ndarray:

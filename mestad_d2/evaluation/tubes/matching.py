@@ -54,6 +54,19 @@ def pair_up(det_group: np.ndarray, gt_group: np.ndarray) -> tuple[np.ndarray, np
     return det, gt, np.repeat(rank_in_group(det_group[has]), count[has])
 
 
+def best_first(score: np.ndarray) -> np.ndarray:
+    """Order (n,) of descending scores; equal ones keep theirs."""
+    if score.dtype != np.float32 or len(score) >= 2**32:
+        return np.argsort(-score, kind="stable")
+    # Bits of a float that sort as whole numbers, descending, with the row behind them: such keys are sorted
+    # several times faster than by a stable argsort. Adding 0 makes -0 and 0 equal.
+    bits = (score + np.float32(0)).view(np.uint32)
+    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    keys = (~ascending).astype(np.uint64) << np.uint64(32) | np.arange(len(score), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(2**32 - 1)).astype(np.int64)
+
+
 def rank_in_group(group: np.ndarray) -> np.ndarray:
     """Count the rows of the same group before each row (n,)."""
     by = np.argsort(group, kind="stable")

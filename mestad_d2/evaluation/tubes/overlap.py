@@ -78,7 +78,7 @@ def _some_pairs(truth: Tubes, found: Tubes, i: np.ndarray, j: np.ndarray, rules:
     low_j, count_j = _span(found, j, first, last, meet)
     pair, row_i, row_j = _common_rows(truth, found, low_i, count_i, low_j, count_j)
     overlap = box_iou(truth.boxes[row_i], found.boxes[row_j], rules.pixels)
-    if rules.holes == "zero":
+    if rules.undefined == "zero":
         # Boxes without area have no overlap, not an undefined one.
         overlap = np.nan_to_num(overlap, nan=0.0)
     n = len(i)

@@ -14,6 +14,11 @@ def average_precision(hits: np.ndarray, truths: int, rules: Rules) -> float:
         hits: (n,) bool, in the order of their scores, best first.
         truths: number of ground truths, above 0.
     """
+    if rules.curve == "voc":
+        # The envelope and the steps of recall are at the true ones.
+        at = np.flatnonzero(hits)
+        precision = np.arange(1, len(at) + 1) / (at + 1)
+        return float(np.maximum.accumulate(precision[::-1]).sum() / (truths + rules.recall_epsilon))
     precision, recall = curve(hits, truths, rules)
     return area(precision, recall, rules)
 

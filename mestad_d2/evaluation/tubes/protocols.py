@@ -48,6 +48,7 @@ class Rules:
             "span": (e - s) / (E - S); "present": over the frames that have a box (gaps don't count).
         one_frame: whether tubes that share exactly one frame overlap.
         holes: frames missing inside the common span: "error": the published code raises; "zero": overlap 0.
+        undefined: IoU of two boxes without area: "zero", or "nan", which as a best overlap never matches.
         nms: suppression before matching, or None.
         taken: a detection whose best ground truth is taken: "rest" tries those that are left, "false" is a
             false positive.
@@ -68,6 +69,7 @@ class Rules:
     time: str = "present"
     one_frame: bool = True
     holes: str = "zero"
+    undefined: str = "zero"
     nms: NMS | None = None
     taken: str = "rest"
     strict: bool = False
@@ -94,18 +96,24 @@ _ACT = Rules(
     pixels="inclusive",
     time="frames",
     holes="error",
+    undefined="nan",
     curve="trapezoid",
     only_detections="error",
     absent="zero",
 )
 _MULTISPORTS = Rules(
-    time="span", holes="error", taken="false", only_detections="left_out", excluded=MULTISPORTS_EXCLUDED
+    time="span",
+    holes="error",
+    undefined="nan",
+    taken="false",
+    excluded=MULTISPORTS_EXCLUDED,
 )
 _YOWOV2 = Rules(
     pixels="inclusive",
     time="frames",
     one_frame=False,
     holes="error",
+    undefined="nan",
     recall_epsilon=1e-5,
     only_detections="zero",
     absent="zero",
@@ -115,6 +123,7 @@ _GURKIRT = Rules(
     time="frames",
     one_frame=False,
     holes="error",
+    undefined="nan",
     strict=True,
     only_detections="zero",
     absent="zero",
@@ -148,7 +157,7 @@ PROTOCOLS = {
         Protocol(
             "gurkirt",
             _GURKIRT,
-            Rules(only_detections="zero", absent="zero", order="frame"),
+            Rules(undefined="nan", only_detections="zero", absent="zero", order="frame"),
             "gurkirt/realtime-action-detection 9dd8e1b: get_PR_curve.m, and evaluation.py for frames",
         ),
     )

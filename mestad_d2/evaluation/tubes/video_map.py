@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mestad_d2.evaluation.tubes.matching import Candidates, claim, pair_up, suppress
+from mestad_d2.evaluation.tubes.matching import Candidates, best_first, claim, pair_up, suppress
 from mestad_d2.evaluation.tubes.overlap import TubePairs, tube_iou
 from mestad_d2.evaluation.tubes.protocols import THRESHOLDS, Protocol, Rules
 from mestad_d2.evaluation.tubes.result import ClassAPs, Judged, MapResult, check_labels, class_ap, with_names
@@ -84,7 +84,7 @@ def ranking(det: Tubes, num_classes: int, rules: Rules) -> tuple[np.ndarray, str
     if rules.order == "video_score":
         rows = rows[np.lexsort((-score[rows], det.video[rows]))]
         score = score.astype(np.float32)
-    return rows[np.argsort(-score[rows], kind="stable")], failure
+    return rows[best_first(score[rows])], failure
 
 
 def candidates(
@@ -102,6 +102,7 @@ def candidates(
 def class_rows(label: np.ndarray, num_classes: int) -> list[np.ndarray]:
     """Return the rows of each class, in order."""
     by = np.argsort(label, kind="stable")
+    by = by.astype(np.int32) if len(by) < 2**31 else by
     return np.split(by, np.cumsum(np.bincount(label, minlength=num_classes))[:-1])
 
 

@@ -46,15 +46,16 @@ def _multisports_frames(rows: np.ndarray, path: Path, dataset: TubeDataset) -> F
         raise UserError(
             f"{path}: an array {rows.shape}; frame detections are (n, 8): video index, frame, label, score, box"
         )
-    video = rows[:, 0].astype(np.int64)
+    # Narrow types: a big dataset has tens of millions of rows.
+    video = rows[:, 0].astype(np.int32)
     if len(video) and not (0 <= video.min() and video.max() < len(dataset.videos)):
         raise UserError(f"{path}: video index {video.max()}; the dataset has {len(dataset.videos)} videos")
     return FrameBoxes(
         dataset.names,
         video,
-        rows[:, 1].astype(np.int64),
-        rows[:, 2].astype(np.int64),
-        rows[:, 3].astype(np.float64),
+        rows[:, 1].astype(np.int32),
+        rows[:, 2].astype(np.int16),
+        rows[:, 3],
         rows[:, 4:8],
     )
 
@@ -98,4 +99,4 @@ def _rows(rows: Any) -> tuple[np.ndarray, np.ndarray]:
     rows = np.asarray(rows)
     if rows.ndim != 2 or rows.shape[1] < 5 or not len(rows):
         raise ValueError(f"an array {rows.shape} where (frames, 5 or 6) is expected")
-    return rows[:, 0].astype(np.int64), rows[:, 1:5]
+    return rows[:, 0].astype(np.int32), rows[:, 1:5]

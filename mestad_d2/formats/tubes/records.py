@@ -28,7 +28,7 @@ class Tubes:
         label: (n,) int64, class from 0.
         score: (n,) float64; 1 for ground truth.
         start: (n + 1,) int64; tube i has the rows ``start[i]:start[i + 1]`` of ``frame`` and ``boxes``.
-        frame: (m,) int64 from 1, increasing within a tube; gaps are allowed.
+        frame: (m,) integers from 1, increasing within a tube; gaps are allowed.
         boxes: (m, 4) x1, y1, x2, y2 in pixels; NaN where a linker left a hole.
         name: (n,) names of the tubes within their video and class.
     """
@@ -174,8 +174,9 @@ def tubes_of(
         np.array([part[1] for part in parts], dtype=np.int64),
         np.array([part[2] for part in parts], dtype=np.float64),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.concatenate([np.empty(0, np.int64), *(np.asarray(p[3], dtype=np.int64) for p in parts)]),
-        np.concatenate([np.empty((0, 4)), *(np.asarray(p[4]).reshape(-1, 4) for p in parts)]),
+        np.concatenate([np.asarray(p[3], dtype=np.int32) for p in parts] or [np.empty(0, np.int32)]),
+        # As they are: published pickles hold float32, and a big dataset has millions of them.
+        np.concatenate([np.asarray(p[4]).reshape(-1, 4) for p in parts] or [np.empty((0, 4))]),
         tuple(names),
     )
 

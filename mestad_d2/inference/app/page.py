@@ -24,7 +24,7 @@ CSS = """
 .actors em {font-style: normal; opacity: .65; min-width: 6.5rem; font-variant-numeric: tabular-nums;}
 .actors span {border: 1px solid #8884; border-radius: 1rem; padding: .05rem .7rem;}
 #source, #annotated {min-height: 300px;}
-#timeline img {padding-top: 2.2rem;}
+#timeline img, #tubes img {padding-top: 2.2rem;}
 """
 # Drawings at once; each takes about a core.
 DRAWINGS = 4
@@ -74,8 +74,12 @@ def build_page(gr: ModuleType, session: AppSession, defaults: PageDefaults) -> A
         timeline = gr.Image(
             label="Timeline", interactive=False, elem_id="timeline", type="filepath", buttons=["fullscreen"]
         )
+        tubes = gr.Image(
+            label="Tubes: each action from its start to its end", interactive=False, elem_id="tubes",
+            type="filepath", buttons=["fullscreen"],
+        )  # fmt: skip
         summary = gr.HTML(elem_id="summary")
-        shown = [annotated, timeline, summary, download]
+        shown = [annotated, timeline, tubes, summary, download]
 
         def draw(analysis: Analysis | None, least_score: float, least_person: float) -> list:
             if analysis is None:
@@ -85,7 +89,7 @@ def build_page(gr: ModuleType, session: AppSession, defaults: PageDefaults) -> A
             except Superseded:
                 return [gr.skip()] * len(shown)
             csv = gr.DownloadButton(value=str(drawn.csv), interactive=True)
-            return [str(drawn.video), str(drawn.timeline), drawn.summary, csv]
+            return [str(drawn.video), str(drawn.timeline), str(drawn.tubes), drawn.summary, csv]
 
         def detect(video: str | None, old: Analysis | None, progress=gr.Progress()):  # noqa: B008
             if not video:

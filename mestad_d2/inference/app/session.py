@@ -20,6 +20,8 @@ from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.outputs import sure_people, write_csv, write_video
 from mestad_d2.inference.results.timeline import MAX_ACTIONS, Actor, actors_of, write_timeline
+from mestad_d2.inference.tubes.outputs import shown, write_ribbons
+from mestad_d2.inference.tubes.video_tubes import tubes_of_video
 from mestad_d2.video.source import open_source
 
 MAX_PIXELS = 4096 * 2304
@@ -51,6 +53,7 @@ class Drawn:
 
     video: Path
     timeline: Path
+    tubes: Path
     csv: Path
     summary: str
 
@@ -119,12 +122,15 @@ class AppSession:
             drawn = Drawn(
                 video=folder / f"{analysis.name}.mp4",
                 timeline=folder / "timeline.png",
+                tubes=folder / "tubes.png",
                 csv=folder / f"{analysis.name}.csv",
                 summary=summary_html(actors),
             )
             go_on = self._still_wanted(analysis, number)
             write_video(drawn.video, str(analysis.video), found, self.names, score_threshold, progress=go_on)
             write_timeline(drawn.timeline, actors, analysis.end)
+            tubes = tubes_of_video(found, self.predictor.keyframes_per_second)
+            write_ribbons(drawn.tubes, shown(tubes, self.names, score_threshold), self.names, analysis.end)
             write_csv(drawn.csv, analysis.name, found, score_threshold)
             go_on(0.0)
         except BaseException:

@@ -17,6 +17,8 @@ from mestad_d2.inference.batch.local_workers import alive
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.results.outputs import json_line, sure_people
 from mestad_d2.inference.speed.modes import SpeedMode
+from mestad_d2.inference.tubes.outputs import shown, tube_line
+from mestad_d2.inference.tubes.video_tubes import ActionTube, VideoTubes
 from mestad_d2.load_config import import_extensions
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
 from mestad_d2.video.source import open_source
@@ -37,6 +39,7 @@ class DetectorRecipe:
         threads: that a worker computes with.
         imports: see ``import_extensions``.
         mode: "clip" or "pass", see ``VideoPredictor``.
+        tubes: whether lines of tubes follow those of the key frames.
     """
 
     cfg: CfgNode
@@ -48,6 +51,7 @@ class DetectorRecipe:
     threads: int
     imports: tuple[str, ...] = ()
     mode: str = "clip"
+    tubes: bool = False
 
     def settings(self) -> dict:
         """Return the settings that results depend on, by name, for ``check_settings``."""
@@ -61,7 +65,8 @@ class DetectorRecipe:
             "person_threshold": self.person_threshold,
         }
         # Left out where it is the default: results of earlier versions can be added to.
-        return settings if self.mode == "clip" else settings | {"mode": self.mode}
+        more = {"mode": self.mode} if self.mode != "clip" else {}
+        return settings | more | ({"tubes": True} if self.tubes else {})
 
     def _config(self) -> str:
         """The config as text, without places and the device: the same weights may lie elsewhere."""
@@ -86,18 +91,24 @@ class DetectorRecipe:
         )
 
         def detect(video: str) -> bytes:
-            lines = []
+            lines, linker = [], VideoTubes(self.keyframes_per_second) if self.tubes else None
+            tubes: list[ActionTube] = []
             source = open_source(video, folder_fps=predictor.folder_fps)
             frames = LastSeen(iterate_frames(source))
             for found in predictor.predict(frames):
                 people = sure_people(found, self.person_threshold)
                 lines.append(json_line(video, people, self.names, self.score_threshold))
+                tubes += linker.update(found) if linker else []
                 alive()
             if missing := missing_end(source, frames.time):
                 raise UserError(
                     f"{video}: the last {missing:.1f} of {source.duration:.1f} s are missing from the file; "
                     "download or copy it again"
                 )
+            tubes += linker.finish() if linker else []
+            lines += [
+                tube_line(video, tube, self.names) for tube in shown(tubes, self.names, self.score_threshold)
+            ]
             return "".join(lines).encode()
 
         return detect

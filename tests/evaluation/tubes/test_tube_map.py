@@ -100,3 +100,28 @@ def test_no_detections_and_no_truth() -> None:
         assert not video_map(nothing, nothing, ("a",), protocol).thresholds["0.5"].error
         assert frame_map(one, nothing.as_frames(), ("a",), protocol).thresholds["0.5"].mean == 0
     assert np.isnan(video_map(nothing, one, ("a",), PROTOCOLS["ours"]).thresholds["0.5"].mean)
+
+
+def test_boxes_without_area() -> None:
+    """0 / 0 as a best overlap hides a ground truth that fits, in the published code; not in ours."""
+    flat, real = np.array([[5.0, 5, 5, 5]]), np.array([[0.0, 0, 9, 9]])
+    gt = tubes_of(
+        ("v",), [(0, 0, 1.0, [1, 2], np.repeat(flat, 2, 0)), (0, 0, 1.0, [1, 2], np.repeat(real, 2, 0))]
+    )
+    det = tubes_of(
+        ("v",), [(0, 0, 0.9, [1, 2], np.repeat(flat, 2, 0)), (0, 0, 0.8, [1, 2], np.repeat(real, 2, 0))]
+    )
+    figures = {
+        name: (
+            video_map(gt, det, ("a",), PROTOCOLS[name]).thresholds["0.5"].mean,
+            frame_map(gt, det.as_frames(), ("a",), PROTOCOLS[name]).thresholds["0.5"].mean,
+        )
+        for name in PROTOCOLS
+    }
+    # The flat box is a false positive that outranks the other one; a pixel wide it is found.
+    assert figures["ours"] == figures["multisports"] == pytest.approx((0.25, 0.25))
+    assert figures["gurkirt"][1] == pytest.approx(0.25)
+    assert figures["act_core"] == pytest.approx((1.0, 1.0))
+    # The order of the ground truth matters where 0 / 0 comes first.
+    worse = tubes_of(("v",), [(0, 0, 0.9, [1, 2], np.repeat(flat, 2, 0))])
+    assert video_map(gt, worse, ("a",), PROTOCOLS["multisports"]).thresholds["0.2"].mean == 0

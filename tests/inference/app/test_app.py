@@ -56,6 +56,7 @@ class FakePredictor:
     """Two people at three key frames of every video; counts how often it runs."""
 
     runs = 0
+    keyframes_per_second = 2.0
 
     def predict(self, video: Path) -> Iterator[KeyframeDetections]:
         self.runs += 1
@@ -106,6 +107,7 @@ def test_thresholds_change_without_the_model(session: AppSession, tmp_path: Path
     for score, person in ((0.5, 0.3), (0.7, 0.3), (0.7, 0.5)):
         drawn = session.draw(analysis, score, person)
         assert drawn.video.name == "my_clip.mp4" and drawn.video.stat().st_size > 1000
+        assert drawn.tubes.stat().st_size > 1000
         rows.append(len(drawn.csv.read_text().splitlines()))
     assert rows == [5, 4, 3] and session.predictor.runs == 1
     session.forget(analysis)

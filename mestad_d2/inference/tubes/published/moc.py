@@ -8,7 +8,7 @@ import numpy as np
 
 from mestad_d2.formats.tubes.csv_files import TubeDataset
 from mestad_d2.formats.tubes.records import Tubelets, Tubes
-from mestad_d2.inference.tubes.build_tubes import BuildSettings, build_tubes
+from mestad_d2.inference.tubes.published.build_tubes import BuildSettings, build_tubes
 
 MOC = BuildSettings(nms=0.6, soft=True, link=0.5, least_score=0.005)
 MMACTION2 = replace(MOC, link_pixels="continuous")

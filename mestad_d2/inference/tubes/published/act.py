@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mestad_d2.formats.tubes.csv_files import TubeDataset
 from mestad_d2.formats.tubes.records import Tubelets, Tubes
-from mestad_d2.inference.tubes.build_tubes import BuildSettings, build_tubes
+from mestad_d2.inference.tubes.published.build_tubes import BuildSettings, build_tubes
 
 ACT = BuildSettings(nms=0.3, soft=False, link=0.2, least_score=0.01, patience=5)
 

@@ -1,0 +1,1 @@
+"""The linkers of published projects, by their own conventions."""
