@@ -322,7 +322,10 @@ def load_arrays(path: str | Path) -> Any:
         Exception: whatever a broken pickle makes of itself, a ``RecursionError`` for deep nesting among them.
     """
     unpickler = _Unpickler(Path(path).read_bytes())
-    return unpickler.finish(unpickler.load())
+    value = unpickler.finish(unpickler.load())
+    # Its parts refer to one another, so the file's content would stay until the next garbage collection.
+    vars(unpickler).clear()
+    return value
 
 
 def read_arrays(path: str | Path) -> Any:
