@@ -78,9 +78,9 @@ from mestad_d2.inference.results.outputs import (
     write_strip,
     write_video,
 )
-from mestad_d2.inference.tubes.outputs import ENDINGS as TUBE_ENDINGS  # noqa: E402
-from mestad_d2.inference.tubes.outputs import write_all as write_tubes  # noqa: E402
-from mestad_d2.inference.tubes.video_tubes import tubes_of_video  # noqa: E402
+from mestad_d2.inference.tubes.outputs import ENDINGS as TUBE_ENDINGS
+from mestad_d2.inference.tubes.outputs import write_all as write_tubes
+from mestad_d2.inference.tubes.video_tubes import tubes_of_video
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
 from mestad_d2.video.output.writer import VideoWriter, recorded
 from mestad_d2.video.source import VideoSource, open_source
