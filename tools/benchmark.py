@@ -21,7 +21,7 @@ TASKS = {
     "pass": "mestad_d2.benchmarks.one_pass",
     "start": "mestad_d2.benchmarks.start",
     "train": "mestad_d2.benchmarks.training",
-    "tubes": "mestad_d2.benchmarks.tubes",
+    "tubes": "mestad_d2.benchmarks.tubes.evaluation",
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mestad_d2.benchmarks.tubes import A_FRAME, CLASSES, ours, write_ucf_size
+from mestad_d2.benchmarks.tubes.evaluation import A_FRAME, CLASSES, ours, write_ucf_size
 from mestad_d2.evaluation.tubes.frame_map import frame_map
 from mestad_d2.evaluation.tubes.protocols import PROTOCOLS
 from mestad_d2.evaluation.tubes.video_map import video_map

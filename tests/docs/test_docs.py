@@ -30,7 +30,7 @@ ELSEWHERE = {
     "tools/benchmark.py --task pass": "mestad_d2/benchmarks/one_pass.py",
     "tools/benchmark.py --task start": "mestad_d2/benchmarks/start.py",
     "tools/benchmark.py --task train": "mestad_d2/benchmarks/training.py",
-    "tools/benchmark.py --task tubes": "mestad_d2/benchmarks/tubes.py",
+    "tools/benchmark.py --task tubes": "mestad_d2/benchmarks/tubes/evaluation.py",
 }
 SCRIPT = re.compile(r"(?:[\w.]+/)*(?:tools|datasets|examples|scripts)/\w+\.py|\bmestad_d2(?:\.\w+)+")
 

@@ -1,0 +1,1 @@
+"""Evaluation of action tubes beside published evaluators."""
