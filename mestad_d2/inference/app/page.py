@@ -79,7 +79,7 @@ def build_page(gr: ModuleType, session: AppSession, defaults: PageDefaults) -> A
             type="filepath", buttons=["fullscreen"],
         )  # fmt: skip
         summary = gr.HTML(elem_id="summary")
-        shown = [annotated, timeline, tubes, summary, download]
+        shown = [annotated, timeline, summary, download, tubes]
 
         def draw(analysis: Analysis | None, least_score: float, least_person: float) -> list:
             if analysis is None:
@@ -89,7 +89,7 @@ def build_page(gr: ModuleType, session: AppSession, defaults: PageDefaults) -> A
             except Superseded:
                 return [gr.skip()] * len(shown)
             csv = gr.DownloadButton(value=str(drawn.csv), interactive=True)
-            return [str(drawn.video), str(drawn.timeline), str(drawn.tubes), drawn.summary, csv]
+            return [str(drawn.video), str(drawn.timeline), drawn.summary, csv, str(drawn.tubes)]
 
         def detect(video: str | None, old: Analysis | None, progress=gr.Progress()):  # noqa: B008
             if not video:
