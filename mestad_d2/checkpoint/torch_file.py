@@ -46,7 +46,7 @@ class _Array:
 
 
 class _ArrayType:
-    """Stands for ``numpy.ndarray``, which is only ever named."""
+    """Placeholder for ``numpy.ndarray``, which is never called."""
 
 
 class _Skipped:

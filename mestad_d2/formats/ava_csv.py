@@ -15,18 +15,18 @@ from mestad_d2.formats.lines import open_lines
 
 # Fields of a row: box and action without and with person, with confidence, or video and timestamp alone.
 WIDTHS = (2, 7, 8, 9)
-# Boxes beyond this are in pixels: fractions of width and height may only stick out of the picture a little.
+# Coordinates beyond this are in pixels: fractions may exceed the picture only slightly.
 LARGEST = 2.0
 # Seconds and ids beyond these are mistakes, and later arithmetic would overflow.
 MAX_SECONDS, MAX_ID = 1e9, 2**31 - 1
 # Fault of a row -> what to do about it.
 FAULTS = {
-    "header": "remove the line of column names",
+    "header": "remove the header row",
     "fields": "write video,timestamp,x1,y1,x2,y2,action_id,person_id",
     "number": "write finite numbers",
     "pixels": "divide x by the width and y by the height of the frame",
     "empty_box": "write x1 < x2 and y1 < y2",
-    "beside_picture": "remove the row, or mend the box: no part of it is in the picture",
+    "beside_picture": "remove the row, or correct the box: no part of it is inside the picture",
     "action_id": "ids start at 1 and are whole numbers",
     "person_id": "person ids are whole numbers",
     "confidence": "write 0 to 1, or leave the ninth field away",
@@ -35,12 +35,12 @@ FAULTS = {
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:
-    """One annotation: somebody at a moment of a video does an action; the record of every label format.
+    """One annotation: a person does an action at a time of a video; the record of every label format.
 
     Attributes:
         video_id: name of the video.
-        timestamp: in s; text where a row has to come out of a file exactly as it went in.
-        box: x1, y1, x2, y2 in [0, 1]; None, with ``action_id`` 0, where the key frame has no people.
+        timestamp: in s; text where a row must be written exactly as it was read.
+        box: x1, y1, x2, y2 in [0, 1]; None, with ``action_id`` 0, for a key frame without people.
         action_id: of the label map, from 1.
         person_id: -1 if unknown.
         confidence: in [0, 1]; None where an annotator wrote the row.
@@ -100,7 +100,7 @@ def number(path: str, row: int, text: str, name: str) -> float:
 def as_number(text: str) -> float | None:
     """Parse a finite number; return None where the text is none."""
     try:
-        # Python's own spelling 1_000 is no number of a csv file; long texts are none either.
+        # float() accepts 1_000, which csv files must not use; very long texts are refused too.
         value = float(text) if len(text) < 400 and "_" not in text else math.nan
     except ValueError:
         return None
@@ -162,13 +162,13 @@ def parse_row(fields: Sequence[str], line: int = 0) -> tuple[AnnotationRow | Non
 
 
 def _plain_row(fields: Sequence[str]) -> AnnotationRow | None:
-    """A sound row of eight fields in half the time; None where it needs a closer look."""
+    """Parse a valid row of eight fields in half the time; None where ``parse_row`` has to check it."""
     try:
         time, x1, y1, x2, y2 = map(float, fields[1:6])
         action, person = int(fields[6]), int(fields[7])
     except ValueError:
         return None
-    # Comparisons with NaN are false, and Python's own 1_000 is no number of a csv file.
+    # Comparisons with NaN are false; float() accepts 1_000, which csv files must not use.
     sound = (
         fields[0] and abs(time) <= MAX_SECONDS and -LARGEST <= x1 < x2 <= LARGEST and -LARGEST <= y1 < y2 <= LARGEST
         and x1 < 1 and y1 < 1 and x2 > 0 and y2 > 0 and 1 <= action <= MAX_ID and abs(person) <= MAX_ID
@@ -201,7 +201,7 @@ def _short(box: Sequence[float]) -> str:
 
 
 def _separator(fields: Sequence[str]) -> str:
-    """What the fields are separated by, where it is not the comma."""
+    """Name the separator of the fields where it is not the comma."""
     found = next((mark for mark in (";", "\t") if len(fields) == 1 and fields[0].count(mark) > 1), None)
     return (
         f", separated by {'semicolons' if found == ';' else 'tabs'}; separate them by commas" if found else ""
@@ -228,7 +228,7 @@ def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> lis
     Fields behind the timestamp may all be empty (AVA-Kinetics) or absent: a key frame without people.
 
     Args:
-        confidence: rows with one, which nobody annotated, count like any other; if False they are an error.
+        confidence: whether rows with a confidence (pseudo labels) are accepted; if False they are an error.
 
     Raises:
         UserError: names file, row and fix.
@@ -237,7 +237,7 @@ def read_ground_truth(path: str | PathLike[str], confidence: bool = True) -> lis
     for line, _, row in annotation_rows(path):
         if row.confidence is not None and not confidence:
             raise UserError(
-                f"{path}: row {line}: has a confidence, so nobody annotated it; make key frames of such rows with "
+                f"{path}: row {line}: has a confidence, so it is a pseudo label; make key frames of such rows with "
                 f"tools/densify.py --corrected"
             )
         rows.append(row)
@@ -252,7 +252,7 @@ def read_exclusions(path: str | PathLike[str]) -> set[tuple[str, float]]:
     """
     excluded = set()
     for line, fields in csv_lines(path):
-        # Spreadsheets end rows with commas.
+        # Spreadsheets end rows with empty fields.
         while len(fields) > 2 and not fields[-1]:
             fields.pop()
         if len(fields) != 2 or not fields[0]:

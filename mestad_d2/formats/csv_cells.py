@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-# What a spreadsheet takes for the start of a formula, in the full-width forms of East Asian keyboards too.
+# Characters that start a formula in a spreadsheet, with their full-width forms of East Asian keyboards.
 _FORMULA = re.compile(r"[=@＝＠\t\r\n]|[-+＋－](?![\w.-]*\Z)")
 
 
 def text_cell(text: str) -> str:
     """Return the text, with an apostrophe in front where a spreadsheet would run it as a formula.
 
-    Numbers and ids that begin with a minus sign and have no operators (AVA's ``-5KQ66BBWC4``) stay as they are: there is
-    nothing in them to be run.
+    Numbers and ids that begin with a minus sign and have no operators (AVA's ``-5KQ66BBWC4``) are not formulas and stay
+    as they are.
     """
     return f"'{text}" if _FORMULA.match(text) else text
 

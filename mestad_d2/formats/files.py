@@ -19,13 +19,13 @@ def atomic_path(
 ) -> Iterator[Path]:
     """Give the path of a temporary file beside ``path`` that takes its place when the block succeeds.
 
-    When the block fails, the temporary file is removed and what was at ``path`` before is untouched. Folders
+    When the block fails, the temporary file is removed and the old file at ``path`` is kept. Folders
     above are made. A link keeps pointing to where it did; devices and pipes are written to directly.
 
     Args:
         path: the file to write.
         keep_suffix: the temporary file ends like ``path``, for libraries that tell the format from it.
-        many_writers: other processes may write the same file now; each has a temporary file of its own.
+        many_writers: other processes may write the same file; each uses its own temporary file.
         fix: what the user can do, put at the end of the error message.
     Raises:
         UserError: the place can't be written to, or the disk is full.
@@ -48,7 +48,7 @@ def atomic_path(
         finally:
             aside.unlink(missing_ok=True)
     except OSError as error:
-        # An error of another file, such as an input that the block reads, is not about this one.
+        # Errors about other files, such as an input that the block reads, pass unchanged.
         names = {str(path), str(path.parent), *([str(aside)] if "aside" in locals() else [])}
         if error.filename is not None and str(error.filename) not in names:
             raise

@@ -15,7 +15,7 @@ from mestad_d2.formats.lines import text_lines
 
 GROUPS = ("pose", "object", "person")
 _GROUP_OF_TYPE = {"PERSON_MOVEMENT": "pose", "OBJECT_MANIPULATION": "object", "PERSON_INTERACTION": "person"}
-# Names that tell AVA's own map from someone else's with the same ids.
+# Names that distinguish AVA's map from other maps with the same ids.
 _AVA_NAMES = {11: "sit", 12: "stand", 14: "walk", 17: "carry/hold", 59: "touch", 79: "talk to", 80: "watch"}
 # What id 0 is called where it stands for "no action"; such an entry is left out, as ids start at 1.
 _BACKGROUND = ("background", "bg", "none", "null", "no action", "no_action", "noaction", "negative", "others")
@@ -23,7 +23,7 @@ _ID_COLUMNS = ("label_id", "id", "class_id", "action_id", "index", "idx")
 _NAME_COLUMNS = ("label_name", "name", "class_name", "action_name", "class", "action", "label")
 _FORMS = 'write AVA\'s pbtxt, lines "12: stand", a csv id,name, json {"stand": 12}, or one name a line (ids from 1)'
 MAX_NAME = 300
-# Id, name and type as written; None where the file does not tell.
+# Id, name and type as written; None where the file has none.
 Entry = tuple[str | None, str | None, str | None]
 
 
@@ -52,14 +52,14 @@ class LabelMap(NamedTuple):
 
 
 def read_label_map(path: str | PathLike[str]) -> LabelMap:
-    """Read a label map in any of the forms that are in use, told apart by content.
+    """Read a label map in any common format, detected from its content.
 
     pbtxt (``item { name: "stand" id: 12 }``, name and id in any order), lines ``12: stand`` or ``12 stand``, csv
     ``id,name[,type]`` with or without a header (AVA's own), json (``{"stand": 12}``, ``{"12": "stand"}``, a list of
     names, COCO's ``categories``), or one name a line, whose ids count from 1. An entry 0 that is called background
     is left out.
 
-    As the published evaluators do, a pbtxt with ids on lines that start with exactly two spaces has these ids alone.
+    As in the published evaluators, if a pbtxt has ids on lines that start with exactly two spaces, only those count.
 
     Raises:
         UserError: names file and line; unreadable, an entry without id or name, an id below 1 or twice, no entry.

@@ -1,4 +1,4 @@
-"""Entries of label maps in protobuf's text form, in time that grows with the file's length only."""
+"""Entries of label maps in protobuf's text form, in time linear in the file's length."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from os import PathLike
 
 from mestad_d2.errors import UserError
 
-# The alternatives of a token begin with different characters, so that nothing is tried twice.
+# The alternatives start with different characters, so that the regex never backtracks.
 _TOKEN = re.compile(
     r"#[^\n]*|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|[A-Za-z_][A-Za-z_0-9]*|[-+]?[0-9][0-9.eE+-]*|\n|[^\s]",
 )
@@ -32,8 +32,8 @@ def pbtxt_entries(
 ) -> list[tuple[int, tuple[str | None, str | None, str | None]]]:
     """Return (line, (id, name, type)) of every entry; name and id belong together inside one pair of braces.
 
-    Without braces an entry ends where a key comes a second time. Where the published evaluators see ids, entries
-    whose ids they don't see are left out.
+    Without braces an entry ends where a key comes a second time. If the published evaluators
+    find any ids, entries whose ids they miss are left out.
 
     Raises:
         UserError: names file and line; a name without quotes.
@@ -79,7 +79,7 @@ def _blocks(lines: list[str], path: str | PathLike[str]) -> list[_Block]:
             continue
         elif key is not None:
             if key in current.values or (key in ("id", "label_id") and current.id_line):
-                # In braces the last value would win; two of them are rather a brace that was forgotten.
+                # In protobuf the last value would win, but a repeated key usually means a missing brace.
                 if braces and depth:
                     raise UserError(
                         f"{path}: line {number}: a second {key} in one entry; close the one before with }}"

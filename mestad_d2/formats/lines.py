@@ -1,4 +1,4 @@
-"""Read lines of small text files, with a limit a line, so that no file costs more than its size."""
+"""Read lines of small text files with a limit on the length of a line, which bounds memory."""
 
 from __future__ import annotations
 

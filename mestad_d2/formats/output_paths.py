@@ -1,4 +1,4 @@
-"""Outputs that are inputs, refused before anything is written."""
+"""Refuse outputs that would overwrite inputs, before anything is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def refuse_overwriting_inputs(inputs: Iterable[PathLike | None], outputs: Iterab
     only are found. An output inside an input folder is refused too: it would become a frame of that video.
 
     Args:
-        inputs: files and folders that are read; None and what does not exist are passed over. Do not name a folder
+        inputs: files and folders that are read; None and missing paths are ignored. Do not name a folder
             whose files are the inputs: name those files.
         outputs: files and folders that will be written.
 
@@ -35,7 +35,7 @@ def refuse_overwriting_inputs(inputs: Iterable[PathLike | None], outputs: Iterab
         known = _identity(output)
         if known is not None and (known in files or known in folders):
             _refuse(output, files.get(known) or folders[known])
-        # Of an output that is not there yet, the folders above it tell where it will be.
+        # For an output that does not exist yet, its parent folders determine its place.
         above = Path(os.path.realpath(output)).parents if folders else ()
         for folder in above:
             if (known := _identity(folder)) in folders:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from mestad_d2.formats.ava_csv import AnnotationRow
 
 Box = tuple[float, float, float, float]
-# Boxes of one person id whose edges differ by less are one box that was rounded or exported twice.
+# Boxes of one person id whose edges differ by less are copies of one box, rounded differently.
 SAME_BOX = 0.005
 
 
 @dataclass
 class Person:
-    """Somebody on a key frame: ``box`` in [0, 1], ``person_id`` (-1: unknown), ``action_ids``."""
+    """A person on a key frame: ``box`` in [0, 1], ``person_id`` (-1: unknown), ``action_ids``."""
 
     box: Box
     person_id: int
@@ -24,8 +24,8 @@ class Person:
 def people_of(rows: Sequence[AnnotationRow]) -> list[Person]:
     """Group the rows of one key frame into people, in the order of their first rows.
 
-    Rows with the same box are one person whatever their person ids say, as in mmaction2 and PySlowFast, whose users
-    write anything there. Rows of one person id (0 or more) whose boxes nearly coincide are one person too; the first
+    Rows with the same box are one person whatever their person ids, as in mmaction2 and PySlowFast, which ignore
+    the ids. Rows of one person id (0 or more) whose boxes nearly coincide are one person too; the first
     row's box is taken.
     """
     people: list[Person] = []

@@ -1,8 +1,8 @@
 """Read pickles of numpy arrays and plain values, and nothing else.
 
-A pickle is a program that may call any function and ask for any amount of memory. Here the program is run by
-Python's own slow unpickler with the few instructions that data needs, on a file that is in memory already, so
-that no size in it can reserve more than is there. Globals stand for harmless stand-ins; numpy never sees the
+A pickle is a program that may call any function and request any amount of memory. Python's slow unpickler runs it
+here with the few instructions that data needs, on a file that is in memory already, so that no announced size can
+reserve more memory than the file has bytes. Globals are replaced by harmless stand-ins; numpy never sees the
 file's own state: arrays are built here, of plain number types, from bytes of exactly the right length.
 """
 
@@ -23,18 +23,18 @@ from mestad_d2.errors import UserError
 PLAIN_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
 # Only of single values: video names are keys of numpy's text type in UCF101-24's annotations.
 TEXT_DTYPE = re.compile(r"[<>|=]?U[1-9][0-9]{0,3}")
-# Values of one array or nested list, counted through shared parts: so many, and so many more a byte of the file.
+# Most values of an array or nested list, shared parts counted each time: a constant plus a number per byte.
 MAX_VALUES, MAX_VALUES_PER_BYTE = 1_000_000, 8
-# Python's hash of an int is the int itself below this: keys that were chosen to collide can't be written.
+# Python's hash of an int below this is the int itself, so a file can't contain keys chosen to collide.
 _HASH_MODULUS = 2**61 - 1
 
 
 class ForbiddenGlobal(pickle.UnpicklingError):
-    """The pickle names or does something that is no part of plain data."""
+    """The pickle contains something other than plain data."""
 
 
 class _ArrayType:
-    """Stands for ``numpy.ndarray``, which is only ever named."""
+    """Placeholder for ``numpy.ndarray``, which is never called."""
 
 
 class _DType:
@@ -52,13 +52,13 @@ class _DType:
 
 
 class _Array:
-    """An array that is still its parts."""
+    """An array whose parts have not been assembled yet."""
 
     value: np.ndarray | None = None
 
 
 class _Unpickler(pickle._Unpickler):
-    """Knows arrays of numbers, numbers, text, bytes and containers.
+    """Unpickle arrays of numbers, numbers, text, bytes and containers only.
 
     The base class is the library's reference implementation in Python; the one in C checks neither the sizes
     that a file announces nor the depth of what it nests.
@@ -68,7 +68,7 @@ class _Unpickler(pickle._Unpickler):
         file = io.BytesIO(content)
         super().__init__(file, encoding="latin1")
         self.remaining = lambda: len(content) - file.tell()
-        # Bytes that arrays and decoded text may have in all: an honest file holds each of them itself, and
+        # Total bytes that arrays and decoded text may have: a valid file contains each of them, and
         # old protocols turn it from text into bytes on the way.
         self.budget = 2 * len(content)
         self.max_values = MAX_VALUES + MAX_VALUES_PER_BYTE * len(content)
@@ -85,7 +85,7 @@ class _Unpickler(pickle._Unpickler):
         return known
 
     def spend(self, count: int) -> None:
-        """Take ``count`` bytes from what the file may still build."""
+        """Subtract ``count`` bytes from what the file may still create."""
         self.budget -= count
         if self.budget < 0:
             raise ForbiddenGlobal("more data than the file has bytes")
@@ -135,7 +135,7 @@ class _Unpickler(pickle._Unpickler):
         args = self.stack.pop()
         function = self.stack.pop()
         if not callable(function) or not isinstance(args, tuple):
-            raise ForbiddenGlobal("a call of something that is no part of an array")
+            raise ForbiddenGlobal("a call of something other than the parts of an array")
         self.append(function(self, *args))
 
     def load_build(self) -> None:
@@ -205,7 +205,7 @@ class _Unpickler(pickle._Unpickler):
         self.stack[-1].extend(values)
 
     def finish(self, value: Any) -> Any:
-        """Arrays in place of their parts; refuses loops, and sharing that unfolds into more than MAX_VALUES."""
+        """Assemble arrays from their parts; refuse loops and sharing that unfolds to more than MAX_VALUES."""
         done: dict[int, tuple[Any, int]] = {}
         open_now: set[int] = set()
 
@@ -239,7 +239,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def _checked_key(key: object) -> Any:
-    """A key whose hash costs nothing and can't be chosen to collide."""
+    """Check that a key is cheap to hash and can't be chosen to collide."""
     if type(key) is int and abs(key) >= _HASH_MODULUS:
         raise ForbiddenGlobal(f"a key of {key.bit_length()} bits")
     if isinstance(key, tuple):
@@ -252,7 +252,7 @@ def _no_key(key: object) -> Any:
 
 
 def _instructions() -> dict[int, Any]:
-    """The base class's table without what makes objects, and with our own versions."""
+    """The base class's table without instructions that create objects, and with our own versions."""
     allowed = (
         "PROTO STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 "
         "FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES "
@@ -290,7 +290,7 @@ def _ordered(unpickler: _Unpickler, items: object = ()) -> OrderedDict:
 
 
 def _globals() -> dict[tuple[str, str], Any]:
-    """What the names in a file stand for; each is called with the unpickler and the file's arguments."""
+    """Return the stand-ins of global names; each is called with the unpickler and the file's arguments."""
     known: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): _ArrayType,
         ("numpy", "dtype"): lambda unpickler, *args: _DType(*args),
@@ -318,8 +318,8 @@ def load_arrays(path: str | Path) -> Any:
     Takes about 20 microseconds an array. Arrays are read-only; numpy's scalars become Python's.
 
     Raises:
-        ForbiddenGlobal: it needs more than that; nothing of it was run.
-        Exception: whatever a broken pickle makes of itself, a ``RecursionError`` for deep nesting among them.
+        ForbiddenGlobal: it contains anything else; no code of it was run.
+        Exception: any error of a broken pickle, such as a ``RecursionError`` for deep nesting.
     """
     unpickler = _Unpickler(Path(path).read_bytes())
     value = unpickler.finish(unpickler.load())

@@ -20,7 +20,7 @@ MIN_GIOU = 0.0
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody on a key frame: ``box``, ``actions`` (label-map ids), ``person_id`` (-1: not given)."""
+    """A person on a key frame: ``box``, ``actions`` (label-map ids), ``person_id`` (-1: not given)."""
 
     box: Box
     actions: frozenset[int]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import torch
 
-# Two frames count as equally near where float rounding alone tells them apart; the earlier one wins.
+# Frames whose distances differ only by float rounding count as equally near; the earlier one wins.
 TIE = 1e-6
 
 

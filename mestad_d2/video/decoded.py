@@ -33,7 +33,7 @@ def decode_whole(path: str, folder: str | os.PathLike[str], short_side: int | No
         found = [(time, reader.make_picture(frame, short_side)) for time, frame in reader.frames_from(0.0)]
         reader.close()
         found.sort(key=lambda pair: pair[0])
-        # The times first: whoever sees the frames finds them too.
+        # Write the times first: a process that finds the frames needs them too.
         for target, array in (
             (stem.with_suffix(".times.npy"), np.array([time for time, _ in found])),
             (frames, np.stack([picture for _, picture in found])),

@@ -1,7 +1,7 @@
-"""Folders of frames that people extracted of their videos, named by number.
+"""Folders of frames extracted from videos, named by number.
 
 PySlowFast writes ``VIDEO/VIDEO_000001.jpg``, mmaction2 ``VIDEO/img_00001.jpg``; any name whose last number
-counts the frames will do. A frame list (``frame_list``) makes a folder of the pictures that it names.
+counts the frames works. A frame list (``frame_list``) makes a folder of the pictures that it names.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from mestad_d2.errors import UserError
 from mestad_d2.video.clips import nearest_indices
 from mestad_d2.video.pictures import shrink
 
-# What AVA's frames are extracted at, by PySlowFast and mmaction2 alike.
+# Rate at which PySlowFast and mmaction2 extract AVA's frames.
 FOLDER_FPS = 30.0
-# What denseflow and others write beside the pictures.
+# Names of optical flow that denseflow and others write beside the pictures.
 _NO_PICTURE = re.compile(r"flow|depth|disp|mask|thumb", flags=re.I)
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 class FrameFolder:
-    """The pictures of a folder; a 15-minute video has 27,000, so names that follow a rule are not kept.
+    """The pictures of a folder; names that follow a rule are not kept, as a 15-minute video has 27,000.
 
     Args:
         folder: path of the folder.
@@ -49,7 +49,7 @@ class FrameFolder:
         if names == [self._by_rule(place) for place in range(len(names))]:
             return
         counts = [frame_number(Path(name)) for name in names]
-        # Where numbers do not ascend, or can't be counts of frames, the order alone tells.
+        # Where numbers do not ascend, or can't be frame numbers, only the order counts.
         unclear = counts[-1] >= 2**31 or any(a >= b for a, b in pairwise(counts))
         numbers = np.arange(len(names)) if unclear else np.array(counts)
         self._first = int(numbers[0])
@@ -63,7 +63,7 @@ class FrameFolder:
 
     @property
     def places(self) -> np.ndarray:
-        """(n,) ascending from 0: the place in the video of each picture; where one is missing, a gap."""
+        """(n,) ascending from 0: frame number of each picture; missing pictures leave gaps."""
         return np.arange(self._count) if self._places is None else self._places
 
     def _by_rule(self, place: int) -> str:

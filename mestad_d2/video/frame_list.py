@@ -51,7 +51,7 @@ class ListedVideo:
 @lru_cache(maxsize=8)
 def _listed_folders(frame_list: FrameList) -> dict[str, FrameFolder]:
     frames = read_frame_list(frame_list.path, frame_list.folder)
-    # One at a time, since AVA's list of millions of paths shrinks to a rule for each video.
+    # One video at a time, since AVA's millions of paths then shrink to a rule for each video.
     return {video: FrameFolder(frame_list.folder, frames.pop(video)) for video in list(frames)}
 
 
@@ -73,8 +73,8 @@ def open_folder(place: str | ListedVideo) -> FrameFolder:
 def read_frame_list(path: str | Path, folder: str | Path) -> dict[str, list[str]]:
     """Read the paths, below ``folder``, of each video's frames.
 
-    PySlowFast's lines have five fields, separated by spaces: original id, video id, frame id, path, labels. As it
-    does, the first is taken for the video and the order of the lines for that of the frames. mmaction2's lines
+    PySlowFast's lines have five fields, separated by spaces: original id, video id, frame id, path, labels. As in
+    PySlowFast, field 1 is the video id and the order of the lines is that of the frames. mmaction2's lines
     name a folder, how many of its first pictures count, and labels, all numbers; the folder is the video id. With an
     offset (``with_offset``), the number of pictures to leave out stands before how many count.
 
@@ -139,7 +139,7 @@ def _pictures(path: str | Path, row: int, folder: str | Path, video: str, number
         except UserError as error:
             raise UserError(f"{path}: row {row}: {error}") from error
     first, count = 0, numbers[0]
-    # Three numbers may be a total and two labels too: then the total is that of the folder.
+    # Three numbers may also be a total and two labels: then the total is that of the folder.
     if len(numbers) == 3 and count != len(names) and 0 < numbers[1] <= len(names) - count:
         first, count = numbers[:2]
     if not 0 < count <= len(names):

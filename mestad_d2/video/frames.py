@@ -35,7 +35,7 @@ class _OpenFiles:
     def get(self, source: VideoSource) -> VideoReader:
         """The reader of a file, opened if need be."""
         if self.process != os.getpid():
-            # A fork shares file offsets, so these must not be used; nor freed, as their threads are not here.
+            # A fork shares file offsets, so these readers can't be used; nor freed, as their threads don't exist here.
             self.inherited.append(self.readers)
             self.readers, self.process = OrderedDict(), os.getpid()
         key = (source.place, source.stream)
@@ -70,7 +70,7 @@ def read_frames(
     """Read the frames nearest to ``times`` as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
 
     Args:
-        video: description, or whatever ``open_source`` makes one of.
+        video: description, or any input of ``open_source``.
         times: seconds from the first frame, in any order.
         short_side: shrink frames whose shorter side is longer than this, in pixels.
         folder_fps: frames per second of a folder, where ``video`` is no description.

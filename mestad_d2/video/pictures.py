@@ -31,7 +31,7 @@ def shrink(image: np.ndarray, short_side: int | None) -> np.ndarray:
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """Return how to show a frame: a, b, c, d of (x, y) -> (a x + c y, b x + d y), each -1, 0 or 1.
 
-    PyAV's ``frame.rotation`` tells turns alone: a mirror image looks to it like a turn by 180 degrees.
+    PyAV's ``frame.rotation`` reports rotations only: it takes a mirror image for a rotation by 180 degrees.
     """
     data = frame.side_data.get("DISPLAYMATRIX") if frame.side_data else None
     if data is None:
@@ -69,7 +69,7 @@ def pixel_aspect(stream: av.VideoStream) -> float:
 
 
 def _one_thread() -> dict[str, int]:
-    """The argument that keeps PyAV from starting threads for a small picture; older versions never do."""
+    """Argument that stops PyAV from starting threads for a small picture; older versions never start any."""
     try:
         VideoReformatter().reformat(av.VideoFrame(2, 2, "yuv420p"), format="rgb24", threads=1)
     except TypeError:
@@ -89,7 +89,7 @@ class PictureMaker:
     Args:
         name: of the file, for errors.
         aspect: of ``pixel_aspect``.
-        max_pixels: larger pictures are refused, also where a stream grows on the way.
+        max_pixels: larger pictures are refused, also where the size grows within a stream.
     """
 
     def __init__(self, name: str = "", aspect: float = 1.0, max_pixels: int = MAX_PIXELS) -> None:

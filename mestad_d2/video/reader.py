@@ -1,8 +1,8 @@
 """Random access to the frames of one open video file, decoding no more than they need.
 
-The time stamps of the packets tell which frames are nearest to the wanted times before anything is
-decoded. So decoding starts at the codec's key frame before the first of them, leaves out frames that no
-other one refers to, and ends with the last frame wanted.
+The packets' time stamps show which frames are nearest to the wanted times before anything is decoded. Decoding
+starts at the codec's key frame before the first of them, skips unwanted frames that no other frame refers to, and
+ends with the last frame wanted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mestad_d2.video.pictures import PictureMaker, pixel_aspect
 
 logger = logging.getLogger(__name__)
 
-# Smaller pictures decode faster in one thread, in pixels.
+# Pictures below this size, in pixels, decode faster in one thread.
 THREADED_AREA = 640 * 480
 # A file that ends this many seconds before its header says is damaged.
 LOST_END = 2.0
@@ -36,7 +36,7 @@ class VideoReader:
         path: of the file.
         number: of the picture stream; None: the best one.
         max_pixels: larger pictures are refused.
-        joined: whether time stamps begin anew on the way; None: find out.
+        joined: whether time stamps restart within the file; None: find out.
 
     Attributes:
         size: height and width in pixels, as shown. fps: frames per second on average.
@@ -74,7 +74,7 @@ class VideoReader:
             if joined is None:
                 joined = not self.counted and (broadcast or self._goes_back_at_the_end())
             self.table = self._key_table() if joined and broadcast else None
-            # Without bytes to go to, such a file is read from its beginning.
+            # Without byte positions to seek to, such a file is read from its beginning.
             self.joined = self.table is not None or (joined and not broadcast)
         except UserError:
             self.close()
@@ -111,7 +111,7 @@ class VideoReader:
         return self._read_all(times, short_side)
 
     def _goes_back_at_the_end(self) -> bool:
-        """Whether packets follow behind the end that the header tells, with stamps that begin anew."""
+        """Whether packets with restarted time stamps follow after the end given by the header."""
         if not self.container.format.name.startswith("matroska"):
             return False
         self._seek(max(self.duration - 1.0, 0.0))
@@ -177,7 +177,7 @@ class VideoReader:
         return float(stamp * self.stream.time_base) - self.first
 
     def _demux(self) -> Iterator[av.Packet]:
-        """Packets from where the file stands; whoever leaves before the end closes it.
+        """Packets from the current position; a caller that stops early must close the generator.
 
         PyAV 18 frees what a generator of packets holds only at its end or when closed. Lost bytes are few, but
         they lie between the decoder's blocks, whose memory then grows by 0.1 MB a clip.

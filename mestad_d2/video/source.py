@@ -1,4 +1,4 @@
-"""What a video is: found out once, when a dataset is loaded or an input is given, and passed on."""
+"""The description of a video, resolved once when a dataset is loaded or an input is given, then passed on."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mestad_d2.video.folder import FOLDER_FPS, FrameFolder, read_picture
 from mestad_d2.video.frame_list import ListedVideo, open_folder
 from mestad_d2.video.reader import VideoReader
 
-# A video that does not end is ended after a day.
+# Endless videos are cut after a day.
 MAX_SECONDS = 24 * 3600.0
 _CAMERA = re.compile(r"camera:(\d+)")
 
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video as it is read everywhere: in training, inference and export.
+    """The description of a video that training, inference and export read from.
 
     Attributes:
         kind: ``file``, ``folder`` (of pictures), ``list`` (pictures of a frame list) or ``camera``.
@@ -36,9 +36,9 @@ class VideoSource:
         start: timestamp of the first frame in the dataset's annotations, in s.
         has_audio: whether there is sound beside the picture.
         stream: number of the picture stream in the file, from 0; None: the best one.
-        joined: whether time stamps begin anew on the way, as in recordings joined by ``cat``.
+        joined: whether time stamps restart within the file, as in recordings joined by ``cat``.
         max_pixels: a larger picture anywhere in the video is refused.
-        max_seconds: a video ends here, whatever its container says.
+        max_seconds: the video is cut here, whatever its container says.
     """
 
     kind: str
@@ -110,7 +110,7 @@ class VideoSource:
                 return None
             packets = SteadyStamps(stream, self.fps)(container.demux(stream))
             try:
-                # Read to the end, not broken off: PyAV keeps memory of a generator that is left open.
+                # Read to the end: PyAV leaks memory of a generator that is left open.
                 stamps = [p.pts for p in packets if p.size and not p.is_discard]
             except av.FFmpegError as error:
                 raise UserError(f"{self}: no video that can be read ({error}); encode it anew") from error

@@ -1,4 +1,4 @@
-"""Sequential reading: every frame of a video, of a folder of frames or of a camera, once and in order.
+"""Read every frame of a video, a folder of frames or a camera once and in order.
 
 Time 0 is the first frame, in seconds of the presentation time stamps, so that variable frame rates
 need no special case.
@@ -39,7 +39,7 @@ class StreamFrame:
 
 
 class DecodedFrame(StreamFrame):
-    """A frame of a video that becomes a picture only where one is asked for.
+    """A decoded frame that is converted to a picture only on request.
 
     Args:
         time: s since the first frame.
@@ -66,7 +66,7 @@ def iterate_frames(
     """Yield all frames in the order they are shown, each decoded once; the file's rotation is applied.
 
     Args:
-        video: description, or whatever ``open_source`` makes one of.
+        video: description, or any input of ``open_source``.
         folder_fps: frames per second of a folder, where ``video`` is no description.
 
     Raises:

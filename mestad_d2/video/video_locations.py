@@ -1,4 +1,4 @@
-"""Where the file or folder of frames of a video is, in the namings people have."""
+"""Find the file or folder of frames of a video, under all common naming schemes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from mestad_d2.errors import UserError
 from mestad_d2.video.frame_list import FrameList, ListedVideo
 
-# Suffixes of video files, in any case; where a video is there in two, the one that stands here first is taken.
+# Suffixes of video files, in any case; if a video exists with two suffixes, the first one here wins.
 VIDEO_SUFFIXES = tuple(
     ".mp4 .mkv .avi .webm .mov .m4v .mpg .mpeg .ts .mts .m2ts .m2t .m2v .wmv .asf .flv .f4v .3gp .3g2 .ogv .ogg .vob "
     ".mxf .rm .rmvb .dv .divx .xvid .qt .mod .tod .wtv .dvr-ms .dav .nut .ivf .y4m .gif .mjpeg .mjpg .mpv .m4s .h264 "
@@ -111,7 +111,7 @@ def _by_stem(folder: str, changed: int) -> dict[str, list[str]]:
 
 @lru_cache(maxsize=4)
 def _kinetics_clips(root: str, changed: int) -> dict[str, str]:
-    """Clips of a folder by video id; of several from one video the earliest. ``changed``: when it was."""
+    """Clips of a folder by video id; the earliest clip of a video wins. ``changed``: when it was."""
     clips: dict[str, str] = {}
     with os.scandir(root) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):

@@ -173,7 +173,7 @@ def write_tubes(path: str | Path, tubes: Tubes) -> None:
 
 
 class _Table:
-    """Columns of a csv with a header, as text; numbers on demand, with the row of what is wrong."""
+    """Columns of a csv with a header, as text; numbers on demand, with the row of a fault."""
 
     def __init__(self, path: str | Path, needed: Sequence[str]) -> None:
         self.path = path

@@ -15,7 +15,7 @@ from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes, tubes_o
 
 
 def read_detections(path: str | Path, dataset: TubeDataset) -> Tubes | FrameBoxes | Tubelets:
-    """Read detections; their form is told by their content.
+    """Read detections; the format is detected from the content.
 
     - csv of tubes, of frame detections or of tubelets (by the header);
     - MultiSports' pickle of frames: rows video index, frame, label, score, x1, y1, x2, y2;

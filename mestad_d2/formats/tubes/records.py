@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What tubes need to know of a video: its length in frames and its size in pixels, 0 where unknown."""
+    """A video's length in frames and size in pixels, 0 where unknown."""
 
     name: str
     frames: int = 0

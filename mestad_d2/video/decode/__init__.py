@@ -1,1 +1,1 @@
-"""Opening media files and what their packets and frames say: streams, time stamps, colours."""
+"""Open media files and read their streams, time stamps and colours."""

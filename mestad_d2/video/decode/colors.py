@@ -1,4 +1,4 @@
-"""Colours of decoded frames: HDR to what a screen without it shows, and the tags that written files carry."""
+"""Colours of decoded frames: tone mapping of HDR to SDR, and colour tags of written files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-# ITU-R BT.2408: the light of a sheet of white paper in HDR, in cd/m2; shown as the white of SDR.
+# ITU-R BT.2408: reference white of HDR in cd/m2; becomes the white of SDR.
 WHITE = 203.0
 # Peak of a display of HLG, in cd/m2, and the exponent of its OOTF (ITU-R BT.2100).
 HLG_PEAK, HLG_GAMMA = 1000.0, 1.2
@@ -34,7 +34,7 @@ def hdr_kind(frame: av.VideoFrame) -> str | None:
 def tone_mapped(picture: np.ndarray, kind: str, wide: bool) -> np.ndarray:
     """Convert an HDR picture (H, W, 3) uint16 RGB to SDR (H, W, 3) uint8.
 
-    White paper becomes white; what is brighter keeps its hue and is cut off.
+    Reference white becomes white; brighter colours keep their hue and are clipped.
 
     Args:
         picture: full range.
@@ -75,7 +75,7 @@ def _screen() -> np.ndarray:
 
 
 def tag_as_bt709(stream: av.VideoStream) -> None:
-    """Make a file that is written say that its colours are those of BT.709, limited range."""
+    """Tag an output stream as BT.709, limited range."""
     codec = stream.codec_context
     codec.color_range, codec.colorspace = ColorRange.MPEG, Colorspace.ITU709
     codec.color_primaries, codec.color_trc = ColorPrimaries.BT709, ColorTrc.BT709

@@ -1,4 +1,4 @@
-"""Opening a media file, and nothing that it names: which formats are read, and which stream is the picture."""
+"""Open a media file, never files that it refers to: the accepted formats and the choice of the video stream."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from av.stream import Disposition
 
 from mestad_d2.errors import UserError
 
-# Containers that hold their media themselves. Playlists and the like (hls, dash, concat, sdp) name other files
-# and addresses, which whoever wrote the file would choose; they are not among them.
+# Containers that hold their media themselves. Playlists and the like (hls, dash, concat, sdp) are left out, as they
+# refer to other files and addresses of their author's choice.
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,live_flv,asf,asf_o,ogg,nut,mxf,gxf,wtv,"
     "rm,nsv,ivf,ivr,obu,av1,h264,hevc,vvc,m4v,mjpeg,mjpeg_2000,mpjpeg,smjpeg,vc1,vc1test,dv,dirac,dnxhd,h261,h263,"
@@ -31,7 +31,7 @@ def open_media(path: str | os.PathLike[str]) -> av.container.InputContainer:
         raise UserError(f"{path}: no such video file or folder of frames")
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     try:
-        # As an absolute path, since FFmpeg takes what stands before a colon for a protocol.
+        # An absolute path, since FFmpeg takes the text before a colon for a protocol.
         return av.open(os.path.abspath(path), options=options, metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{path}: no video that can be read ({reason(error)})") from error
@@ -55,7 +55,7 @@ def open_video(
     except UserError:
         container.close()
         raise
-    # Pictures may grow on the way; the decoder itself refuses those that are too large.
+    # The picture size may grow within the video; the decoder itself refuses sizes above the limit.
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     return container, stream
 

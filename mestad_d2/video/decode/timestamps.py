@@ -1,7 +1,7 @@
-"""Time stamps of packets made steady: recordings joined by ``cat``, and single stamps that jump.
+"""Repair time stamps of packets: recordings joined by ``cat``, and single stamps that jump.
 
 Decoding times (dts) ascend in every intact file. Where they go back for good, another recording begins, whose
-times follow on those before, as players show it. A single stamp that jumps and comes back is put between its
+times are shifted to follow those before, as players do. A single stamp that jumps and comes back is put between its
 neighbours. A jump ahead that stays is a pause of the recording and is kept, except in formats of broadcasts, where
 FFmpeg too takes more than 10 s for the beginning of another recording.
 """
@@ -15,9 +15,9 @@ from itertools import islice
 import av
 from av.format import Flags
 
-# A stamp that is this much away from its neighbours, in s, has jumped.
+# A stamp this far from its neighbours, in s, has jumped.
 JUMP = 1.0
-# A picture is shown at most so many packets after its own: twice the 16 frames that codecs reorder.
+# A frame is shown at most this many packets after its own: twice the 16 frames that codecs reorder.
 REORDERED = 32
 # FFmpeg's dts_delta_threshold, in s, for formats whose stamps may begin anew.
 NEW_RECORDING = 10.0
@@ -31,7 +31,7 @@ class SteadyStamps:
         fps: packets a second.
 
     Attributes:
-        offset: ticks that are added to the stamps at present.
+        offset: ticks that are currently added to the stamps.
         repaired_at: s from the first packet to the first wrong stamp; None: all were right.
     """
 
@@ -72,7 +72,7 @@ class SteadyStamps:
             if self._delay is not None and self.offset == before and self._is_wrong(packet, peek):
                 pts = dts + self._delay
                 self._wrong(dts)
-            # After a pause the first pictures lag by all of it; that is no measure for others.
+            # After a pause the first frames lag by all of it, so their delay is not used for others.
             if self._delay is None or pts - dts - self._delay <= self.jump:
                 self._delay = pts - dts
             self._shown = pts if self._shown is None else max(self._shown, pts)
@@ -80,11 +80,11 @@ class SteadyStamps:
                 packet.pts = pts
         if dts != stored:
             packet.dts = dts
-        # Formats that store no decoding times have them made up, out of order by some frames.
+        # FFmpeg computes the decoding times of formats that store none; they are out of order by some frames.
         self._last = dts if self._last is None else max(self._last, dts)
 
     def _is_wrong(self, packet: av.Packet, peek: Callable[[int], list[av.Packet]]) -> bool:
-        """Whether a picture's time alone has jumped: no packet to come gets near it, as after a pause they do."""
+        """Whether only this frame's time has jumped: no later packet comes near it, unlike after a pause."""
         late = packet.pts - packet.dts - self._delay
         if packet.pts - packet.dts < -self.jump:
             # Shown before it is decoded.
@@ -114,7 +114,7 @@ class SteadyStamps:
             self._wrong(last)
             shift = last + self.step - dts
             if packet.pts is not None and self._shown is not None:
-                # Its first picture follows on the last one shown, whatever the delays of both are.
+                # Its first frame follows the last one shown, whatever the delays of both are.
                 shift = max(shift, self._shown + self.step - packet.pts - self.offset)
             self.offset += shift
             return dts + shift

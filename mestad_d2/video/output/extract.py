@@ -1,4 +1,4 @@
-"""Videos to folders of frames, for who wants them: evenly spaced, in PySlowFast's or mmaction2's naming."""
+"""Extract videos to folders of evenly spaced frames, in PySlowFast's or mmaction2's naming."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JPEG_QUALITY = 95
 def extract_frames(
     video: Path, folder: Path, fps: float, naming: str = "pyslowfast", suffix: str = ".jpg"
 ) -> int:
-    """Write frames ``fps`` a second, numbered from 1, each the one nearest to its time.
+    """Write frames ``fps`` a second, numbered from 1, each the nearest to its time.
 
     Args:
         video: file to read.

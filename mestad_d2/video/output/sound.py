@@ -1,4 +1,4 @@
-"""The sound of a source beside a new picture: copied where an mp4 can hold it, else encoded as AAC."""
+"""Copy the sound of a video into an output mp4, encoded as AAC where an mp4 can't hold it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mestad_d2.video.source import VideoSource
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 logger = logging.getLogger(__name__)
 
-# Kinds of sound that an mp4 holds and players play.
+# Audio codecs that an mp4 holds and players play.
 COPIED = {"aac", "mp3", "mp3float", "opus", "ac3", "eac3", "alac", "flac"}
 
 
@@ -39,13 +39,13 @@ class SoundTrack:
         else:
             self._stream = out.add_stream("aac", rate=aac_rate(rate))
             self._stream.layout = "stereo" if stream.channels > 1 else "mono"
-        # As many packets a second as of AAC; it matters where stamps have to be made up alone.
+        # As many packets a second as of AAC; it matters only where time stamps must be computed.
         steady = SteadyStamps(stream, rate / 1024)(self._source.demux(stream))
         self._packets = self._shifted(stream, steady) if copies else self._encoded(steady)
         self._next = None
 
     def write_until(self, time: float) -> None:
-        """Write what is heard up to ``time`` (s), so that picture and sound lie side by side in the file."""
+        """Write the sound up to ``time`` (s), so that picture and sound lie side by side in the file."""
         try:
             while True:
                 self._next = self._next or next(self._packets, None)

@@ -1,4 +1,4 @@
-"""Cutting a stretch out of a film, so that AVA takes a twentieth of the space."""
+"""Trim a video: AVA's cut films take a twentieth of the space."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TICK = Fraction(1, 90000)
 
 
 def cut_video(source: Path, target: Path, start: float, end: float, short_side: int | None = None) -> int:
-    """Encode the frames of ``source`` from ``start`` to ``end`` (s) anew as h264 in the colours of BT.709, at their own times.
+    """Encode the frames of ``source`` from ``start`` to ``end`` (s) as h264 in BT.709, with their own times.
 
     The first frame of ``target`` is the one nearest to ``start``, so that its second s is the film's
     ``start`` + s to half a frame. The target gets its name when it is complete.

@@ -1,4 +1,4 @@
-"""Frames with times of their own -> an mp4."""
+"""Write frames with their own times to an mp4."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mestad_d2.video.source import VideoSource
 from mestad_d2.video.stream import StreamFrame
 from mestad_d2.video.output.sound import open_sound
 
-# Half the time of x264's defaults, and no worse a picture, for files a third larger.
+# Half the time of x264's defaults at the same quality, for files a third larger.
 X264 = {"preset": "veryfast", "crf": "20"}
 
 
@@ -26,7 +26,7 @@ class VideoWriter:
     Args:
         path: of the mp4.
         fps: about how many frames a second come; their real times are kept.
-        sound_of: a video whose sound is carried along, None for silence.
+        sound_of: a video whose sound is copied; None for no sound.
     """
 
     def __init__(self, path: Path, fps: float, sound_of: VideoSource | None = None) -> None:
