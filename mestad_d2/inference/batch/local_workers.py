@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -110,6 +111,8 @@ class LocalWorkers:
     def _start(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(self._recipe, number, theirs), daemon=True)
+        # Spawning starts Python's tracker of shared memory, and that lets signals in again.
+        resource_tracker.ensure_running()
         # A signal that is turned into an exception would leave a process that is half started.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:
