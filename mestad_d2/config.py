@@ -40,7 +40,7 @@ def _add_input(cfg: CN) -> None:
     cfg.INPUT.CLIP.SAMPLING_RATE = 2
     # Frames per second in which SAMPLING_RATE counts (AVA is used at 30).
     cfg.INPUT.CLIP.FPS = 30.0
-    # Repeat the key frame instead of sampling: the control that shows what motion is worth (ours).
+    # Repeat the key frame instead of sampling: a control that measures the value of motion (ours).
     cfg.INPUT.CLIP.STILL = False
     # Brightness, contrast, saturation (factors 1 +- x) and hue (+- x turns), one draw a clip; zeros
     # turn it off (release: 0.4, 0.4, 0.4, 0.1).
@@ -64,7 +64,7 @@ def _add_input(cfg: CN) -> None:
     cfg.INPUT.CLIP.COARSE_STRIDE = 2
     # What to do with a video that can't be read: "raise" or "skip" (skip and report).
     cfg.INPUT.CLIP.ON_ERROR = "raise"
-    # Share of clips that "skip" may lose before training stops all the same (ours).
+    # Share of clips that "skip" may lose before training stops anyway (ours).
     cfg.INPUT.CLIP.MAX_SKIPPED = 0.01
 
 
@@ -126,8 +126,8 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.NONLOCAL.POOL_FIRST = True
 
     # Backbones of other libraries (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone",
-    # "build_swin_backbone", "build_vivit_backbone", "build_videomae_backbone", "build_vjepa2_backbone"). X3D heeds
-    # VIDEO_RESNET's NORM and res5 too.
+    # "build_swin_backbone", "build_vivit_backbone", "build_videomae_backbone", "build_vjepa2_backbone"). X3D also uses
+    # VIDEO_RESNET's NORM and res5 keys.
     cfg.MODEL.VIDEO_BACKBONE = CN()
     # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v2_s"; Video-Swin "t", "s", "b"; ViViT "b";
     # VideoMAE "s", "b", "l", "h", "g" (v2); V-JEPA 2 "l", "h", "g".
@@ -158,7 +158,7 @@ def _add_backbone(cfg: CN) -> None:
 
 def _add_fcos(cfg: CN) -> None:
     cfg.MODEL.FCOS = CN()
-    # FPN levels that the head sees; strides come from the FPN.
+    # FPN levels that the head uses; strides come from the FPN.
     cfg.MODEL.FCOS.IN_FEATURES = ["p3", "p4", "p5"]
     # 3x3 convolutions of either tower, and their channels (paper: FCOS, so 4 and 256).
     cfg.MODEL.FCOS.NUM_CONVS = 4
@@ -211,10 +211,10 @@ def _add_gfocal(cfg: CN) -> None:
     cfg.MODEL.GFOCAL = CN()
     # Distances are distributions over 0, 1, ..., REG_MAX strides.
     cfg.MODEL.GFOCAL.REG_MAX = 16
-    # Side of the one square anchor of a cell in strides, and anchors a level that ATSS looks at.
+    # Side of the one square anchor of a cell in strides, and candidate anchors a level for ATSS.
     cfg.MODEL.GFOCAL.ANCHOR_SCALE = 8
     cfg.MODEL.GFOCAL.ATSS_TOPK = 9
-    # Quality estimator: largest probabilities of a side that it sees, and its hidden channels.
+    # Quality estimator: number of largest probabilities per side that it takes, and its hidden channels.
     cfg.MODEL.GFOCAL.QUALITY_TOPK = 4
     cfg.MODEL.GFOCAL.QUALITY_DIM = 64
     # Exponent of the quality focal loss, and weights of the three losses.
@@ -332,9 +332,9 @@ def _add_solver(cfg: CN) -> None:
     cfg.SOLVER.LAYER_DECAY = 1.0
     # Largest total norm of the gradient; 0: no clipping (release: 40).
     cfg.SOLVER.CLIP_TOTAL_NORM = 40.0
-    # A loss that is not finite: "raise" (after writing what is needed to look into it) or "skip".
+    # A loss that is not finite: "raise" (after writing what is needed to debug it) or "skip".
     cfg.SOLVER.ON_NONFINITE = "raise"
-    # The same numbers at every run on a GPU too, where operations allow it; slower (CPUs always do).
+    # Reproducible results on a GPU too, where operations allow it; slower (CPUs are always reproducible).
     cfg.SOLVER.DETERMINISTIC = False
 
 
@@ -365,13 +365,13 @@ def _add_semisup(cfg: CN) -> None:
     cfg.SEMISUP.TEACHER_SCORE_THRESH = 0.4
     cfg.SEMISUP.TEACHER_NMS_THRESH = 0.3
     cfg.SEMISUP.TEACHER_MAX_BOXES = 10
-    # Moments between two key frames on which the teacher looks once, at the swap, under "TrackTLA" (ours).
+    # Times between two key frames at which the teacher detects once, at the end of burn-in, for "TrackTLA" (ours).
     cfg.SEMISUP.LOOKS = 4
     # Score above which a class is a pseudo label under "HardThreshold" (ours).
     cfg.SEMISUP.HARD_THRESHOLD = 0.5
     # Smallest distance of an unlabelled centre from a key frame, in seconds (release: 1 frame).
     cfg.SEMISUP.MIN_OFFSET = 1.0 / 30.0
-    # Two key frames further apart than this, in seconds, are no neighbours (AVA: 1 s apart).
+    # Key frames further apart than this, in seconds, are not neighbours (AVA: 1 s apart).
     cfg.SEMISUP.MAX_GAP = 1.5
 
 
@@ -400,7 +400,7 @@ def _add_test(cfg: CN) -> None:
     cfg.DATASETS.PERSON_BOXES_TEST = ()
     # Smallest person score of an external box (release: 0.9 in training).
     cfg.DATASETS.PERSON_BOX_SCORE = 0.8
-    # Datasets of one's own without code: a list of {NAME, VIDEOS, ANNOTATIONS, LABEL_MAP} and
+    # Custom datasets without code: a list of {NAME, VIDEOS, ANNOTATIONS, LABEL_MAP} and
     # optional EXCLUDE, START (timestamp of a file's first frame), FPS (of folders of frames), DENSE,
     # FLIP_PAIRS, FRAME_LIST (of the pictures below VIDEOS); START and FPS may be a csv with a row for each
     # video; see datasets/README.md.

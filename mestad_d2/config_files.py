@@ -1,4 +1,4 @@
-"""Config files as they are read: plain mappings on local ``_BASE_`` files, with keys of older versions renamed."""
+"""Read config files and their local ``_BASE_`` files as plain mappings, with keys of older versions renamed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# Thresholds that hold for every proposal generator stood in MODEL.FCOS before; both names are read.
+# Thresholds for all proposal generators used to be in MODEL.FCOS; both names are read.
 PROPOSAL_KEYS = (
     "SCORE_THRESH_TRAIN",
     "SCORE_THRESH_TEST",
@@ -61,10 +61,10 @@ def _base_path(path: Path, base: Any) -> Path:
 
 
 def check_nesting(cfg: CfgNode, path: Path, content: dict[str, Any], prefix: str = "") -> None:
-    """Check that what has keys below it in the config has some in the file.
+    """Check that a config node is a mapping in the file too.
 
     Raises:
-        UserError: a value stands there instead, or nothing.
+        UserError: a plain value or nothing is there instead.
     """
     for key, value in content.items():
         if isinstance(cfg.get(key), CfgNode):
@@ -93,7 +93,7 @@ def use_new_names_of_files(cfg: CfgNode, chain: Sequence[tuple[Path, dict[str, A
     """
     latest: dict[str, Any] = {}
     for path, content in chain:
-        # What a run wrote down has the old names too, empty.
+        # The config dumped by a run contains the old names too, empty.
         values = {key: value for key, value in leaves(content) if value is not None}
         for old, new in RENAMED.items():
             if old in values and values.get(new, values[old]) != values[old]:
@@ -117,7 +117,7 @@ def use_new_names_of_options(options: Sequence[str]) -> list[str]:
 
 
 def use_new_names(cfg: CfgNode) -> None:
-    """Move values that stand under a renamed key to its new name, in place; says so once a process."""
+    """Move values of renamed keys to the new names, in place; warn once per process."""
     for key in PROPOSAL_KEYS:
         value = cfg.MODEL.FCOS.get(key)
         if value is not None:

@@ -1,4 +1,4 @@
-"""Which of detectron2's own config keys have an effect here; a value for any other is refused, not ignored."""
+"""Which of detectron2's own config keys are used here; setting any other is an error."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ HONOURED = (
     "TEST.EXPECTED_RESULTS",
     "TEST.PRECISE_BN.*",
 )
-# In effect with one proposal generator of detectron2's only; with another one a warning says that they are not.
+# Used by one of detectron2's proposal generators only; with another one a warning says so.
 ANCHORS = tuple(f"MODEL.ANCHOR_GENERATOR.{key}" for key in ("NAME", "SIZES", "ASPECT_RATIOS", "OFFSET"))
 HONOURED_WITH = {
     "RetinaNetProposals": (*ANCHORS, "MODEL.RETINANET.*"),
@@ -94,7 +94,7 @@ IGNORED = {
     "TEST.AUG.*": "there is no test-time augmentation",
     "VIS_PERIOD": "tools/visualize_data.py and tools/visualize_tla.py draw training clips",
 }
-# The one value besides detectron2's default that names what is done anyway.
+# The only value besides detectron2's default that matches what is done anyway.
 AS_ALWAYS: dict[str, Any] = {
     "MODEL.RETINANET.NUM_CLASSES": 1,
     "MODEL.ROI_HEADS.NUM_CLASSES": 1,
@@ -111,9 +111,9 @@ REGISTRIES = {
 
 
 def check_keys(cfg: CfgNode) -> None:
-    """Refuse values of detectron2's keys that nothing here reads; warn of keys of parts that are not chosen.
+    """Refuse values of unused detectron2 keys; warn about keys of parts that are not selected.
 
-    Keys below MODEL are let be where a part is registered by somebody else, who may read them.
+    Keys below MODEL are accepted where a user registered a part, which may read them.
 
     Raises:
         UserError: the first such key, with what to set instead.

@@ -1,4 +1,4 @@
-"""What values config keys may have, so that a wrong one is refused by name before anything runs."""
+"""Allowed values of config keys; a wrong value is refused by key name before anything runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHOICES: dict[str, tuple] = {
     "SOLVER.WARMUP_METHOD": ("linear", "constant"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": ("value", "norm"),
 }
-# Keys that count something of which there must be one at least.
+# Keys with a count of at least 1.
 AT_LEAST_ONE = (
     "INPUT.CLIP.NUM_FRAMES",
     "INPUT.CLIP.SAMPLING_RATE",
@@ -186,7 +186,7 @@ def check_values(cfg: CfgNode) -> None:
 
 
 def _numbers(value: Any) -> list[float]:
-    """The numbers in a value, however deep in lists."""
+    """The numbers in a value, including nested lists."""
     if isinstance(value, list | tuple):
         return [number for item in value for number in _numbers(item)]
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []

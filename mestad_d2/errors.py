@@ -1,4 +1,4 @@
-"""The one error that a user's own mistake raises, and how tools show it."""
+"""The error for mistakes in the user's input, and how tools print it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# torch hands an error of a loader's process over as text: the traceback, which ends with the message.
+# torch passes an error of a loader process on as text: the traceback, which ends with the message.
 _FROM_LOADER = re.compile(r"Caught \w+ in (?:DataLoader|pin memory).*^[\w.]+: (.*)", re.DOTALL | re.MULTILINE)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -23,9 +23,9 @@ class UserError(ValueError):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a ``UserError``, or that a disk is full, as one line on stderr; exit with code 2, no traceback.
+    """Print a ``UserError`` or a full disk as one line on stderr and exit with code 2, without traceback.
 
-    Works as a decorator of a tool's ``main`` too.
+    Also usable as a decorator of a tool's ``main``.
     """
     try:
         yield

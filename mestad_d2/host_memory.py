@@ -1,4 +1,4 @@
-"""Memory of a process that computes on the CPU (ours)."""
+"""Memory settings of a process that computes on the CPU (ours)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _STEP = 64 << 20
 
 
 def keep_freed_memory(device: str | torch.device = "cpu") -> bool:
-    """Let the process keep the memory that it frees, for its next tensors, where it computes on a CPU.
+    """Keep freed memory in the process for its next tensors when computing on the CPU.
 
-    Otherwise the C library hands large tensors back to the system, and the next ones are paid for again,
-    page by page, at their first touch: a sixth of a small detector's training step. The process's size
+    Otherwise the C library returns large tensors to the system, and every new one causes page faults at first
+    use: a sixth of a small detector's training step. The process's size
     stays at its peak until it ends. Called once, by programs, not by the library on their behalf.
 
     Args:
@@ -28,6 +28,6 @@ def keep_freed_memory(device: str | torch.device = "cpu") -> bool:
     if torch.device(device).type != "cpu":
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    # One arena: what each thread kept in its own would grow with a video's length.
+    # One arena: the memory kept in one arena per thread would grow with a video's length.
     wanted = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _MOST), (_TOP_PAD, _STEP))
     return mallopt is not None and all([mallopt(name, value) for name, value in wanted])

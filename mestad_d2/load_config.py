@@ -1,4 +1,4 @@
-"""From a yaml file and command-line options to a frozen config."""
+"""Build a frozen config from a yaml file and command-line options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mestad_d2.config_values import check_values
 from mestad_d2.data.catalog import register_custom
 from mestad_d2.errors import UserError
 
-# What yacs and detectron2 raise of keys and values that do not fit.
+# Errors that yacs and detectron2 raise for wrong keys and values.
 MISFITS = (KeyError, ValueError, AssertionError, TypeError, AttributeError, yaml.YAMLError)
 
 
@@ -35,7 +35,7 @@ def setup_cfg(config_file: str | Path, opts: Sequence[str] = (), *, freeze: bool
     """
     cfg = get_cfg()
     add_mestad_config(cfg)
-    # detectron2's default is "cuda"; people without one should not have to say so.
+    # detectron2's default is "cuda"; machines without a GPU should work without an option.
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     chain = read_chain(config_file)
@@ -73,7 +73,7 @@ def import_extensions(names: Sequence[str]) -> None:
         names: python files, or modules on the path.
 
     Raises:
-        UserError: one of them is not there or fails.
+        UserError: one of them is missing or fails.
     """
     for name in names:
         try:
@@ -88,7 +88,7 @@ def import_extensions(names: Sequence[str]) -> None:
             # Worker processes find classes of the file by this name.
             sys.modules[path.stem] = module
             spec.loader.exec_module(module)
-        # It is the user's code: whatever it raises is told in one line.
+        # It is the user's code: any exception becomes a one-line error.
         except Exception as error:
             sys.modules.pop(Path(name).stem, None)
             reason = " ".join(str(error).split()) or type(error).__name__

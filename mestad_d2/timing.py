@@ -1,4 +1,4 @@
-"""Timing of several functions in turns, so that other load on the machine hits all of them alike."""
+"""Interleaved timing of several functions, so that other load on the machine affects all of them alike."""
 
 from __future__ import annotations
 

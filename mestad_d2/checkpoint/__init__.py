@@ -1,4 +1,4 @@
-"""Weights: read safely, recognised by content, loaded with an account of every tensor."""
+"""Weights: read safely, format detected from content, loaded with a report on every tensor."""
 
 from mestad_d2.checkpoint.checkpointer import MESTADCheckpointer
 from mestad_d2.checkpoint.read import UnreadableCheckpoint, read_checkpoint

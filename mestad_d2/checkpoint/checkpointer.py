@@ -1,4 +1,4 @@
-"""The checkpointer that ``MODEL.WEIGHTS`` and resuming go through, on every version of detectron2."""
+"""The checkpointer for ``MODEL.WEIGHTS`` and resuming, on every version of detectron2."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ RESUMABLE = re.compile(r"model_(\d+|final)\.pth")
 class MESTADCheckpointer(DetectionCheckpointer):
     """Loads weights of pytorchvideo, PySlowFast, Caffe2, mmaction2 and ours; saves whole files only.
 
-    The format is recognised by content, never by the file's name. Nothing in a file is run. A model is
-    changed only after the whole file is understood. ``last_report`` tells what the last load did.
+    The format is detected from the state-dict keys, not the file name. No code in a file is run. A model is
+    changed only after the whole file is read and matched. ``last_report`` describes the last load.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class MESTADCheckpointer(DetectionCheckpointer):
         self._slow_into_slowfast = bool(cfg and cfg.MODEL.WEIGHTS_SLOW_INTO_SLOWFAST)
         self._resuming, self._whole = False, False
         self.last_report: LoadReport | None = None
-        # Names the run whose checkpoints these are; those of an earlier run in the folder are not resumed from.
+        # Id of the run; checkpoints of an earlier run in the folder are not resumed from.
         self.run: str | None = None
-        # Further plain values for every checkpoint, such as what a resumed run is compared with.
+        # Further plain values for every checkpoint, such as settings that a resumed run is compared with.
         self.notes: dict[str, Any] = {}
         # When resuming, tensors that the checkpoint lacks stay as they are.
         self.accept_changes = False
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load weights, and of our own checkpoints the training state.
+        """Load weights, and from our own checkpoints also the training state.
 
         Raises:
             UserError: no such file, unreadable, unknown format, or too little in it for the backbone.
@@ -73,7 +73,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
             self._parsed_url_during_load = None
 
     def load_trained(self, path: str) -> dict[str, Any]:
-        """Load weights to detect with: a detector's, of which no tensor may be missing.
+        """Load the weights of a trained detector; no tensor may be missing.
 
         Raises:
             UserError: no weights are given, or parts of the model are not in them; or as ``load``.
@@ -174,7 +174,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
             iteration = head.get("iteration", -1) if match[1] == "final" else int(match[1])
             found.append((iteration, path.name, str(path)))
         tagged = Path(self.get_checkpoint_file()) if super().has_checkpoint() else None
-        # Somebody's own name, which tells no iteration.
+        # A user's own file name, which has no iteration number.
         first = [str(tagged)] if tagged and tagged.is_file() and not RESUMABLE.fullmatch(tagged.name) else []
         return first + [path for *_, path in sorted(found, reverse=True)]
 
@@ -251,7 +251,7 @@ def not_finite(content: Any, place: str = "") -> str | None:
         return place if bad else None
     items: list[tuple[Any, Any]] = []
     if isinstance(content, Mapping):
-        # A labeler's threshold of a class that nobody is labelled with is infinite.
+        # A labeler's threshold of a class without labels is infinite.
         items = [(key, item) for key, item in content.items() if key != "labeler"]
     elif isinstance(content, list | tuple):
         items = list(enumerate(content))
@@ -260,11 +260,11 @@ def not_finite(content: Any, place: str = "") -> str | None:
 
 
 def _head(path: Path) -> dict[str, Any]:
-    """The plain values at the top of a checkpoint; none where it can't be read."""
+    """The top-level plain values of a checkpoint; empty where it can't be read."""
     try:
         # Tensors stay on the disk.
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception:  # told when it is loaded
+    except Exception:  # reported when it is loaded
         return {}
     if not isinstance(content, dict):
         return {}

@@ -43,7 +43,7 @@ class Named:
         tensors: by canonical name.
         source: key in the file, by canonical name.
         unknown: keys of the file that have no canonical name.
-        filled: why a tensor that the file has not is here, by canonical name.
+        filled: why a tensor missing in the file was filled in, by canonical name.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -82,7 +82,7 @@ def rename(state: Mapping[str, Tensor], rules: Rules, words: Words | None = None
 
 
 def _fill(named: Named) -> None:
-    """Identity norms and zero biases where a format has a layer without them.
+    """Add identity norms and zero biases where a format has a layer without them.
 
     mmaction2's lateral connections have no norm by default, its non-local convolutions before a norm no bias.
     """

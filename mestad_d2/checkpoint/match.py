@@ -1,4 +1,4 @@
-"""From a file's tensors to those of our model: by name, then by shape."""
+"""Match a file's tensors to those of our model: by name, then by shape."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _by_canonical_name(
 def _setting_notes(
     file_format: ModuleType, named: Named, settings: Mapping[str, Any], detector: bool, config: str | None
 ) -> list[str]:
-    """What the file's network computes otherwise than the model, in one line, or none."""
+    """Differences between the file's network and the model that no tensor shows, in one line, or none."""
     expected, preset = file_format.expected(named, detector, config)
     wanted = differing(expected, settings)
     return [note(file_format.NAME, wanted, settings, preset)] if wanted else []

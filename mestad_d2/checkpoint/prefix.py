@@ -1,4 +1,4 @@
-"""Finds the state dict in a file, and fits its keys to a model that keeps a library's module under its own name."""
+"""Find the state dict in a file, and match its key prefixes to a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOLDERS = (
     "model", "model_state", "state_dict", "blobs", "model_state_dict", "net", "network", "params", "module",
     "weights", "params_ema", "ema", "ema_state_dict", "model_ema", "state_dict_ema", "teacher", "student",
 )  # fmt: skip
-# What wrappers of whole models put before every key, and torch.compile before those of the compiled part.
+# Prefixes that wrappers add to every key, and torch.compile to those of the compiled part.
 AROUND, COMPILED = ("module.", "model.", "net.", "network."), "_orig_mod."
 WRAPPERS = ("module.", "model.", "backbone.")
 

@@ -1,4 +1,4 @@
-"""Opens a weights file by its content, whatever its name, and never runs what is in it."""
+"""Read a weights file by its content, not its name, without running code in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ZIP = b"PK\x03\x04"
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 # safetensors: the header's length in eight bytes, never as long as this, then the header, which is JSON.
 LONGEST_HEADER = 10**8
-# What torch's reader of weights says of anything else, and the advice that it puts before.
+# Messages of torch's weights-only reader about other content, and the advice before them.
 UNSUPPORTED = re.compile(
     r"(?:GLOBAL|Unsupported class) ([\w.]+)|WeightsUnpickler error:\s+(an array [^\n]*|numpy's [^\n]*)"
 )
@@ -39,7 +39,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read the top-level dict of a torch or safetensors file or a pickle of arrays; tensors are on the CPU.
 
     Raises:
-        UnreadableCheckpoint: truncated, of no known kind, or more than weights; nothing of it was run. Or
+        UnreadableCheckpoint: truncated, of no known kind, or more than weights; no code of it was run. Or
             a safetensors file without the package of that name.
     """
     path = Path(path)
@@ -62,7 +62,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise
     except ForbiddenGlobal as error:
         raise UnreadableCheckpoint(_refusal(path, str(error))) from None
-    except Exception as error:  # a hostile or cut file fails in any way it likes
+    except Exception as error:  # a malicious or truncated file may raise anything
         found = UNSUPPORTED.search(str(error))
         if found:
             raise UnreadableCheckpoint(_refusal(path, found[1] or found[2])) from None

@@ -1,4 +1,4 @@
-"""What became of the tensors of a weights file, as one table."""
+"""Report on the tensors of a weights file, as one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network computes beyond its tensors: settings of the model, compared with those of a weights file.
+"""Settings of a model that its tensors do not show, compared with those of a weights file.
 
 Settings are named by their config keys without ``MODEL.``, such as ``ROI_ACTION_HEAD.POOLER_ALIGNED``.
 """

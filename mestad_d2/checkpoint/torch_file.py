@@ -1,4 +1,4 @@
-"""Reads torch's weights files: sizes are compared with the file's own, numpy's values are taken as plain ones."""
+"""Read torch's weights files; sizes are checked against the file, and numpy's values become plain ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _DType:
 
 
 class _Array:
-    """Stands for an array until its state comes; numpy never sees the file's own state."""
+    """Placeholder of an array until its state is read; numpy never sees the file's own state."""
 
     def __init__(self, *_: object) -> None:
         self.value: np.ndarray | None = None
@@ -50,7 +50,7 @@ class _ArrayType:
 
 
 class _Skipped:
-    """Stands for what trainers write beside the weights and no reader needs; takes any state and keeps none."""
+    """Placeholder for data that trainers write beside the weights and no reader needs; discards any state."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -68,11 +68,11 @@ SKIPPED = (
 
 
 class _Curve(_Skipped):
-    """Stands for mmengine's training curve."""
+    """Placeholder for mmengine's training curve."""
 
 
 def _method_of_a_curve(owner: object, name: object) -> None:
-    """Stands for ``getattr`` on a training curve, which keeps its own methods; on anything else it is refused."""
+    """Placeholder for ``getattr`` on a training curve; refused on anything else."""
     if owner is not _Curve:
         # In the words of torch, which tells no more of an error than its text.
         raise ForbiddenGlobal("GLOBAL builtins.getattr")
@@ -120,7 +120,7 @@ def load_torch_file(path: Path, zipped: bool) -> Any:
     if zipped:
         _check_zip(path)
     with torch.serialization.safe_globals(_STAND_INS):
-        # By content: torch takes a path that ends with ".safetensors" at its word.
+        # By content: torch relies on the suffix ".safetensors".
         with path.open("rb") as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
     seen: dict[int, int] = {}

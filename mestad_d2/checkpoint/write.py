@@ -19,7 +19,7 @@ RESUME = "make room, then go on with --resume"
 
 # The top-level key of a checkpoint's own digest.
 DIGEST = "digest"
-# Before the digest, so that a key of that name in files of others is none.
+# Prefix of the digest, so that a key of that name in other projects' files is not taken for one.
 DIGEST_KIND = "mestad_d2/1:"
 
 
@@ -71,7 +71,7 @@ def digest(content: Mapping[str, Any]) -> str:
         if isinstance(value, torch.Tensor):
             found.update(f"{value.dtype}{tuple(value.shape)}".encode())
             flat = value.detach().cpu().contiguous().reshape(-1)
-            # Types that numpy has not are bytes too.
+            # Types that numpy lacks are hashed as bytes too.
             found.update(flat.view(torch.uint8).numpy() if flat.numel() else b"")
         elif isinstance(value, Mapping):
             for key, item in value.items():
@@ -95,7 +95,7 @@ def is_damaged(content: Mapping[str, Any]) -> bool:
 
 
 def save_whole(data: Mapping[str, Any], path: str | Path) -> None:
-    """Write a checkpoint aside, then rename, so that ``path`` is never a part of one.
+    """Write a checkpoint to a temporary file, then rename it, so that ``path`` is never incomplete.
 
     Raises:
         UserError: the disk is full or can't be written.
@@ -106,7 +106,7 @@ def save_whole(data: Mapping[str, Any], path: str | Path) -> None:
     try:
         with atomic_open(path, "wb", fix=RESUME) as file:
             torch.save(content, file)
-    # torch's writer tells of a full disk by a RuntimeError.
+    # torch's writer reports a full disk as a RuntimeError.
     except RuntimeError as error:
         raise UserError(not_written(path, error, RESUME)) from error
 

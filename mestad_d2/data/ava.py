@@ -1,6 +1,6 @@
 """From AVA's csv files to detectron2 dataset dicts, labelled and unlabelled.
 
-Timestamps are AVA's (seconds of the film); ``start`` is the timestamp of a file's first frame.
+Timestamps are as in AVA (seconds of the film); ``start`` is the timestamp of a file's first frame.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mestad_d2.video.folder import FOLDER_FPS
 from mestad_d2.video.source import VideoSource
 from mestad_d2.video.video_locations import VideoRoot
 
-# A key frame may lie this many seconds outside its video: headers round.
+# A key frame may lie this many seconds outside its video, since headers round durations.
 SLACK = 0.1
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ def load_ava(
 ) -> list[dict]:
     """Load the labelled dataset dicts, one per key frame.
 
-    Excluded ones are there too, marked ``excluded``: they are left out in training, but not every
-    protocol leaves them out in evaluation.
+    Excluded key frames are returned too, marked ``excluded``: training skips them, but some evaluation
+    protocols use them.
 
     Args:
         video_root: folder of video files or frame folders, named by video id.

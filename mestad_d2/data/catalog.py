@@ -80,7 +80,7 @@ def register_ava_dataset(
         fps=fps,
         flip_pairs=[tuple(pair) for pair in flip_pairs],
     )
-    # A dataset that is not there, or is malformed, is no error before it is used.
+    # A missing or malformed dataset is an error only when it is used.
     with suppress(UserError):
         MetadataCatalog.get(name).action_names = read_label_map(str(label_map))[0]
 

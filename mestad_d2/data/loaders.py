@@ -30,7 +30,7 @@ def _training_loader(
     return DataLoader(
         Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED, coarse_draws, thin),
         batch_sampler=DrawBatches(batch_size),
-        # Its own: starting a loader must not move the random state that dropout draws from.
+        # A separate generator: starting a loader must not change the random state that dropout uses.
         generator=torch.Generator(),
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=_as_list,
@@ -48,7 +48,7 @@ def _seed(cfg: CfgNode) -> int:
 
 
 def _coarse_iters(cfg: CfgNode) -> int:
-    """Iterations with thinned clips; checks that such a clip has its key frame in the middle."""
+    """Return the iterations with thinned clips; check that the key frame of such a clip is in the middle."""
     clip = cfg.INPUT.CLIP
     iterations, stride = clip.COARSE_ITERS, clip.COARSE_STRIDE
     if iterations and (stride < 1 or clip.NUM_FRAMES % (2 * stride)):

@@ -1,4 +1,4 @@
-"""From a dataset dict to the model's input: clip tensor and instances in the clip's pixels."""
+"""Map a dataset dict to the model's input: clip tensor and instances in the clip's pixels."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ClipMapper:
         self, dataset_dict: dict, timestamp: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, ClipGeometry]:
         geometry = self.geometry.draw((dataset_dict["height"], dataset_dict["width"]), rng)
-        # Frames are kept a little larger than any geometry needs; it does the rest.
+        # Frames are kept a little larger than any geometry needs; the geometry resizes them.
         largest = round(max(self.geometry.short_sides) * max(self.geometry.scale_range[1], 1.0))
         return self.reader(source_of(dataset_dict), timestamp, largest), geometry
 
@@ -145,7 +145,7 @@ class ClipMapper:
         instances.gt_boxes = Boxes(torch.as_tensor(boxes[keep], dtype=torch.float32).reshape(-1, 4))
         instances.gt_classes = torch.zeros(len(kept), dtype=torch.long)
         instances.gt_actions = actions
-        # Which annotations these are: a crop leaves some out.
+        # Indices of these annotations, since a crop removes some.
         instances.gt_indices = torch.from_numpy(keep.nonzero()[0])
         instances.gt_person_ids = torch.tensor([a["person_id"] for a in kept], dtype=torch.long)
         return instances
@@ -164,7 +164,7 @@ class UnlabeledClipMapper(ClipMapper):
         cls, cfg: CfgNode, is_train: bool = True, flip_pairs: Sequence[tuple[int, int]] = ()
     ) -> dict:
         arguments = ClipMapper.from_config(cfg, is_train, flip_pairs)
-        # Centres differ at every draw, so remembered clips would never be used again.
+        # Centres differ at every draw, so a cache would never hit.
         arguments["reader"].cache_bytes = 0
         return {**arguments, "min_offset": cfg.SEMISUP.MIN_OFFSET}
 
@@ -185,6 +185,6 @@ class UnlabeledClipMapper(ClipMapper):
             "right_timestamp": dataset_dict["right_timestamp"],
             # Action ids that this clip's mirroring swaps.
             "flip_ids": self.flip_ids if geometry.flip else {},
-            # What judges pseudo labels where dense labels exist.
+            # For the evaluation of pseudo labels where dense labels exist.
             "geometry": geometry,
         }

@@ -1,4 +1,4 @@
-"""A setting that is one number for all videos of a dataset, or a csv with one for each."""
+"""Settings that are one number for all videos of a dataset, or a csv with one number per video."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import csv_lines, number
 
-# None: to be found out from the video itself.
+# None: read from the video itself.
 Setting = float | str | os.PathLike[str] | None
 
 

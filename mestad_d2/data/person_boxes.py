@@ -78,7 +78,7 @@ def _read_pickle(path: str | Path) -> PersonBoxes:
             raise UserError(f'{where}: write "video,timestamp"')
         if boxes.size == 0:
             boxes = np.zeros((0, 5))
-        # Five numbers in a row may be one box; an (N, 4) array is boxes without scores.
+        # A flat row of five numbers is one box; an (N, 4) array is boxes without scores.
         boxes = boxes[None] if boxes.shape == (5,) else boxes
         if boxes.ndim != 2 or boxes.shape[1] != 5:
             raise UserError(
@@ -103,7 +103,7 @@ def _check(where: str, boxes: np.ndarray) -> None:
 
 
 def _check_all(path: str | Path, found: PersonBoxes) -> None:
-    """What only all boxes together tell."""
+    """Check properties of all boxes together."""
     every = np.concatenate([np.zeros((0, 5)), *found.values()])
     if not len(every):
         return

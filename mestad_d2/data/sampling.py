@@ -1,7 +1,7 @@
-"""Numbered draws of training clips.
+"""Sampling of training clips by draw number.
 
-What draw n is (which clip, which augmentation) depends on the seed and on n alone, not on workers or on when a
-run was interrupted, so a resumed run sees the same data.
+Draw n (its clip and augmentation) depends only on the seed and n, not on workers or interruptions, so a resumed
+run sees the same data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Items = list[tuple[Mapper, list[dict]]]
 
 
 class Draws(Dataset):
-    """Draw n of an endless, shuffled walk through the dataset: each epoch is a permutation.
+    """Dataset whose item n is draw n of an endless shuffled sequence; each epoch is a permutation.
 
     Clips of draws before ``coarse_draws`` keep every ``thin``-th of their frames.
     """
@@ -43,7 +43,7 @@ class Draws(Dataset):
         self.mappers = [mapper for mapper, _ in items]
         self.coarse_draws, self.thin = coarse_draws, thin
         pairs = [(number, item) for number, (_, dicts) in enumerate(items) for item in dicts]
-        # Kept as bytes, which loader processes share; a list of dicts is copied by each that reads it.
+        # Kept as bytes, which loader processes share; a list of dicts would be copied by each process.
         self.items = DatasetFromList(pairs, copy=False, serialize=True)
         self.seed, self.on_error, self.max_skipped = seed, on_error, max_skipped
         # Shared with the loader's processes, so that the limit holds for all of them together.

@@ -1,4 +1,4 @@
-"""The videos of a dataset: where they are, and at which timestamp and rate each one runs."""
+"""The videos of a dataset: paths, start timestamps and frame rates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ava_start(duration: float | None) -> float:
 
 @dataclass(frozen=True)
 class DatasetVideos:
-    """Describes the videos of a dataset, each with the settings that hold for it.
+    """Describe the videos of a dataset, each with its own settings.
 
     Attributes:
         root: folder of video files or frame folders, named by video id, or a frame list.

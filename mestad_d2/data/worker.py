@@ -1,4 +1,4 @@
-"""How a loader's process starts: one thread, and deaf to signals that are meant for the run."""
+"""Set up a loader process: one thread, ignore SIGINT and delay SIGTERM so that the parent can finish its step."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 import cv2
 import torch
 
-# Seconds that a loader process outlives a SIGTERM, which schedulers send to all processes of a job.
+# Seconds a loader process continues after SIGTERM, which schedulers send to all processes of a job.
 GRACE_SECONDS = 40
 
 
 class _CvThreads:
-    """Ends OpenCV's threads before a fork: a child that inherits them without their threads hangs."""
+    """End OpenCV's threads before a fork: a child that inherits the thread pool without its threads hangs."""
 
     def __init__(self) -> None:
         self.count = cv2.getNumThreads()
@@ -39,13 +39,13 @@ def start_worker(worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A handler would not learn who sent the signal; a thread that waits for it does.
+    # A handler can't see the sender of a signal; a thread that waits for the signal can.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_heed_parent, args=(os.getppid(),), daemon=True).start()
 
 
 def _heed_parent(parent: int) -> None:
-    """End at once when the loader's own process says so, else after the grace."""
+    """End at once if the parent sent the signal, else after the grace period."""
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         signal.alarm(GRACE_SECONDS)
     os._exit(0)

@@ -184,7 +184,7 @@ class _Reader:
 
 
 def _key(video: str, timestamp: str, protocol: Protocol, path: str, number: int) -> str:
-    header = "; a line of column names must go" if number == 1 else ""
+    header = "; remove the header row" if number == 1 else ""
     if protocol.fractional:
         try:
             value = float(Decimal(timestamp))

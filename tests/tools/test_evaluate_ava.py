@@ -54,7 +54,7 @@ def test_case(tool: ModuleType, case: str, protocol: str, tmp_path: Path) -> Non
         ),
         ("v,1,0,0,1,1,12\nv,1,0,0,1", "", "groundtruth.csv, row 2: 5 columns"),
         ("v,one,0,0,1,1,12", "", "groundtruth.csv, row 1: timestamp is 'one'"),
-        ("video,time,x1,y1,x2,y2,id\nv,1,0,0,1,1,12", "", "a line of column names must go"),
+        ("video,time,x1,y1,x2,y2,id\nv,1,0,0,1,1,12", "", "remove the header row"),
         ("v,1,0,0,1,1,12", "v;1;0;0;1;1;12;0.5", "detections.csv, row 1: 1 columns; write video,timestamp"),
         ("v,1,0,0,1,1,12", "v,1,,,,,", "detections.csv, row 1: x1 is ''"),
         ("v,1,0,0,1,1,12", "v,1,0,0,1,1,12,nan", "detections.csv, row 1: score is 'nan'"),

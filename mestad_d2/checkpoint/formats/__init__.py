@@ -1,4 +1,4 @@
-"""Formats of others, recognised by their keys. Modules of one shape.
+"""Checkpoint formats of other projects, detected from their keys; all modules have the same interface.
 
 Each has NAME, recognises(state), canonical(state) and expected(named, detector, config).
 """

@@ -1,4 +1,4 @@
-"""What no tensor of PySlowFast's and Caffe2's video ResNets shows: they are the same networks under other names."""
+"""Settings of PySlowFast's and Caffe2's video ResNets (the same networks) that no tensor shows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """PySlowFast's X3D and MViTv2 under the names of the libraries whose modules our backbones hold.
 
-Those are pytorchvideo's X3D and torchvision's MViT, ported from PySlowFast: the same networks, other names. No
-formats of ``FORMATS``: after renaming, the file is one of the backbone's own library.
+Those are pytorchvideo's X3D and torchvision's MViT, ported from PySlowFast: the same networks, other names. They are
+not in ``FORMATS``: after renaming, the file is one of the backbone's own library.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Finds what is wrong with a dataset before a training run does.
+"""Find the faults of a dataset before a training run does.
 
 Each fault has a kind (``KINDS``). Unlike the loaders, which stop at the first one, this reads everything.
 """
@@ -77,7 +77,7 @@ def check_dataset(
 
 
 def _path_of(root: VideoRoot, video_id: str) -> str:
-    """The path of a video, by which two datasets know that they share it; without a file, its name."""
+    """The path of a video, which identifies it across datasets; its name where there is no file."""
     try:
         place = find_video(root, video_id) or os.path.join(str(root), video_id)
         return str(place) if isinstance(place, ListedVideo) else os.path.realpath(place)

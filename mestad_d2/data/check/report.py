@@ -1,4 +1,4 @@
-"""What the dataset check can find, and what it found."""
+"""The kinds of faults of the dataset check, and its report."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ KINDS = {
     "outside_video": "check START and the unit of the timestamps, or exclude these (--fix-exclude)",
     "frame_rate": "encode at 10 frames a second or more; actions can't be seen otherwise",
     "missing_frames": "extract the frames anew",
-    "video_in_both": "leave the video out of one of the two: what was trained on can't be judged",
+    "video_in_both": "remove the video from one of the two sets: test videos must not be trained on",
     "class_only_in_test": "label examples of it in the training set, or remove it from the test set",
-    "person_boxes": "mend the file of person boxes",
-    "tubes": "mend the file of tubes",
+    "person_boxes": "correct the file of person boxes",
+    "tubes": "correct the file of tubes",
     "unequal_frames": "extract the frames anew, all of one size",
 }
-# Kinds that belong to a key frame which may be left out instead.
+# Kinds of faults that excluding the key frame also solves.
 EXCLUDABLE = ("missing_video", "unreadable_video", "damaged_end", "outside_video")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong: its kind, where it is, and what is there."""
+    """One fault: its kind, its place, and what was found."""
 
     kind: str
     where: str
@@ -53,7 +53,7 @@ class DatasetReport:
     """What was found: faults, rows of each action id, and numbers for a summary.
 
     ``files`` holds the path of each video, ``times`` its key frames (timestamp -> as written), ``peopled`` those with
-    somebody on them. ``notes`` are no faults, but good to know. ``label_changes`` is None where too few people are seen
+    people. ``notes`` are no faults, but good to know. ``label_changes`` is None where too few people are seen
     twice. ``excludable`` holds the (video, timestamp as written) that can be left out instead of repaired.
     """
 

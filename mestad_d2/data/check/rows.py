@@ -1,4 +1,4 @@
-"""Check every row of an annotation csv with the loaders' own reader, and what only all rows together tell."""
+"""Check every row of an annotation csv with the loaders' own reader, and properties of all rows together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mestad_d2.formats.people import nearly_same
 
 # Boxes may stick out by this much: AVA's own are rounded.
 TOLERANCE = 0.002
-# Boxes from which on it is odd that all lie in one quarter of the picture.
+# From this many boxes on, it is suspicious if all lie in one quarter of the picture.
 MANY = 20
 # Key frames of each video: timestamp in s -> as written.
 KeyFrames = dict[str, dict[float, str]]

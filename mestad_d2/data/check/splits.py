@@ -1,4 +1,4 @@
-"""Check what only two files together tell: training and validation sets, key frames and person boxes."""
+"""Check pairs of files: training and validation sets, key frames and person boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mestad_d2.errors import UserError
 
 
 def check_splits(train: Mapping[str, DatasetReport], test: Mapping[str, DatasetReport]) -> DatasetReport:
-    """Note videos that are trained on and judged, and classes that only the judged sets have.
+    """Note videos that are in training and test sets, and classes that only the test sets have.
 
     Args:
         train, test: reports of ``check_dataset`` by the name of the dataset.

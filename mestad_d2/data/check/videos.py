@@ -15,7 +15,7 @@ from mestad_d2.video.frames import read_frames
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.video_locations import find_video
 
-# Frames a second below which motion can't be told.
+# Frame rate below which motion can't be recognised.
 MIN_FPS = 9.5
 
 # Kind, what was found, and the timestamps it concerns.
@@ -92,7 +92,7 @@ def _readable(source: VideoSource, time: float) -> bool:
 
 
 def _check_folder(folder: FrameFolder) -> Iterator[VideoFault]:
-    # Of a folder they were found there; a frame list only says so.
+    # The pictures of a folder exist; those of a frame list may not.
     absent = [p for p in map(folder.path, range(len(folder))) if not os.path.isfile(p)]
     if absent:
         yield "missing_frames", f"{len(absent)} pictures are not there, {absent[0]} the first", ()

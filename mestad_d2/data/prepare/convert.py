@@ -1,4 +1,4 @@
-"""Other datasets' annotations in AVA's csv form."""
+"""Convert other datasets' annotations to AVA's csv format."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def class_names(names: Iterable[Any]) -> dict[int, str]:
 
 
 class _naming:
-    """Turns what malformed entries raise into a ``UserError`` that names the entry."""
+    """Turn exceptions of malformed entries into a ``UserError`` that names the entry."""
 
     def __init__(self, entry: str) -> None:
         self.entry = entry

@@ -1,4 +1,4 @@
-"""Fetching large files over http: resumed, verified, several at a time."""
+"""Download large files over http: resumed, verified, several at a time."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def fetch(
 ) -> bool:
     """Fetch ``url`` to ``path``, going on where an earlier call was interrupted.
 
-    Data gathers in ``<path>.part``; the file gets its name only when its length, and its MD5 sum where one
-    is known, are right.
+    Data is written to ``<path>.part``, which is renamed only when its length, and its MD5 sum where one is
+    known, are right.
 
     Args:
         url: http or https.
         md5: expected sum in hex; by default the server's ETag where that is one.
-        tries: how often a connection may break; each wait is twice as long as the last.
+        tries: number of attempts; each wait is twice as long as the last.
         wait: seconds before the second try.
-        progress: told of every piece.
+        progress: called with the bytes of every piece.
 
     Returns:
         whether anything was fetched (False: the file was there).
@@ -94,7 +94,7 @@ def _fetch_rest(url: str, part: Path, progress: Progress | None) -> str:
     if have:
         request.add_header("Range", f"bytes={have}-")
         if _tag_file(part).is_file():
-            # Without this, the rest of a file that has changed would be put after the start of the old one.
+            # Without this, the rest of a changed file would be appended to the start of the old one.
             request.add_header("If-Range", _tag_file(part).read_text())
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         tag = answer.headers.get("ETag", "")
