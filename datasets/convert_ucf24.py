@@ -13,7 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.data.prepare.convert import Timing, class_names, ucf24_labels, write_label_map, write_labels
+from mestad_d2.data.importers.reading import without_suffix
+from mestad_d2.data.prepare.convert import Tally, Timing, ucf24_labels, ucf24_names, write_splits
+from mestad_d2.data.prepare.rates import Clock, add_rate_arguments
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.formats.safe_pickle import read_arrays
@@ -28,11 +30,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("pickle", type=Path)
     parser.add_argument("--test-list", type=Path, required=True, help="videos of the test set, one a line")
     parser.add_argument("--output", type=Path, required=True, help="folder for the csv files")
-    parser.add_argument("--fps", type=float, default=25.0)
+    add_rate_arguments(parser, 25.0)
     parser.add_argument("--step", type=int, default=25, help="every N-th frame is a key frame (default: 25)")
+    parser.add_argument(
+        "--every-instance",
+        action="store_true",
+        help="a key frame in the middle of instances between key frames",
+    )
     args = parser.parse_args(argv)
     outputs = [args.output / name for name in ("labels.txt", "train.csv", "val.csv")]
-    refuse_overwriting_inputs([args.pickle, args.test_list], outputs)
+    refuse_overwriting_inputs([args.pickle, args.test_list, args.fps], outputs)
     content = read_arrays(args.pickle)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{args.pickle}: no dict of videos")
@@ -40,16 +47,24 @@ def main(argv: list[str] | None = None) -> None:
         lines = args.test_list.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{args.test_list}: no list of videos ({error})") from error
-    test = {Path(line.split()[0]).stem for line in lines if line.split()}
-    # Classes are numbered in the order of their names.
-    write_label_map(
-        class_names(sorted({video.partition("/")[0] for video in content})), args.output / "labels.txt"
-    )
-    timing = Timing(args.fps, args.step)
+    test = {without_suffix(Path(line.split()[0]).name) for line in lines if line.split()}
+    names = ucf24_names(content)
+    lengths = {v.rpartition("/")[2]: e.get("numf") for v, e in content.items() if isinstance(e, dict)}
+    clock = Clock.of_arguments(args, {v: int(n) for v, n in lengths.items() if n})
+    timing = Timing(clock, args.step, args.every_instance)
+    splits = {}
     for name, wanted in (("train", False), ("val", True)):
-        videos = [video for video in content if (video.rpartition("/")[2] in test) == wanted]
-        rows, empty = write_labels(ucf24_labels(content, videos, timing), args.output / f"{name}.csv")
-        print(f"{args.output / name}.csv: {len(videos)} videos, {rows} rows, {empty} empty boxes left out")
+        videos, tally = [v for v in content if (v.rpartition("/")[2] in test) == wanted], Tally()
+        if not videos:
+            raise UserError(
+                f"{args.test_list}: no video is left for {name}; give the test list of these annotations"
+            )
+        splits[args.output / f"{name}.csv"] = (
+            videos,
+            list(ucf24_labels(content, videos, timing, tally=tally)),
+            tally,
+        )
+    write_splits(splits, names, args.output / "labels.txt", clock)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,14 @@ from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
+    add_people_argument,
     add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
     add_tubes_argument,
     detector_config,
     mode_of_arguments,
+    note_on_limit,
 )
 from mestad_d2.quick_start import start_quickly
 
@@ -48,6 +50,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--person-threshold", type=float, default=0.4, help="least person score that is drawn (%(default)s)"
     )
     add_tubes_argument(parser)
+    add_people_argument(parser)
+    parser.add_argument(
+        "--font", metavar="FILE", help="font of the labels; default: one that has the names' letters"
+    )
+    parser.add_argument(
+        "--max-labels", type=int, metavar="N", help="people with a label, at most; boxes are always drawn"
+    )
+    parser.add_argument(
+        "--no-labels", dest="max_labels", action="store_const", const=0, help="draw boxes alone"
+    )
     add_speed_arguments(parser)
     add_config_options(parser)
     args = parser.parse_args(arguments)
@@ -70,6 +82,7 @@ from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.output_files import output_folder, said_if_unwritable
 from mestad_d2.inference.person_detector.sources import DetectedPersons
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.results.fonts import note_on_letters, use_font
 from mestad_d2.inference.results.outputs import (
     json_line,
     sure_people,
@@ -92,6 +105,7 @@ class Demo:
 
     def __init__(self, args: argparse.Namespace, predictor: VideoPredictor, names: ActionNames) -> None:
         self.args, self.predictor, self.names = args, predictor, names
+        self.counts: list[int] = []
 
     def file(self, video: str, stem: Path) -> None:
         """Process a video file or a folder of frames.
@@ -164,14 +178,18 @@ class Demo:
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
         if self.predictor.persons is not None:
             self._write_persons(stem, found)
+        self.counts += [len(keyframe.scores) for keyframe in found]
         found = [sure_people(keyframe, self.args.person_threshold) for keyframe in found]
         shown = self.names, self.args.score_threshold
         write_json(beside(stem, ".json"), stem.name, found, *shown)
-        write_strip(beside(stem, ".png"), video, found, *shown)
+        write_strip(beside(stem, ".png"), video, found, *shown, max_labels=self.args.max_labels)
         seconds = video.seconds()
         total = round(seconds * video.fps) if seconds else None
         with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
-            write_video(beside(stem, ".mp4"), video, found, *shown, progress=lambda _: bar.update())
+            write_video(
+                beside(stem, ".mp4"), video, found, *shown, max_labels=self.args.max_labels,
+                progress=lambda _: bar.update(),
+            )  # fmt: skip
         more = "".join(f", {ending}" for ending in TUBE_ENDINGS) if self.args.tubes else ""
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png{more}")
 
@@ -224,6 +242,9 @@ def main(args: argparse.Namespace) -> int:
     output_folder(args.output)
     keep_freed_memory(cfg.MODEL.DEVICE)
     names = action_names(cfg, args.labels)
+    use_font(args.font)
+    if note := note_on_letters(names.names.values()):
+        print(f"note: {note}", file=sys.stderr)
     predictor = VideoPredictor(
         cfg,
         speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
@@ -242,6 +263,8 @@ def main(args: argparse.Namespace) -> int:
         stem = args.output / f"camera{args.webcam}"
         with said_if_unwritable(stem):
             demo.camera(args.webcam, stem)
+    if note := note_on_limit(cfg, demo.counts):
+        print(f"note: {note}", file=sys.stderr)
     return 2 if failed else 0
 
 

@@ -19,18 +19,19 @@ from detectron2.engine import default_setup
 from tqdm import tqdm
 
 from mestad_d2.data.per_video import as_setting
+from mestad_d2.data.prepare.frame_times import frame_times
 from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.densify.corrections import merge_corrections, training_rows, write_training_csv
-from mestad_d2.densify.detections.frames import frame_times
 from mestad_d2.densify.detections.teacher import teacher_cfg
 from mestad_d2.densify.formats.coco import VideoFacts
-from mestad_d2.densify.formats.csv_files import read_dense_csv
+from mestad_d2.densify.formats.csv_files import read_dense_csv, read_people_free
 from mestad_d2.densify.formats.outputs import OutputPaths, read_corrected, write_all
 from mestad_d2.densify.key_frames import KeyFrame, key_frames
 from mestad_d2.densify.pipeline import Settings, densify, watch_videos
 from mestad_d2.densify.train_first import keep_or_clear, training_cfg
 from mestad_d2.engine import build_trainer
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import action_names
@@ -168,9 +169,17 @@ def collect(args: Namespace) -> None:
         source = videos.describe(path, video_id)
         times = frame_times(source)
         facts[video_id] = VideoFacts(video_id, path, source.height, source.width, source.start, times)
-    corrected = read_corrected(args.corrected, facts, before)
+    names = read_label_map(args.labels).names if args.labels else {}
+    corrected, kept = read_corrected(args.corrected, facts, before, names)
+    if kept:
+        some = ", ".join(kept[:3]) + (" ..." if len(kept) > 3 else "")
+        print(
+            f"note: nothing came back of {len(kept)} videos ({some}); they keep their rows", file=sys.stderr
+        )
     merged = merge_corrections(before, corrected)
-    count = write_training_csv(args.output, training_rows(merged, args.min_confidence))
+    count = write_training_csv(
+        args.output, training_rows(merged, args.min_confidence), read_people_free(args.annotations)
+    )
     touched = sum(row.confidence is None for row in merged) - sum(row.confidence is None for row in before)
     print(f"{args.output}: {count} of {len(merged)} rows, {max(touched, 0)} of them corrected")
 

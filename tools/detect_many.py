@@ -27,6 +27,7 @@ from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.arguments import (
     add_config_options,
     add_detector_arguments,
+    add_people_argument,
     add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
@@ -47,6 +48,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output", type=Path, required=True, help="folder for the results; those in it are kept"
     )
     add_rate_argument(parser)
+    add_people_argument(parser)
     parser.add_argument(
         "--score-threshold", type=float, default=0.05, help="least action score that is kept (%(default)s)"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from mestad_d2.densify.formats.csv_files import as_line
 from mestad_d2.densify.measure.dense_truth import milliseconds
 from mestad_d2.formats.ava_csv import AnnotationRow
+from mestad_d2.formats.csv_cells import csv_field
 from mestad_d2.formats.files import write_text
 
 # Half a pixel of a 500 pixel frame: formats round, people do not move a box by less.
@@ -57,8 +58,21 @@ def training_rows(rows: Iterable[AnnotationRow], min_confidence: float) -> list[
     return [row for row in rows if (row.video_id, row.timestamp) not in doubtful]
 
 
-def write_training_csv(path: Path, rows: Iterable[AnnotationRow]) -> int:
-    """Write AVA's 8 columns, without confidence; returns the number of rows."""
+def write_training_csv(
+    path: Path, rows: Iterable[AnnotationRow], people_free: Iterable[tuple[str, str]] = ()
+) -> int:
+    """Write AVA's 8 columns, without confidence; returns the number of rows.
+
+    Args:
+        path: the csv.
+        rows: of people.
+        people_free: (video, timestamp) of key frames without people, which formats of boxes can't hold; those where
+            somebody drew a person since are left out.
+    """
+    rows = list(rows)
     lines = [as_line(replace(row, confidence=None)) for row in rows]
+    peopled = {(row.video_id, milliseconds(row.timestamp)) for row in rows}
+    empty = [(video, time) for video, time in people_free if (video, milliseconds(time)) not in peopled]
+    lines += [f"{csv_field(video)},{time},,,,,," for video, time in dict.fromkeys(empty)]
     write_text(path, "".join(line + "\n" for line in lines))
     return len(lines)

@@ -12,10 +12,11 @@ import numpy as np
 from detectron2.config import CfgNode
 
 from mestad_d2.data.per_video import Setting
+from mestad_d2.data.prepare.frame_times import frame_times
 from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.confidence import confidence, signs
-from mestad_d2.densify.detections.frames import frame_times, wanted_indices
+from mestad_d2.densify.detections.frames import wanted_indices
 from mestad_d2.densify.detections.teacher import Sighting, load_sightings, save_sightings, watch
 from mestad_d2.densify.detections.video import WatchedVideo
 from mestad_d2.densify.key_frames import KeyFrame, stretches

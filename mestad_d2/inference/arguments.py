@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+from mestad_d2.errors import UserError
 
 # Nothing heavy is imported with this module: a program's --help needs no torch.
 if TYPE_CHECKING:
@@ -67,10 +69,38 @@ def detector_config(args: argparse.Namespace, more: Sequence[str] = ()) -> CfgNo
     cfg = setup_cfg(file, [*args.opts, *more], freeze=False)
     if args.weights:
         cfg.MODEL.WEIGHTS = args.weights
+    if getattr(args, "max_people", None) is not None:
+        if args.max_people < 1:
+            raise UserError(f"--max-people {args.max_people}: give at least 1")
+        cfg.MODEL.PROPOSALS.POST_NMS_TOPK_TEST = args.max_people
     if getattr(args, "persons", None):
         use_persons(cfg, args.persons, args.persons_weights)
     cfg.freeze()
     return cfg
+
+
+def add_people_argument(parser: argparse.ArgumentParser) -> None:
+    """``--max-people``, for ``detector_config``."""
+    parser.add_argument(
+        "--max-people",
+        type=int,
+        metavar="N",
+        help="people on a key frame, at most; the same as MODEL.PROPOSALS.POST_NMS_TOPK_TEST, which is 10 in most configs",
+    )
+
+
+def note_on_limit(cfg: CfgNode, counts: Iterable[int]) -> str | None:
+    """One line if the limit of people a key frame cut some off; None if it did not.
+
+    Args:
+        cfg: of the run.
+        counts: people found on each key frame, of whatever score.
+    """
+    limit = cfg.MODEL.PROPOSALS.POST_NMS_TOPK_TEST
+    full = sum(count >= limit for count in counts)
+    if not full or cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES != "proposals":
+        return None
+    return f"{full} key frames have {limit} people, which is the limit; there may be more: raise it with --max-people N"
 
 
 def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numbered_video import write_numbered_video
 
-from mestad_d2.densify.detections.frames import dense_indices, frame_times, nearest_index, wanted_indices
+from mestad_d2.data.prepare.frame_times import frame_times
+from mestad_d2.densify.detections.frames import dense_indices, nearest_index, wanted_indices
 from mestad_d2.densify.key_frames import KeyFrame, stretches
 
 

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 
 from mestad_d2.densify.key_frames import KeyFrame
-from mestad_d2.video.folder import FOLDER_FPS
-from mestad_d2.video.source import VideoSource, open_source
-from mestad_d2.video.stream import iterate_frames
-
-
-def frame_times(video: VideoSource | str | os.PathLike[str], folder_fps: float = FOLDER_FPS) -> np.ndarray:
-    """Return the ascending times (F,) of all frames in s since the first one, without decoding where possible.
-
-    Args:
-        video: description, or what ``open_source`` makes one of.
-        folder_fps: frames per second of a folder, where ``video`` is no description.
-
-    Raises:
-        UserError: nothing there that can be read.
-    """
-    source = open_source(video, folder_fps=folder_fps)
-    times = source.frame_times()
-    return np.array([frame.time for frame in iterate_frames(source)]) if times is None else times
 
 
 def dense_indices(times: np.ndarray, left: float, right: float, rate: float | None) -> list[int]:

@@ -47,3 +47,12 @@ def read_dense_csv(path: str | Path) -> list[AnnotationRow]:
     return [
         replace(row, timestamp=fields[1]) for _, fields, row in annotation_rows(path) if row.box is not None
     ]
+
+
+def read_people_free(path: str | Path) -> list[tuple[str, str]]:
+    """Video and timestamp, as text, of the rows that say that nobody is on a key frame.
+
+    Raises:
+        UserError: names file and row.
+    """
+    return [(row.video_id, fields[1]) for _, fields, row in annotation_rows(path) if row.box is None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from mestad_d2.densify.detections.video import WatchedVideo
 from mestad_d2.densify.formats.coco import VideoFacts, read_coco, write_coco
 from mestad_d2.densify.formats.csv_files import read_dense_csv, write_dense_csv
 from mestad_d2.densify.formats.cvat import label_spec, read_cvat, write_cvat
+from mestad_d2.densify.formats.other_forms import read_other_cvat
 from mestad_d2.densify.pipeline import Dense
 from mestad_d2.densify.review.page import write_page
 from mestad_d2.densify.review.stretches import cards, film_strip
@@ -95,22 +96,51 @@ def cvat_file(folder: Path, video_id: str) -> Path:
 
 
 def read_corrected(
-    path: Path, facts: dict[str, VideoFacts], before: Sequence[AnnotationRow]
-) -> list[AnnotationRow]:
+    path: Path,
+    facts: dict[str, VideoFacts],
+    before: Sequence[AnnotationRow],
+    names: Mapping[int, str] | None = None,
+) -> tuple[list[AnnotationRow], list[str]]:
     """Read the corrected rows of a csv, json, CVAT xml or folder of these.
 
+    A video that the corrections say nothing of keeps the rows that it had.
+
     Args:
-        facts: of the videos, by id; before: rows of the csv that was corrected.
+        path: what came back.
+        facts: of the videos, by id.
+        before: rows of the csv that was corrected.
+        names: actions by id, for files that name them without a number.
+
+    Returns:
+        rows, and the videos that kept theirs.
 
     Raises:
-        UserError: a file that can't be read, or of a video that is not known.
+        UserError: a file that can't be read, gives no row, or is of a video that is not known.
     """
     if path.suffix == ".json":
-        return read_coco(path)
-    if path.suffix != ".xml" and not path.is_dir():
-        return read_dense_csv(path)
+        rows = read_coco(path)
+        seen = {str(video.get("name")) for video in json.loads(path.read_text(encoding="utf-8"))["videos"]}
+    elif path.suffix != ".xml" and not path.is_dir():
+        rows = read_dense_csv(path)
+        seen = {row.video_id for row in rows}
+    else:
+        rows, seen = _read_xmls(path, facts, before, names or {})
+    if not rows:
+        raise UserError(
+            f"{path}: gives no row, while {len(before)} were to be corrected; give what the tool exported"
+        )
+    kept = sorted({row.video_id for row in before} - seen)
+    return rows + [row for row in before if row.video_id in set(kept)], kept
+
+
+def _read_xmls(
+    path: Path, facts: dict[str, VideoFacts], before: Sequence[AnnotationRow], names: Mapping[int, str]
+) -> tuple[list[AnnotationRow], set[str]]:
     files = sorted(path.rglob("*.xml")) if path.is_dir() else [path]
-    rows = []
+    if not files:
+        raise UserError(f"{path}: no xml in this folder; store CVAT's exports there as VIDEO.xml")
+    rows: list[AnnotationRow] = []
+    seen: set[str] = set()
     for file in files:
         video_id = file.relative_to(path).with_suffix("").as_posix() if path.is_dir() else file.stem
         if video_id not in facts:
@@ -118,6 +148,9 @@ def read_corrected(
                 f"{file}: no video {video_id!r} among the annotations; name the file as the video"
             )
         video = facts[video_id]
-        texts = {video.frame(row.timestamp): row.timestamp for row in before if row.video_id == video_id}
-        rows += read_cvat(file, video, texts)
-    return rows
+        rows_before = [row for row in before if row.video_id == video_id]
+        texts = {video.frame(row.timestamp): row.timestamp for row in rows_before}
+        found = read_cvat(file, video, texts) or read_other_cvat(file, video, rows_before, names)
+        rows += found
+        seen.add(video_id)
+    return rows, seen

@@ -5,21 +5,18 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mestad_d2.inference.results.fonts import DEFAULT, font_for
 from mestad_d2.inference.results.label_placement import place_labels
 
 # Frames with a shorter side below this are enlarged for the output, or labels would not fit.
 MIN_SHORT_SIDE = 480
 # Longer names are cut: AVA's reach 40 letters, which cover half of a small frame.
 MAX_LETTERS = 26
-# matplotlib's own; the package need not be imported for it.
-_FONT = str(Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf")
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,15 @@ def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class Annotator:
-    """Draws the people of successive frames; remembers where labels were, so that they stay there."""
+    """Draws the people of successive frames; remembers where labels were, so that they stay there.
 
-    def __init__(self, max_actions: int = 5) -> None:
-        self.max_actions = max_actions
+    Args:
+        max_actions: lines of a label, at most.
+        max_labels: people with a label, at most, those with the highest scores; the others have their box alone.
+    """
+
+    def __init__(self, max_actions: int = 5, max_labels: int | None = None) -> None:
+        self.max_actions, self.max_labels = max_actions, max_labels
         self._offsets: dict[int, tuple[float, float]] = {}
 
     def draw(self, image: np.ndarray, people: list[Person]) -> np.ndarray:
@@ -71,14 +73,16 @@ class Annotator:
         line = max(2, round(min(height, width) / 240))
         rows = self.max_actions if len(people) <= 3 else min(3 if len(people) <= 6 else 2, self.max_actions)
         people = sorted(people, key=lambda p: p.track_id)
+        for person in people:
+            _rectangle(image, _inside(person, height, width), track_color(person.track_id), line)
+        if self.max_labels is not None:
+            best = sorted(people, key=lambda p: -p.score)[: self.max_labels]
+            people = sorted(best, key=lambda p: p.track_id)
         labels = [_label(p, size, rows) for p in people]
-        boxes = np.array([p.box for p in people], dtype=np.float64).reshape(-1, 4)
-        boxes = np.clip(boxes, 0, [width - 1, height - 1, width - 1, height - 1])
+        boxes = np.array([_inside(p, height, width) for p in people], dtype=np.float64).reshape(-1, 4)
         before = [self._offsets.get(p.track_id) for p in people]
         sizes = [(label.shape[1], label.shape[0]) for label in labels]
         corners = place_labels(boxes, sizes, height, width, before, gap=line)
-        for person, box in zip(people, boxes, strict=True):
-            _rectangle(image, box, track_color(person.track_id), line)
         for person, box, label, corner in zip(people, boxes, labels, corners, strict=True):
             _pointer(image, box, label, corner, track_color(person.track_id), line)
         for label, (x, y) in zip(labels, corners, strict=True):
@@ -88,6 +92,11 @@ class Annotator:
             p.track_id: (c[0] - b[0], c[1] - b[1]) for p, b, c in zip(people, boxes, corners, strict=True)
         }
         return image
+
+
+def _inside(person: Person, height: int, width: int) -> np.ndarray:
+    """The box of a person, cut to the frame."""
+    return np.clip(person.box.astype(np.float64), 0, [width - 1, height - 1, width - 1, height - 1])
 
 
 def _rectangle(image: np.ndarray, box: np.ndarray, color: tuple[int, int, int], line: int) -> None:
@@ -137,9 +146,10 @@ def _render(
     """A label (h, w, 3): title on the track's colour, below it actions with bars as long as their scores."""
     face, pad = font(size), max(2, size // 4)
     lines = [(title, score), *actions] + ([(f"+{more} more", "")] if more > 0 else [])
-    left = [face.getlength(name) for name, _ in lines]
+    faces = [font_for(name, size) for name, _ in lines]
+    left = [own.getlength(name) for own, (name, _) in zip(faces, lines, strict=True)]
     right = [face.getlength(value) for _, value in lines]
-    row = sum(face.getmetrics())
+    row = max(sum(each.getmetrics()) for each in [face, *faces])
     width = round(max(left) + max(right) + 3 * pad + size // 2)
     picture = Image.new("RGB", (width, row * len(lines) + pad), (24, 24, 28))
     pen = ImageDraw.Draw(picture)
@@ -152,7 +162,7 @@ def _render(
         top = index * row
         if index and value:
             pen.rectangle((0, top + 1, round(float(value) * (width - 1)), top + row - 1), fill=dim)
-        pen.text((pad, top), name, font=face, fill=ink)
+        pen.text((pad, top), name, font=faces[index], fill=ink)
         pen.text((width - pad - face.getlength(value), top), value, font=face, fill=ink)
     return np.asarray(picture)
 
@@ -160,4 +170,4 @@ def _render(
 @lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont:
     """Return the font of labels, ``size`` pixels high."""
-    return ImageFont.truetype(_FONT, size)
+    return ImageFont.truetype(DEFAULT, size)

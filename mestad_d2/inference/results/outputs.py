@@ -112,10 +112,14 @@ class Overlay:
     """Draws detections on the frames of their video: labels hold until the next key frame, boxes move on."""
 
     def __init__(
-        self, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+        self,
+        detections: Sequence[KeyframeDetections],
+        names: ActionNames,
+        threshold: float,
+        max_labels: int | None = None,
     ) -> None:
         self._detections, self._names, self._threshold = detections, names, threshold
-        self._annotator, self._index = Annotator(), 0
+        self._annotator, self._index = Annotator(max_labels=max_labels), 0
         times = [found.timestamp for found in detections]
         # Across a pause of the recording nothing is known of the people.
         self._longest = 1.5 * float(np.median(np.diff(times))) if len(times) > 1 else float("inf")
@@ -154,17 +158,18 @@ def write_video(
     threshold: float,
     *,
     folder_fps: float = 30.0,
+    max_labels: int | None = None,
     progress: Callable[[float], None] = lambda time: None,
 ) -> None:
     """Write an annotated mp4 with the source's frame times and, if any, its sound.
 
-    ``progress`` is called with the time of every frame, in s.
+    ``max_labels``: people with a label on a frame, at most. ``progress`` is called with the time of every frame, in s.
 
     Raises:
         UserError: ``path`` can't be written.
     """
     source = open_source(video, folder_fps=folder_fps)
-    overlay = Overlay(detections, names, threshold)
+    overlay = Overlay(detections, names, threshold, max_labels)
     with said_if_unwritable(path), VideoWriter(path, source.fps, source) as writer:
         frames = iterate_frames(source)
         drawn = ((frame.time, overlay.draw(frame)) for frame in frames)
@@ -182,6 +187,7 @@ def write_strip(
     threshold: float,
     *,
     folder_fps: float = 30.0,
+    max_labels: int | None = None,
 ) -> None:
     """Write one picture of up to ``STRIP_PICTURES`` annotated key frames, evenly spread over the video."""
     if not detections:
@@ -190,7 +196,7 @@ def write_strip(
     wanted = [detections[i].timestamp for i in chosen]
     pictures: list[np.ndarray] = []
     times: list[float] = []
-    overlay = Overlay(detections, names, threshold)
+    overlay = Overlay(detections, names, threshold, max_labels)
 
     def take(frame: StreamFrame) -> None:
         picture = overlay.draw(StreamFrame(wanted[len(pictures)], frame.image))

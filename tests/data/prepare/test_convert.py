@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loading import load_script
 
-from mestad_d2.data.prepare.convert import Label, write_labels
+from mestad_d2.data.prepare.convert import write_labels
 from mestad_d2.errors import UserError
-from mestad_d2.formats.ava_csv import read_ground_truth, read_label_map
+from mestad_d2.formats.ava_csv import AnnotationRow, read_ground_truth, read_label_map
 from mestad_d2.video.folder import FrameFolder
 from mestad_d2.video.frame_list import read_frame_list
 
@@ -28,7 +28,7 @@ def script(name: str) -> ModuleType:
 
 def rows(path: Path) -> list[tuple]:
     """Rows of a csv as our own reader sees them."""
-    return [tuple(row) for row in read_ground_truth(str(path))]
+    return [(r.video_id, r.timestamp, r.box, r.action_id, r.person_id) for r in read_ground_truth(str(path))]
 
 
 def tubes(frames: range, box: list[float]) -> np.ndarray:
@@ -143,7 +143,7 @@ def test_malformed_json_ends_in_one_line(
 
 def test_boxes_are_cut_and_empty_ones_counted(tmp_path: Path) -> None:
     boxes = [(-0.5, 0.2, 0.5, 1.7), (0.3, 0.3, 0.3, 0.6), (1.2, 0.1, 1.5, 0.2), (0.1, 0.1, 0.10001, 0.2)]
-    labels = [Label("a", 1.0, i, 1, box) for i, box in enumerate(boxes)]
+    labels = [AnnotationRow("a", 1.0, box, 1, i) for i, box in enumerate(boxes)]
     assert write_labels(labels, tmp_path / "x.csv") == (1, 3)
     assert rows(tmp_path / "x.csv") == [("a", 1.0, (0.0, 0.2, 0.5, 1.0), 1, 0)]
 

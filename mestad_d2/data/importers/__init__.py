@@ -1,0 +1,1 @@
+"""Labels of other annotation tools, read as they export them."""
