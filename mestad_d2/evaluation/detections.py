@@ -1,4 +1,4 @@
-"""What a model found on the frames of a dataset, in the forms that are judged and written."""
+"""A model's detections on the frames of a dataset, as evaluated and as written to csv."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def to_rows(frames: list[FrameDetections], ids: list[int], threshold: float, pro
         [np.empty(0, np.int64)],
         [np.empty(0)],
     )
-    # Some at once: one by one costs a loop over AVA, all together a copy of all scores.
+    # In blocks: one frame at a time is a slow loop over AVA, all at once copies all scores.
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         part = frames[first : first + FRAMES_AT_ONCE]
         part_scores = np.concatenate([f.action_scores for f in part])
@@ -83,7 +83,7 @@ def write_csv(path: str | PathLike[str], rows: Rows) -> None:
         seconds = float(time)
         stamp = f"{int(seconds):04d}" if seconds.is_integer() else f"{seconds:.6f}".rstrip("0")
         names.append(f"{csv_field(video)},{stamp}")
-    # Scores come from the model in float32: their shortest text that keeps every difference.
+    # Scores are float32: the shortest text that keeps every difference.
     scores = rows.scores.astype(np.float32).astype(str).tolist()
     columns = (rows.frame.tolist(), rows.boxes.tolist(), rows.actions.tolist(), scores)
     with atomic_open(path, newline="") as file:

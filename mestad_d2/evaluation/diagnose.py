@@ -1,4 +1,4 @@
-"""Why an mAP is zero: tries the usual mistakes and names the first that fits."""
+"""Explain an mAP of zero: try the usual mistakes and name the first that fits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mestad_d2.evaluation.frame_map.score import FrameMAP
 from mestad_d2.evaluation.rows import Rows
 from mestad_d2.formats.label_map import LabelMap
 
-# Pairs of boxes that are looked at; more would not change the verdict.
+# Most pairs of boxes that are compared; more would not change the result.
 _SAMPLE = 2000
-# Timestamps of one frame that were rounded differently are nearer than this, in s.
+# Timestamps of one frame that were rounded differently differ by less than this, in s.
 SAME_MOMENT = 0.006
-# A layout is named only if its boxes fit this many times as often as by chance, and as those that are written.
+# A layout is named only if its boxes fit this many times as often as by chance, and as often as the boxes as written.
 _CLEARLY = 4
-# One or two coincidences are no reason.
+# One or two matches may be coincidences.
 _BELIEVED = 3
-# A wrong file may still match a box by chance.
+# A faulty file may still match a box by chance.
 _LOW = 0.01
 
 
@@ -32,12 +32,12 @@ def explain_zero(
 ) -> str | None:
     """Give one sentence on the likely cause where mAP is zero or undefined, else None.
 
-    Below one percent a cause is named too, if one of the usual mistakes fits.
+    Also for an mAP below one percent, if one of the usual mistakes fits.
 
     Args:
         result: what ``frame_map`` returned for ``gt``, ``det`` and ``label_map``.
-        from_files: the detections were read from a file that somebody may have written wrongly; False for those of the
-            model that is being trained, whose ids, timestamps and layout are right.
+        from_files: the detections were read from a file, which may have mistakes; False for those of the model being
+            trained, whose ids, timestamps and layout are right.
     """
     if result.mAP > _LOW:
         return None
@@ -59,9 +59,9 @@ def explain_zero(
 
 
 def frames_note(gt: Rows, det: Rows) -> str | None:
-    """Say how many frames of two files do not meet, and whether rounded timestamps are the reason; None if all do."""
+    """Say how many frames of two files differ, and whether rounded timestamps are the reason; None if all match."""
     named, found = set(gt.keys), set(det.keys)
-    # Frames that were annotated as empty have no detections in a good file either.
+    # Frames annotated as empty have no detections in a correct file either.
     annotated = {gt.keys[i] for i in np.unique(gt.frame)}
     without, unknown = annotated - found, found - named
     if not without and not unknown:
@@ -108,7 +108,7 @@ def _frames(gt: Rows, det: Rows) -> str | None:
         return text
     text = "no detection lies on an annotated frame: the videos match, the timestamps don't"
     offset, count, share = _offset(gt_times, det_times, videos)
-    # Any offset joins one frame to another; that of AVA's cut films is believed at once.
+    # Any offset matches some frame; only the offset of AVA's cut films is accepted without further evidence.
     if share >= 0.5 and (count >= _BELIEVED or abs(offset) == 900):
         text += f"; adding {offset:g} s to those of the detections would match {100 * share:.0f} % of them"
     return text
@@ -131,7 +131,7 @@ def _offset(
         times = sorted(det[video])[:50]
         total += len(times)
         votes.update(round(g - t, 3) for t in times for g in sorted(gt[video])[:200])
-    # Of equally good offsets the smallest is the likeliest.
+    # Among equally good offsets the smallest is the most likely.
     offset, count = max(votes.items(), key=lambda v: (v[1], -abs(v[0])))
     return offset, count, count / total
 
@@ -163,7 +163,7 @@ def _boxes(gt: Rows, det: Rows, label_map: LabelMap) -> str | None:
         }.items():
             near = others[pairwise_iou(np.array([box]), gt.boxes[others])[0] >= IOU_THRESHOLD]
             layouts[name] += len(near) > 0
-            # Boxes of another frame fit by chance alone.
+            # Boxes of another frame fit only by chance.
             stray = gt.boxes[chance.integers(0, len(gt), len(others))]
             by_chance[name] += bool((pairwise_iou(np.array([box]), stray) >= IOU_THRESHOLD).any())
             if name == "x1,y1,x2,y2":

@@ -1,4 +1,4 @@
-"""From the files of AVA's form to figures, a table and a report: what ``tools/evaluate_ava.py`` does."""
+"""Evaluate files in AVA's format into figures, a table and a report, as ``tools/evaluate_ava.py`` does."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def evaluate_files(
     if reason:
         text += f"\nnote: {reason}"
     if report:
-        # Only here: a figure alone shall not wait for the libraries that draw.
+        # Imported here: a plain evaluation should not wait for the plotting libraries.
         from mestad_d2.evaluation.report.page import write_report
 
         text += f"\nreport: {write_report(report, result, label_map, frames, reason)}"

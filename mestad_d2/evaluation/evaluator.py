@@ -1,4 +1,4 @@
-"""detectron2 evaluator: frame-mAP under both published protocols, and how well persons are found."""
+"""detectron2 evaluator: frame-mAP under the published protocols, and person AP."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @EVALUATOR_REGISTRY.register()
 class AVAEvaluator(DatasetEvaluator):
-    """Collects detections on key frames and judges them as AVA does.
+    """Collect detections on key frames and evaluate them as AVA does.
 
     Reads ``ground_truth`` (csv), ``label_map`` or ``action_names``, and ``exclude`` from the dataset's
     metadata. ``evaluate`` returns, in percent as detectron2 does::
@@ -42,16 +42,16 @@ class AVAEvaluator(DatasetEvaluator):
                    (where the label map has these groups), num_classes, AP/<name>
         person:    AP50, AP50:95, AR@10
 
-    All files are read when the evaluator is made, so that a mistake in them is found before a training and not
+    All files are read when the evaluator is created, so that mistakes in them are found before training, not
     after it. A whole-second protocol is left out, with a message, where the ground truth has fractional timestamps.
 
     Args:
         dataset_name: a registered dataset.
         protocols: names, the main one first, or a config (``TEST.PROTOCOLS`` and the action head's
             ``SCORE_THRESH_TEST`` are used).
-        output_dir: ``detections.csv`` and ``ava_metrics.json`` go there; None: nowhere.
+        output_dir: ``detections.csv`` and ``ava_metrics.json`` are written there; None: not written.
         distributed: gather the detections of all processes.
-        score_thresh: action scores below it are no detections; None: from the config, or 0.
+        score_thresh: action scores below it are ignored; None: from the config, or 0.
         prefix: put before the two keys of the results.
     Raises:
         UserError: the metadata or the files it names can't be used.
@@ -90,7 +90,7 @@ class AVAEvaluator(DatasetEvaluator):
         self._frames = []
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Take the detections of a batch.
+        """Add the detections of a batch.
 
         Args:
             inputs: dicts with ``video_id`` and ``timestamp``.
@@ -106,7 +106,7 @@ class AVAEvaluator(DatasetEvaluator):
             good = np.isfinite(boxes).all(1) & np.isfinite(actions).all(1) & np.isfinite(person)
             if not good.all():
                 logger.warning("%s: %d detections are not finite; dropped", given["video_id"], (~good).sum())
-            # Rounded as in the csv, so that judging the file again gives the same figure.
+            # Rounded as in the csv, so that evaluating the file again gives the same figure.
             boxes = np.round(boxes[good], 6)
             time = float(given["timestamp"])
             self._frames.append(FrameDetections(given["video_id"], time, boxes, person[good], actions[good]))
@@ -126,7 +126,7 @@ class AVAEvaluator(DatasetEvaluator):
             fractional = PROTOCOLS["activitynet"]
             rows = to_rows(frames, sorted(self._label_map.names), self._score_thresh, fractional)
             write_csv(self._output_dir / "detections.csv", rows)
-        # As persons are counted: any timestamp, no scores of ground truth, exclusions.
+        # Persons are counted with any timestamp, without ground-truth scores, with exclusions.
         rules = replace(PROTOCOLS["activitynet"], gt_scores=False, exclusions=True)
         judged = self._frame_maps(frames)
         results: OrderedDict[str, dict[str, float]] = OrderedDict()
@@ -153,14 +153,14 @@ class AVAEvaluator(DatasetEvaluator):
         path = self._metadata.get("ground_truth")
         if not path:
             raise UserError(
-                f"dataset {self._dataset_name}: its metadata has no ground_truth csv to judge with"
+                f"dataset {self._dataset_name}: its metadata has no ground_truth csv to evaluate with"
             )
         truth = GroundTruth(path, self._metadata.get("exclude"))
         ids = np.unique(truth.actions)
         if len(ids) and not np.isin(ids, list(self._label_map.names)).any():
             raise UserError(
                 f"{path}: none of its action ids ({few(ids.tolist())}) is in the label map "
-                f"({few(self._label_map.names)}), so there is nothing to judge; write ids of the label map"
+                f"({few(self._label_map.names)}), so there is nothing to evaluate; write ids of the label map"
             )
         return truth
 
@@ -185,7 +185,7 @@ class AVAEvaluator(DatasetEvaluator):
         return results
 
     def _usable_protocols(self) -> list[Protocol]:
-        """Those that can read every timestamp of the ground truth; with none, the official one."""
+        """The protocols that can read every timestamp of the ground truth; the official one if none can."""
         kept = [p for p in self._protocols if self._ground_truth.readable(p)]
         left_out = [p.name for p in self._protocols if p not in kept]
         if not left_out:

@@ -1,4 +1,4 @@
-"""The ground truth of a training's test set, read once by the loaders' own reader and judged under any protocol."""
+"""The ground truth of a test set, read once by the loaders' own reader and usable under any protocol."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mestad_d2.formats.ava_csv import annotation_rows, read_exclusions
 class GroundTruth:
     """Annotations and exclusions of a dataset, opened when the object is made.
 
-    What the loaders train on can be judged: blanks, empty fields and ids such as ``1.0`` are read as they read them. On
-    files that the published evaluators accept, the rows are those that they see.
+    Blanks, empty fields and ids such as ``1.0`` are read as in training. On files that the published evaluators accept,
+    the rows are the same as theirs.
 
     Args:
         annotations: csv ``video,timestamp,x1,y1,x2,y2,action_id[,person_id[,confidence]]``.
@@ -35,7 +35,7 @@ class GroundTruth:
                 frame.append(index)
                 boxes.append(row.box)
                 actions.append(row.action_id)
-                # The official evaluator takes the eighth column for a score, which orders boxes of equal IoU.
+                # The official evaluator reads the eighth column as a score, which orders boxes of equal IoU.
                 scores.append(float(row.person_id) if len(fields) > 7 and fields[7] else 1.0)
                 lines.append(line)
         self._frame = np.array(frame, dtype=np.int64)
@@ -68,7 +68,7 @@ class GroundTruth:
 def exclusion_keys(excluded: set[tuple[str, float]], protocol: Protocol) -> set[str]:
     """Return the frame names of excluded (video, timestamp); empty where the protocol has no exclusions.
 
-    A timestamp between seconds names no frame of a protocol of whole seconds.
+    In a protocol of whole seconds, a fractional timestamp matches no frame.
     """
     if not protocol.exclusions:
         return set()

@@ -1,4 +1,4 @@
-"""How well persons are found, whatever they do: COCO's AP and recall, counted as pycocotools does, vectorised.
+"""AP and recall of persons regardless of actions, computed as in COCO and pycocotools, vectorised.
 
 pycocotools keeps a dict for every box: 20 times slower, with 8 times the memory, on AVA's validation set.
 """
@@ -37,7 +37,7 @@ def person_ap(
 ) -> dict[str, float]:
     """Compute AP50, AP50:95 and AR@10 in [0, 1]; NaN without any annotated person.
 
-    In a frame, the surest 100 detections choose in turn the free box of highest IoU, of equal ones the last.
+    In a frame, the 100 detections of highest score choose in turn the free box of highest IoU (the last on a tie).
 
     Args:
         truth: boxes (n, 4) with area by frame; frames without boxes count too.
@@ -59,7 +59,7 @@ def person_ap(
     boxes, scores = boxes[order], scores[order]
     tp = _claim(boxes, frame[order], place, gt, gt_frame)
 
-    # An inverted box has its place among the 100, but is no false positive.
+    # An inverted box counts towards the 100, but is not a false positive.
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     ranked = np.argsort(-scores, kind="stable")
     ranked = ranked[(width * height >= 0)[ranked]]
@@ -83,7 +83,7 @@ def _claim(
 ) -> np.ndarray:
     """(thresholds, m) bool: whether each detection claims a box.
 
-    The first of all frames are judged at once, then the second of all frames, and so on.
+    The first detections of all frames are matched at once, then the second ones, and so on.
     """
     tp = np.zeros((len(IOU_THRESHOLDS), len(boxes)), dtype=bool)
     taken = np.zeros((len(IOU_THRESHOLDS), len(gt)), dtype=bool)

@@ -54,7 +54,7 @@ class _Reader:
         self.parts: list[tuple[np.ndarray, ...]] = []
 
     def fast(self) -> Rows:
-        """The whole file by columns; raises ``NotPlain`` where a row needs a closer look."""
+        """Read the whole file by columns; raise ``NotPlain`` where a row needs the exact reader."""
         self.index, self.parts = {}, []
         names: dict[bytes, int] = {}
         line = 1
@@ -104,7 +104,7 @@ class _Reader:
         return np.repeat(np.array(found, dtype=np.int64), np.diff(heads, append=chunk.count))
 
     def exact(self) -> Rows:
-        """The whole file row by row, as Python's csv module reads it."""
+        """Read the whole file row by row with Python's csv module."""
         self.index = {}
         frame, boxes, actions, scores, lines = [], [], [], [], []
         for number, row in raw_csv_lines(self.path):
@@ -158,7 +158,7 @@ class _Reader:
             value = float(text)
         except ValueError:
             value = math.nan
-        # The published evaluators go on with NaN and give an arbitrary figure; here it is an error.
+        # The published evaluators continue with NaN and give an arbitrary figure; here it is an error.
         if not math.isfinite(value):
             raise _bad(self.path, number, f"{name} is {text!r}", "write a finite number")
         return value

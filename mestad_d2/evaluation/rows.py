@@ -1,4 +1,4 @@
-"""Boxes with actions as flat arrays: what the evaluator counts with."""
+"""Boxes with actions as flat arrays, the input of the evaluators."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Rows:
 
 
 def frame_key(video: str, timestamp: float, protocol: Protocol) -> str:
-    """Name under which a protocol knows a frame."""
+    """Return a protocol's name of a frame."""
     return f"{video},{timestamp:.6f}" if protocol.fractional else f"{video},{int(timestamp):04d}"
 
 

@@ -91,7 +91,7 @@ class ActorTracker:
         # A pair that is not allowed must be worse than no pair, or it would push allowed ones aside.
         bonus = self.sureness * np.clip([t.score for t in tracks], 0, 1)
         gain = np.where(gain >= self.min_giou, gain + 1.0 - self.min_giou + bonus, 0.0)
-        # Not with the module: programs start without it.
+        # Imported here, so that programs start faster.
         from scipy.optimize import linear_sum_assignment
 
         rows, columns = linear_sum_assignment(gain, maximize=True)

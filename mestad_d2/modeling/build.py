@@ -1,4 +1,4 @@
-"""Builds the detector of a config, after its parts are found to be registered."""
+"""Build the detector of a config, after checking that its parts are registered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build_detector(cfg: CfgNode) -> nn.Module:
             ("MODEL.ROI_ACTION_HEAD.NAME", model.ROI_ACTION_HEAD.NAME, ROI_ACTION_PREDICTOR_REGISTRY),
         ]
     for key, name, registry in parts:
-        # The one name that stands for no part at all.
+        # The name that means no such part.
         if name not in registry and name != "PrecomputedProposals":
             known = sorted(known for known, part in registry if part.__module__.startswith("mestad_d2"))
             raise UserError(f"{key}: no {name!r} is registered{near(name, known)}")

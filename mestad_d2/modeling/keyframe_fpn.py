@@ -1,4 +1,4 @@
-"""From features over time to a pyramid of the key frame, on which people are found (paper, section 3.3)."""
+"""Build the feature pyramid of the key frame from features over time (paper, section 3.3)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TOP_LEVEL = 5
 
 
 class KeyframeFeatures(Backbone):
-    """Picks the key frame of each pathway and concatenates the pathways' channels.
+    """Pick the key frame of each pathway and concatenate the pathways' channels.
 
-    Strides are reported doubling from stage to stage, because detectron2's FPN insists on it and names
-    its layers by them; those of the features themselves are known to ``KeyframeFPN``.
+    Strides are reported doubling from stage to stage, because detectron2's FPN requires it and names
+    its layers by them; ``KeyframeFPN`` keeps the real strides.
     """
 
     def __init__(self, shape: dict[str, ShapeSpec], in_features: list[str]) -> None:
@@ -64,7 +64,7 @@ class LastLevelConv(nn.Module):
 
 
 class KeyframeFPN(FPN):
-    """detectron2's FPN on the key frame, without its demand that strides double.
+    """detectron2's FPN on the key frame, without the requirement that strides double.
 
     ``res5`` of a video backbone often keeps the stride of ``res4``; then P5 has that stride too and is
     added to P4 at its own size. Maps whose sizes are no multiples of each other work as well.

@@ -50,7 +50,7 @@ def _as_pytorch_initialises(*parts: nn.Module | None) -> None:
 
 
 def _given(**arguments: object) -> dict:
-    # Parts of others need not know arguments that nobody gave.
+    # Users' parts need not accept arguments that were not given.
     return {name: value for name, value in arguments.items() if value is not None}
 
 
@@ -163,7 +163,7 @@ class MESTAD(nn.Module):
         Args:
             batched_inputs: as in ``forward``; ``height`` and ``width`` give the original frame.
             do_postprocess: scale boxes to the original frame and wrap as ``{"instances": ...}``; else
-                a list of Instances in the clip's own pixels (what the mean teacher wants).
+                a list of Instances in the clip's own pixels (for the mean teacher).
             selection: which boxes become proposals; default: ``MODEL.PROPOSALS.*_TEST``.
             test_boxes: as ``MODEL.ROI_ACTION_HEAD.TEST_BOXES``, which is the default.
             score_with_person: as ``MODEL.ROI_ACTION_HEAD.SCORE_WITH_PERSON``, which is the default.

@@ -39,7 +39,7 @@ class TemporalLabelAssigner:
         cost = self.costs(
             *(x.detach().cpu().double() for x in (boxes, scores, gt_boxes, gt_labels)), image_size
         )
-        # Not with the module: programs start without it.
+        # Imported here, so that programs start faster.
         from scipy.optimize import linear_sum_assignment
 
         rows, columns = linear_sum_assignment(cost.numpy())

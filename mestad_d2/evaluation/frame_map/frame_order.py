@@ -1,4 +1,4 @@
-"""Which row of a frame comes first, under the rules of either protocol."""
+"""The order of the rows of a frame under the rules of each protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which detection of a frame claims which ground-truth box: vectorised over all frames and classes."""
+"""Match detections to ground-truth boxes, vectorised over all frames and classes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IOU_THRESHOLD = 0.5
 
 @dataclass
 class Matches:
-    """Judged detections in the order in which the protocol lists them.
+    """Matched detections in the order in which the protocol lists them.
 
     Attributes:
         gt, det: the rows that count (exclusions and unknown classes removed).
@@ -38,8 +38,8 @@ class Matches:
 def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded: set[str]) -> Matches:
     """Judge detections against the ground truth at IoU 0.5.
 
-    Each detection is tried against the one box of its class with the highest IoU (the first on a tie); if
-    that box is taken, it is a false positive. Boxes of detections without area are left out.
+    Each detection is compared with the box of its class of highest IoU (the first on a tie); if that box is
+    taken, the detection is a false positive. Boxes of detections without area are left out.
 
     Raises:
         UserError: a ground-truth box is inverted and a detection has to be compared with it.
@@ -54,7 +54,7 @@ def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded
     )
     named = {gt.keys[i] for i in known}
     gt = _filter(gt, ids, excluded, None)
-    # The cap counts before anything but the class is filtered; frames are dropped whole, so order is free.
+    # The cap applies after filtering by class only; frames are dropped whole, so the order does not matter.
     det = _filter(det, ids, excluded, named if protocol.drop_unknown_frames else None)
     gt_index = {key: i for i, key in enumerate(gt.keys)}
     to_gt = np.array([gt_index.get(key, -1) for key in det.keys], dtype=np.int64).reshape(-1)
@@ -134,7 +134,7 @@ def _claim(
 
 
 def _as_sizes(gt: Rows) -> str:
-    """A guess, where all boxes stay inside the picture when they are read as x, y, width, height."""
+    """A hint where all boxes stay inside the picture when read as x, y, width, height."""
     ends = gt.boxes[:, :2] + gt.boxes[:, 2:]
     return ", as are others; x,y,width,height?" if gt.boxes.min() >= 0 and ends.max() <= 1.01 else ""
 

@@ -1,4 +1,4 @@
-"""The published ways of counting AVA frame-mAP, told apart by the few rules in which they differ."""
+"""The published AVA frame-mAP protocols, as the few rules in which they differ."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Protocol:
     detected_classes_only: bool = False
     # Ground truth of excluded frames still counts as what could have been found.
     counts_excluded: bool = False
-    # A frame is named by ground truth of the label map's classes; False: of any class.
+    # Only ground truth of the label map's classes makes a frame annotated; False: any class does.
     named_by_known_classes: bool = False
 
 
 PROTOCOLS = {
-    # What ActivityNet publishes since May 2020.
+    # ActivityNet's evaluator since May 2020.
     "activitynet": Protocol("activitynet", True, (2, 7, 8), (2, 7, 8), True, False, True, 50, True),
     # The copy that PySlowFast ships, behind most published AVA numbers.
     "slowfast": Protocol("slowfast", False, (7, 8), (8,), False, True, False, 0, False),
-    # As the public release of the paper's method counts: slowfast's rules, the best score of a frame first.
+    # The public release of the paper's method: slowfast's rules, the best score of a frame first.
     "release": Protocol("release", False, (7, 8), (8,), False, True, False, 0, True),
     # mmaction2's own evaluator (its main branch); it computes in single precision and counts boxes
     # without area as false positives, here in double and without them.

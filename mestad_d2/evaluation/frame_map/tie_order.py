@@ -28,7 +28,7 @@ def heap_order(rows: Rows, index: np.ndarray, cap: int) -> np.ndarray:
     scores, actions = rows.scores[index].tolist(), rows.actions[index].tolist()
     for place, (score, action, (x1, y1, x2, y2)) in enumerate(zip(scores, actions, boxes, strict=True)):
         entry = (score, action, y1, x1, y2, x2)
-        # Kept aside, because a place inside the entry would change how equal entries are arranged.
+        # Kept apart, because an index inside the entry would change the order of equal entries.
         places.setdefault(entry, []).append(place)
         if not cap or len(heap) < cap:
             heapq.heappush(heap, entry)

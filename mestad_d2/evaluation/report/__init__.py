@@ -1,1 +1,1 @@
-"""The report page: what an mAP is made of."""
+"""The report page of an evaluation."""

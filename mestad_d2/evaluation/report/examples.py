@@ -1,4 +1,4 @@
-"""Detections and boxes worth looking at: the surest false positives and the boxes nobody found."""
+"""Examples for the report: false positives of highest score, and missed boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mestad_d2.evaluation.frame_map.matching import IOU_THRESHOLD, best_of_any_c
 from mestad_d2.evaluation.frame_map.score import FrameMAP, rank_scores
 
 KINDS = {
-    "twice": "the person and action are right, but a surer detection has claimed them",
+    "twice": "the person and action are right, but a detection of higher score was matched first",
     "place": "right action, box too far off (IoU 0.1 to 0.5)",
     "action": "a person is there, doing something else",
     "both": "IoU 0.1 to 0.5 with a person who does something else",
@@ -26,8 +26,8 @@ class Example:
 
     Attributes:
         box: x1 y1 x2 y2 as fractions.
-        other: the ground-truth box that is meant, or None.
-        remark: what it is, in words.
+        other: the closest ground-truth box, or None.
+        remark: description in words.
     """
 
     video: str
@@ -74,7 +74,7 @@ def best_misses(result: FrameMAP, count: int = 24, per_class: int = 2) -> list[E
     order = np.lexsort((-(b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]), -aps))
     chosen = rows[_spread(order, m.gt.actions[rows], count, per_class)]
     tried = set(m.best[(m.iou >= IOU_THRESHOLD) & ~m.tp].tolist())
-    words = ("no detection of this action reaches IoU 0.5", "its detections preferred a box that was taken")
+    words = ("no detection of this action reaches IoU 0.5", "its best detections were matched to another box")
     return [_example(m.gt, row, None, None, words[row in tried]) for row in chosen.tolist()]
 
 
@@ -94,7 +94,7 @@ def _hurting(result: FrameMAP) -> np.ndarray:
 
 
 def _kinds(result: FrameMAP, which: np.ndarray) -> tuple[list[str], list[int]]:
-    """Kind and the ground-truth row that is meant (-1: none) of judged detections."""
+    """Kind of each detection and the row of its closest ground truth (-1: none)."""
     m = result.matches
     any_iou, any_best = best_of_any_class(m, which)
     kinds, others = [], []

@@ -1,4 +1,4 @@
-"""One page that shows what an mAP is made of; it needs no network and no other file."""
+"""Write the report page of an evaluation; it needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def _page(result: FrameMAP, label_map: LabelMap, frames: Frames | None, note: st
         "<h2>Which false positives hurt</h2>",
         _kinds(result),
         "<h2>Surest false positives</h2>",
-        "<p>Orange: the detection. Blue: the annotated box that is meant. At most two of a class.</p>",
+        "<p>Orange: the detection. Blue: the closest annotated box. At most two of a class.</p>",
         _gallery(best_false_positives(result), result, frames),
         "<h2>Misses</h2>",
-        "<p>Annotated boxes (orange) that no detection claimed: best classes first, large boxes first.</p>",
+        "<p>Annotated boxes (orange) that no detection matched: best classes first, large boxes first.</p>",
         _gallery(best_misses(result), result, frames),
         "<h2>Precision over recall, and scores</h2>",
         "<p>Left: the curve and, shaded, the area that AP measures. Right: scores of "

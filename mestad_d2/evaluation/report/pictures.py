@@ -1,4 +1,4 @@
-"""Pictures of examples, cut out of frames, as data URLs."""
+"""Pictures of examples, cropped from frames, as data URLs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from mestad_d2.evaluation.report.examples import Example
 
-# (video, timestamp in s) -> frame (H, W, 3) uint8 RGB, or None where it can't be had.
+# (video, timestamp in s) -> frame (H, W, 3) uint8 RGB, or None where it is unavailable.
 Frames = Callable[[str, float], np.ndarray | None]
 _HEIGHT, _MAX_WIDTH = 200, 320
 _OWN, _OTHER = "#ff7a1a", "#27c4f5"
@@ -24,7 +24,7 @@ def picture(frames: Frames, example: Example) -> str | None:
 
 
 def draw(frame: np.ndarray, example: Example) -> str:
-    """Cut out and mark the boxes: own one solid, the ground truth that is meant thin."""
+    """Crop and draw the boxes: the example's solid, the closest ground truth thin."""
     height, width = frame.shape[:2]
     image = Image.fromarray(frame)
     boxes = [(example.box, _OWN, 3)] + ([(example.other, _OTHER, 2)] if example.other else [])

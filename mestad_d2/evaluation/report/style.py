@@ -1,4 +1,4 @@
-"""Looks of the report pages, for light and dark screens."""
+"""Style of the report pages, for light and dark mode."""
 
 from __future__ import annotations
 

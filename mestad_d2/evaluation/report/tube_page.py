@@ -52,7 +52,7 @@ def _section(inputs: Inputs, result: MapResult) -> list[str]:
     parts.append(_kinds(errors, kinds))
     if video:
         parts.append(
-            "<h2>Worst misses</h2><p>Ground-truth tubes that nothing claimed, longest first: the tube (blue) and "
+            "<h2>Worst misses</h2><p>Ground-truth tubes without a match, longest first: the tube (blue) and "
         )
         parts.append("the best detected tube of its class and video (orange) on the frames of the video.</p>")
         parts.append(_misses(inputs.truth, inputs.tubes, inputs, result))

@@ -1,4 +1,4 @@
-"""What the false positives are: wrong place, wrong action, wrong time, found twice, or nothing there.
+"""Classify false positives: wrong place, wrong action, wrong time, duplicate, or background.
 
 The shares are those of the published analyses (ACT and MOC for frames, MultiSports for tubes): the share of each
 kind among the detections so far is integrated over recall, as precision is for AP.

@@ -1,4 +1,4 @@
-"""From files of tubes and frame detections to figures, a table and a report: what the tool does."""
+"""Evaluate files of tubes and frame detections into figures, a table and a report, as the tool does."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes, VideoIn
 
 # (frame detections, dataset) -> tubes.
 Link = Callable[[FrameBoxes | Tubelets, TubeDataset], Tubes]
-# Analyses of errors are made at this IoU.
+# IoU of the error analyses.
 ERRORS_AT = 0.5
 
 
 @dataclass
 class Inputs:
-    """What is evaluated: ground truth, and tubes or frame detections or both.
+    """The input of an evaluation: ground truth, and tubes or frame detections or both.
 
     Attributes:
         tubes: as given, or linked.
@@ -170,7 +170,7 @@ class _AnyVideo(TubeDataset):
 
 
 def _united(dataset: TubeDataset, truth: Tubes, *others):
-    """All records on one list of videos, ground truth first; classes and lengths as far as they are known."""
+    """Map all records to one list of videos, ground truth first; classes and lengths as far as known."""
     names = dict.fromkeys(dataset.names)
     for other in others:
         names.update(dict.fromkeys(other.videos if other is not None else ()))
@@ -187,7 +187,7 @@ def _united(dataset: TubeDataset, truth: Tubes, *others):
         [len(dataset.classes), *(int(o.label.max(initial=-1)) + 1 for o in others if o is not None)]
     )
     classes = dataset.classes + tuple(str(c) for c in range(len(dataset.classes), highest))
-    # Only where the classes came from a csv; a published ground truth names all of its own.
+    # Only where the classes came from a csv; a published ground truth names all its classes.
     if any(v.frames for v in dataset.videos):
         classes = dataset.classes
     united = TubeDataset(classes, tuple(known.get(name, VideoInfo(name)) for name in names))

@@ -1,4 +1,4 @@
-"""Frame-mAP over all frames, and how well boxes fit whatever their class (frame-MABO)."""
+"""Frame-mAP over all frames, and class-agnostic overlap of boxes (frame-MABO)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def frame_map(
         threshold: of the box IoU.
 
     Raises:
-        UserError: a class that the dataset has not.
+        UserError: a class outside the dataset.
     """
     rules = protocol.frame
     check_labels(gt.label, classes, "ground truth")
@@ -43,7 +43,7 @@ def frame_map(
     for c, class_name in enumerate(classes):
         if class_name in rules.excluded:
             continue
-        # Class by class: the pairs of all at once would be most of the memory.
+        # Class by class, since the pairs of all classes at once would dominate the memory.
         judged[c] = judge_class(truth, truth_group, gt_rows[c], det, group, det_rows[c], rules, threshold)
         per_class[c] = class_ap(judged[c], rules)
     failure = class_failure(det_rows, np.array([len(rows) for rows in gt_rows]), classes, rules)
@@ -118,7 +118,7 @@ def frame_mabo(gt: Tubes, det: FrameBoxes, classes: tuple[str, ...], protocol: P
     truth = gt.as_frames()
     best = np.zeros(len(truth))
     for v in range(len(gt.videos)):
-        # Video by video: pairs of all classes are many.
+        # Video by video, since there are many pairs of all classes.
         mine, other = np.flatnonzero(truth.video == v), np.flatnonzero(det.video == v)
         at, of, _ = pair_up(truth.frame[mine], det.frame[other])
         for part in range(0, len(at), _PAIRS_AT_ONCE):

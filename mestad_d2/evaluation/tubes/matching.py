@@ -1,7 +1,7 @@
-"""Which detection claims which ground truth: greedy by score, for all groups side by side.
+"""Match detections to ground truth greedily by score, for all groups at once.
 
 A group is a video (tubes) or a frame (boxes) of one class. Detections of different groups don't compete, so
-the best of every group are judged at once, then the second best, and so on.
+the best of every group are matched at once, then the second best, and so on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Candidates:
         det: (n,) row of the detection, increasing in the order in which detections are judged.
         gt: (n,) row of the ground truth, in its own order within a detection.
         iou: (n,) may be NaN.
-        round: (n,) how many detections of the group were judged before.
+        round: (n,) how many detections of the group were matched before.
     """
 
     det: np.ndarray
@@ -80,11 +80,11 @@ def claim(pairs: Candidates, detections: int, truths: int, threshold: float, res
     """Match all detections at one threshold.
 
     Args:
-        rest: a detection tries the ground truths that are left; else only its best one.
+        rest: a detection may match any ground truth that is left; else only its best one.
         strict: the IoU must be above the threshold.
 
     Returns:
-        (detections,) row of the claimed ground truth, -1 without; (n,) bool, pairs that were looked at;
+        (detections,) row of the claimed ground truth, -1 without; (n,) bool, pairs that were compared;
         (detections,) bool, detections whose best ground truth fits but was taken (never with ``rest``).
     """
     claimed = np.full(detections, -1, dtype=np.int64)
@@ -140,7 +140,7 @@ def suppress(group: np.ndarray, score: np.ndarray, rule: NMS, iou: PairIoU) -> t
         if not len(others):
             continue
         overlap = iou(order[mine], order[others])
-        # An undefined overlap counts as too much for the hard kind and as none for the soft one.
+        # An undefined overlap suppresses in hard NMS and counts as 0 in soft NMS.
         gone = overlap > rule.iou if rule.soft else ~(overlap <= rule.iou)
         alive[others[gone]] = False
         weight[others[gone]] = 1 - overlap[gone]

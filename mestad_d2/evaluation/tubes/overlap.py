@@ -9,7 +9,7 @@ import numpy as np
 from mestad_d2.evaluation.tubes.protocols import Rules
 from mestad_d2.formats.tubes.records import Tubes, ranges
 
-# Boxes that are compared at once; more only costs memory.
+# Boxes compared at once; more only costs memory.
 _AT_ONCE = 1 << 20
 
 
@@ -21,7 +21,7 @@ def box_iou(truth: np.ndarray, found: np.ndarray, pixels: str) -> np.ndarray:
     Args:
         pixels: see ``Rules``; "continuous" and "inclusive" treat both boxes alike.
     """
-    # Views of columns are strided: one copy makes each operation several times faster.
+    # Column views are strided: one copy makes each operation several times faster.
     a, b = np.ascontiguousarray(truth.T), np.ascontiguousarray(found.T)
     wider = 1.0 if pixels == "inclusive" else 0.0
     shift = larger = 0.0
@@ -124,7 +124,7 @@ def _common_rows(truth: Tubes, found: Tubes, low_i, count_i, low_j, count_j) -> 
     row_i = ranges(low_i, count_i)
     offset = row_i - low_i[pair]
     row_j = low_j[pair] + np.minimum(offset, np.maximum(count_j[pair] - 1, 0))
-    # Tubes without gaps are in step; only where they are not the frame is looked for.
+    # Tubes without gaps are aligned; only others need a search for the frame.
     same = (offset < count_j[pair]) & (count_j[pair] > 0)
     same[same] = truth.frame[row_i[same]] == found.frame[row_j[same]]
     odd = np.unique(pair[~same])

@@ -1,4 +1,4 @@
-"""How tubes and frames are judged: the conventions in which published evaluators differ, as named fields."""
+"""The conventions in which published evaluators of tubes and frames differ, as named fields."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A published evaluator by name: how it judges ``video`` tubes and ``frame`` boxes, and where it is from."""
+    """A published evaluator by name: its rules for ``video`` tubes and ``frame`` boxes, and its source."""
 
     name: str
     video: Rules
@@ -162,7 +162,7 @@ PROTOCOLS = {
         ),
     )
 }
-# Names under which the same evaluators are known elsewhere.
+# Other names of the same evaluators.
 ALIASES = {
     "act_moc": "act",
     "act_moc_core": "act_core",

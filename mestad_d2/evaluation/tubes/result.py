@@ -1,4 +1,4 @@
-"""What an evaluation of tubes gives: AP by class and threshold, and what the published code would have done."""
+"""Results of an evaluation of tubes: AP by class and threshold, and failures of the published code."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class MapResult:
 
 
 def check_labels(label: np.ndarray, classes: tuple[str, ...], what: str) -> None:
-    """Refuse classes that the dataset has not.
+    """Refuse classes outside the dataset.
 
     Raises:
         UserError: names the class.

@@ -33,7 +33,7 @@ def video_map(
         thresholds: of the spatio-temporal IoU, by name; several under a name are averaged.
 
     Raises:
-        UserError: a class that the dataset has not.
+        UserError: a class outside the dataset.
     """
     rules = protocol.video
     check_labels(gt.label, classes, "ground truth")
@@ -67,7 +67,7 @@ def ranking(det: Tubes, num_classes: int, rules: Rules) -> tuple[np.ndarray, str
     """Rank the detections that are judged, and say how the published suppression fails on them, if it does."""
     rows, score, failure = np.arange(len(det)), det.score, None
     if rules.time == "present":
-        # A tube whose every box is a hole is no detection.
+        # A tube of holes only is not a detection.
         solid = ~np.isnan(det.boxes).any(1)
         rows = np.flatnonzero(np.bincount(det.owner[solid], minlength=len(det)))
     if rules.nms:
@@ -128,7 +128,7 @@ def gap_failure(overlaps: TubePairs, looked: np.ndarray, protocol: str) -> str |
 
 
 def _hole_free(det: Tubes) -> Tubes:
-    """The tubes without rows whose box is NaN; a tube of nothing else keeps one row, which matches nothing."""
+    """The tubes without NaN boxes; a tube of NaN boxes only keeps one row, which matches nothing."""
     bad = np.isnan(det.boxes).any(1)
     if not bad.any():
         return det

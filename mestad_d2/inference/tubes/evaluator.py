@@ -40,7 +40,7 @@ class TubeEvaluator(DatasetEvaluator):
     Args:
         dataset_name: a registered dataset.
         cfg: ``TEST.TUBES`` says protocols, linker and the least score of a detection.
-        output_dir: ``tubes.csv`` and ``tube_metrics.json`` go there; None: nowhere.
+        output_dir: ``tubes.csv`` and ``tube_metrics.json`` are written there; None: not written.
         distributed: gather the detections of all processes.
 
     Raises:
@@ -68,7 +68,7 @@ class TubeEvaluator(DatasetEvaluator):
         self._parts, self._seen = [], set()
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Take the detections of a batch.
+        """Add the detections of a batch.
 
         Args:
             inputs: dicts with ``video_id``, ``timestamp``, ``start`` and ``fps``.

@@ -1,4 +1,4 @@
-"""What the backbones built by other libraries (X3D, MViT, Video-Swin, ViViT) have in common."""
+"""Helpers of the backbones that other libraries build (X3D, MViT, Video-Swin, ViViT)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_clip(clips: Tensor, coarsest: int = COARSEST) -> None:
 def channel_norm(tokens: Tensor) -> Tensor:
     """Apply layer norm without parameters over C of tokens (..., C).
 
-    The stages between have no norm of their own, and their values grow from block to block. Scale and shift
+    Intermediate stages have no norm of their own, and their values grow from block to block. Scale and shift
     would add nothing to the 1x1 convolution of the FPN that follows.
     """
     return nn.functional.layer_norm(tokens, tokens.shape[-1:])

@@ -14,7 +14,7 @@ from mestad_d2.modeling.backbone.pathway import STAGES
 # Blocks of res2..res5.
 VARIANTS = {"v2_s": (1, 2, 11, 2)}
 WIDTH = 96
-# The clips that its tables of relative positions are made for: frames and side in pixels.
+# Clip size of its tables of relative positions: frames and side in pixels.
 FRAMES, SIDE = 16, 224
 
 

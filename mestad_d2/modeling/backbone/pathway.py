@@ -22,7 +22,7 @@ STAGE_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 @dataclass
 class PathwaySpec:
-    """What tells one pathway from another.
+    """Settings of a pathway.
 
     Attributes:
         width: channels of the stem; stage k has ``4 * width * 2 ** k`` outputs.
@@ -144,7 +144,7 @@ def slow_spec(cfg: CfgNode, extra_channels: Sequence[int] = (0, 0, 0, 0)) -> Pat
 
 
 class TemporalConv3d(nn.Conv3d):
-    """A (k, 1, 1) convolution of stride 1, trained on a CPU as a 2-D one over time and all places.
+    """A (k, 1, 1) convolution of stride 1, computed on a CPU as a 2-D one over time and all positions.
 
     Without AVX-512 oneDNN computes the gradient of the 3-D one of 8 channels in its reference code, which takes fifty
     times as long: half of the toy detector's training step. Parameters and keys are those of ``nn.Conv3d``.
@@ -155,7 +155,7 @@ class TemporalConv3d(nn.Conv3d):
         if x.device.type != "cpu" or not (x.requires_grad and torch.is_grad_enabled()):
             return super().forward(x)
         n, channels, steps, height, width = x.shape
-        # A view in both memory formats: the places of a step lie together.
+        # A view in both memory formats: the positions of a step are contiguous.
         flat = x.reshape(n, channels, steps, height * width)
         weight, padding = self.weight[..., 0], (self.padding[0], 0)
         return F.conv2d(flat, weight, self.bias, 1, padding, groups=self.groups).view(
@@ -164,7 +164,7 @@ class TemporalConv3d(nn.Conv3d):
 
 
 def ease_temporal_convolutions(module: nn.Module) -> None:
-    """Make the convolutions over time alone of ``module`` ``TemporalConv3d``, in place, with their weights."""
+    """Replace the purely temporal convolutions of ``module`` by ``TemporalConv3d`` in place, keeping weights."""
     for parent in list(module.modules()):
         for name, conv in list(parent.named_children()):
             if type(conv) is not nn.Conv3d or conv.stride != (1, 1, 1) or conv.dilation != (1, 1, 1):

@@ -1,7 +1,7 @@
-"""A backbone on a segment of film, longer than the clips it was trained on (ours).
+"""Run a backbone on a video segment longer than the clips it was trained on (ours).
 
-Convolutions over time give the features of every key frame of a segment at once. What means or attends over a
-whole clip is held to a clip's length here, so that it sees as much of the film as it did in training.
+Convolutions over time give the features of every key frame of a segment at once. Layers that average or attend
+over a whole clip are limited to a clip's length, so that they cover the same duration as in training.
 """
 
 from __future__ import annotations

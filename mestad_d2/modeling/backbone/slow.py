@@ -19,7 +19,7 @@ class SlowOnly(Backbone):
     def __init__(self, pathway: Pathway) -> None:
         super().__init__()
         self.slow = pathway
-        # Pooling over time (C2D, I3D) begins anew with each clip: no one pass then.
+        # Pooling over time (C2D, I3D) restarts with each clip, so one pass is impossible.
         if pathway.time_stride == 1:
             self.time_strides = (1,)
 

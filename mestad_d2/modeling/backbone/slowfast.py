@@ -59,7 +59,7 @@ class SlowFast(Backbone):
                 f"MODEL.SLOWFAST.SLOW_SAMPLING: {slow_sampling!r} is unknown; use {' or '.join(SLOW_SAMPLINGS)}"
             )
         self.slow, self.fast, self.alpha, self.slow_sampling = slow, fast, alpha, slow_sampling
-        # Frames spread over each clip anew fit no grid over a film: no one pass then.
+        # Frames spread over each clip do not fit a grid over a video, so one pass is impossible.
         if slow_sampling == "stride":
             self.time_strides = (alpha, 1)
         self.laterals = nn.ModuleDict(laterals)

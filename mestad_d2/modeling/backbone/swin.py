@@ -75,7 +75,7 @@ class VideoSwin(Backbone):
         """
         check_clip(clips)
         x, features = self.swin.pos_drop(self.swin.patch_embed(clips)), {}
-        # Stages and the merging of patches before the next one take turns.
+        # Stages alternate with patch merging.
         for index, layer in enumerate(self.swin.features):
             x = layer(x)
             if index % 2 == 0:

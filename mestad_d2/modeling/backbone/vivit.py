@@ -1,6 +1,6 @@
 """ViViT (arXiv 2103.15691, joint attention over space and time) as transformers builds it, without its head.
 
-The package transformers is an extra: without it this backbone alone is missing.
+The package transformers is optional: without it only this backbone is missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mestad_d2.modeling.backbone.vit.pyramid import SimplePyramid, used_levels
 # Layers, as four parts of three.
 VARIANTS = {"b": (3, 3, 3, 3)}
 WIDTH, HEADS = 768, 12
-# The clips that its table of positions is made for: frames and side in pixels; and a tubelet's side.
+# Clip size of its table of positions: frames and side in pixels; and a tubelet's side.
 FRAMES, SIDE, PATCH = 32, 224, 16
 
 

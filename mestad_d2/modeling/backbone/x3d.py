@@ -24,7 +24,7 @@ WIDTH = 24
 
 
 class X3D(Backbone):
-    """Stage name -> [(N, C, T, H, W)] with the clip's T: nothing strides in time, so the key frame stays T // 2.
+    """Stage name -> [(N, C, T, H, W)] with the clip's T: no stride in time, so the key frame stays at T // 2.
 
     Clips of any size. The module's keys are pytorchvideo's under ``x3d``.
     """
@@ -63,7 +63,7 @@ class X3D(Backbone):
 
 
 def _dilate(stage: nn.Module, dilation: int) -> None:
-    """Dilate a stage whose stride was taken away.
+    """Dilate a stage whose stride was removed.
 
     The first block sees the grid it was trained on, so only those after it are dilated: every
     ``dilation``-th cell is then what the strided stage computes (but for squeeze-and-excitation's means).

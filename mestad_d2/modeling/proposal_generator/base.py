@@ -1,4 +1,4 @@
-"""What all proposal generators do in the same way: find candidates, then select among them."""
+"""Base of all proposal generators: find candidates, then select among them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mestad_d2.modeling.proposal_generator.select import Selection, select_propo
 
 
 class Candidates(NamedTuple):
-    """Boxes of which proposals are selected; per clip, or stacked over the N clips.
+    """Boxes from which proposals are selected; per clip, or stacked over the N clips.
 
     Attributes:
         boxes: (R, 4) in pixels.
@@ -29,7 +29,7 @@ class Candidates(NamedTuple):
 
 
 class ProposalGenerator(nn.Module):
-    """Finds people; subclasses define ``candidates``."""
+    """Base class of proposal generators; subclasses define ``candidates``."""
 
     def __init__(self, train_selection: Selection, test_selection: Selection) -> None:
         super().__init__()

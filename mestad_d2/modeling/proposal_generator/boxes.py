@@ -1,4 +1,4 @@
-"""Overlap of pairs of boxes, as measure and as loss."""
+"""Overlap of pairs of boxes, as IoU and as loss."""
 
 from __future__ import annotations
 

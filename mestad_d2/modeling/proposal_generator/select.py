@@ -1,4 +1,4 @@
-"""From dense person scores to proposals; shared by all dense heads."""
+"""Select proposals by dense person scores; shared by all dense heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every proposal generator reads from the config in the same way."""
+"""Config settings that all proposal generators share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actor-centric relation: every actor is related to every place of the scene (paper, appendix B and Table 7)."""
+"""Actor-centric relation network: relates every actor to every position of the scene (paper, appendix B and Table 7)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mestad_d2.modeling.roi_heads.action_heads import ROI_ACTION_PREDICTOR_REGIS
 
 @ROI_ACTION_PREDICTOR_REGISTRY.register()
 class ACRNActionHead(nn.Module):
-    """The linear head on an actor's map beside its relation to the whole frame.
+    """The linear head on an actor's map concatenated with its relation to the whole frame.
 
-    As in the actor-centric relation network, the actor's pooled feature stands beside the feature of each place
-    of the frame, a 1x1 convolution relates the two, and 3x3 convolutions gather the relations of neighbouring
-    places. The 1x1 convolution is split into an actor's and a scene's part, so that the scene's runs once a clip
-    instead of once an actor; the sum is the same. Group norm, not batch norm, lets no actor see another (ours).
+    As in the actor-centric relation network, the actor's pooled feature is concatenated to the feature of each
+    position of the frame, a 1x1 convolution relates the two, and 3x3 convolutions combine the relations of
+    neighbouring positions. The 1x1 convolution is split into an actor's and a scene's part; the scene's runs
+    once a clip instead of once an actor, with the same sum. Group norm, unlike batch norm, keeps actors independent (ours).
     """
 
     @configurable

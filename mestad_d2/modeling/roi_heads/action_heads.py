@@ -74,7 +74,7 @@ class LinearActionHead(nn.Module):
     def forward(self, actors: Tensor, frames: Tensor, clip_index: Tensor) -> Tensor:
         """Compute action logits (R, A) of actor maps (R, C, S, S) in frames (N, C, H, W).
 
-        ``clip_index`` (R,) is the frame in which each actor stands.
+        ``clip_index`` (R,) is the index of each actor's frame.
         """
         if self.with_context:
             grid = nn.functional.adaptive_avg_pool2d(frames, actors.shape[-2:])

@@ -20,9 +20,9 @@ def _layer(inputs: int, outputs: int, kernel: int, norm: str) -> nn.Sequential:
 
 @ROI_ACTION_PREDICTOR_REGISTRY.register()
 class RelationMapActionHead(nn.Module):
-    """Relate the actor's max-pooled feature to every place of the frame, then pool and classify the relation map.
+    """Relate the actor's max-pooled feature to every position of the frame, then pool and classify the relation map.
 
-    A 1x1 convolution with batch norm relates actor and place, 3x3 ones gather neighbours. The actor's own map is
+    A 1x1 convolution with batch norm relates actor and position, 3x3 ones combine neighbours. The actor's own map is
     not part of what is classified; ``ACRNActionHead`` keeps it, as the paper of ACRN does.
     """
 

@@ -29,14 +29,14 @@ def pool_time(pathways: list[Tensor], mode: str) -> Tensor:
 def _pool_pathway(x: Tensor, mode: str) -> Tensor:
     pool = torch.mean if mode == "avg" else torch.amax
     if x.is_contiguous(memory_format=torch.channels_last_3d):
-        # Seen with channels last, as it lies in memory, the same sums take a tenth of the time on a CPU.
+        # Viewed with channels last, as in memory, the same sums take a tenth of the time on a CPU.
         return pool(x.permute(0, 2, 3, 4, 1), dim=1).permute(0, 3, 1, 2)
     return pool(x, dim=2)
 
 
 @torch.no_grad()
 def match_actions(boxes: Boxes, gt: Instances, positive_iou: float) -> tuple[Tensor, Tensor]:
-    """Give every box the labels of the ground-truth person it covers best.
+    """Assign to every box the labels of the ground-truth person of highest IoU.
 
     Args:
         boxes: R boxes.
@@ -166,7 +166,7 @@ class VideoROIHeads(nn.Module):
             boxes = [Boxes.cat([b, gt.gt_boxes]) for b, gt in zip(boxes, gt_instances, strict=True)]
         matches = [match_actions(b, gt, self.positive_iou) for b, gt in zip(boxes, gt_instances, strict=True)]
         matches = [(target, keep_at_most(keep, self.positives_per_clip)) for target, keep in matches]
-        # Only boxes that count are pooled: ignored ones would cost time and change nothing.
+        # Only boxes in the loss are pooled: ignored ones would only cost time.
         boxes = [b[keep] for b, (_, keep) in zip(boxes, matches, strict=True)]
         targets = torch.cat([target[keep] for target, keep in matches])
         logits = self._logits(frames, boxes)
@@ -208,8 +208,8 @@ def action_loss(
 ) -> Tensor:
     """Compute binary cross entropy of logits and targets (R, A), mean over boxes and classes (paper, Eq. 2).
 
-    With ``gamma`` or ``alpha`` each term is multiplied with alpha (1 - p_t)^gamma, where p_t is the score that
-    the target wants high (focal loss; not of the paper); ``weights`` (R, A) multiply terms, 0 masks one. The
+    With ``gamma`` or ``alpha`` each term is multiplied with alpha (1 - p_t)^gamma, where p_t is the
+    probability of the target (focal loss; not of the paper); ``weights`` (R, A) multiply terms, 0 masks one. The
     mean is over the boxes of all processes, so that averaged gradients are those of the joint batch. Without
     boxes it is zero, still connected to the graph so that every rank has gradients.
     """

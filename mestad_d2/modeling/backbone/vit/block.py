@@ -62,7 +62,7 @@ class Block(nn.Module):
 
 
 def freeze(whole: nn.Module, stem: nn.Module, blocks: Sequence[nn.Module], count: int) -> list[nn.Module]:
-    """Take ``stem`` and the first ``count`` blocks out of training, ``whole`` with -1; return what is frozen.
+    """Freeze ``stem`` and the first ``count`` blocks, or ``whole`` with -1; return the frozen modules.
 
     Raises:
         UserError: there are fewer blocks.

@@ -22,7 +22,7 @@ class SimplePyramid(nn.ModuleDict):
     res4 (N, C, T, H, W) are the tokens themselves; res5 is res4 max-pooled to twice the stride. res3 (half the
     stride) and res2 (a quarter) are transposed convolutions of the key frame's tokens alone, (N, C / 2 or C / 4,
     1, H, W), and exist only where they are asked for: otherwise their weights would never have a gradient.
-    They are weights that no published file brings.
+    No published file contains these weights.
     """
 
     def __init__(self, width: int, patch: int, levels: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from mestad_d2.modeling.backbone.vit.block import Block, freeze
 from mestad_d2.modeling.backbone.vit.positions import resize_positions, sinusoid_table
 from mestad_d2.modeling.backbone.vit.pyramid import SimplePyramid, used_levels
 
-# The clips that the positions are made for: frames and side in pixels.
+# Clip size of the positions: frames and side in pixels.
 FRAMES, SIDE = 16, 224
 
 
@@ -87,7 +87,7 @@ class VideoMAE(Backbone):
         self.frozen = freeze(vit, vit.patch_embed, vit.blocks, frozen_blocks)
 
     def train(self, mode: bool = True) -> VideoMAE:
-        """Set the mode; frozen blocks stay in eval mode, where no path is dropped."""
+        """Set the mode; frozen blocks stay in eval mode, without drop path."""
         super().train(mode)
         for part in self.frozen:
             part.eval()
@@ -124,7 +124,7 @@ class VideoMAE(Backbone):
 
     @property
     def num_layers(self) -> int:
-        """Depth of what comes after the blocks."""
+        """Depth of the layers after the blocks."""
         return len(self.vit.blocks) + 1
 
 

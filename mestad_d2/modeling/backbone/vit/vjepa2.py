@@ -1,6 +1,6 @@
 """V-JEPA 2 (arXiv 2506.09985) as transformers builds its encoder: self-supervised features, frozen by default.
 
-The package transformers is an extra: without it this backbone alone is missing.
+The package transformers is optional: without it only this backbone is missing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ VARIANTS = {
 class GridPositions:
     """Frame, row and column of every token of a clip's own grid.
 
-    The library takes them from ``config.crop_size``, a square, whatever the clip is: other sizes would be rotated by
-    other places' angles, without a word.
+    The library takes them from ``config.crop_size``, a square, whatever the clip's size: other sizes would silently
+    get the rotation angles of other positions.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class VJEPA2(Backbone):
 
     def __init__(self, encoder: nn.Module, pyramid: SimplePyramid, frozen_blocks: int = -1) -> None:
         super().__init__()
-        # The library's own path of names.
+        # The library's own nesting of names.
         self.vjepa2 = nn.ModuleDict({"encoder": encoder})
         self.pyramid, self.positions = pyramid, GridPositions()
         for layer in encoder.layer:
@@ -91,7 +91,7 @@ class VJEPA2(Backbone):
 
     @property
     def num_layers(self) -> int:
-        """Depth of what comes after the blocks."""
+        """Depth of the layers after the blocks."""
         return len(self.vjepa2["encoder"].layer) + 1
 
 
@@ -119,7 +119,7 @@ def build_vjepa2_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) ->
         num_hidden_layers=sum(stage_blocks(cfg, spec.blocks)),
         mlp_ratio=spec.mlp_ratio,
         drop_path_rate=node.DROP_PATH,
-        # The predictor is not kept; a small one is built sooner.
+        # The predictor is discarded; a small one is built faster.
         pred_num_hidden_layers=1,
     )
     encoder = VJEPA2Model(config).encoder

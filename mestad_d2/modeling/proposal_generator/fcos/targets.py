@@ -1,4 +1,4 @@
-"""Which location learns which person (FCOS, with or without centre sampling).
+"""Assignment of persons to locations (FCOS, with or without centre sampling).
 
 Shapes: R locations of all levels, G ground-truth boxes of one clip.
 """

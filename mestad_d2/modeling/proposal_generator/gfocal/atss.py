@@ -13,8 +13,8 @@ def atss_assign(anchors: Tensor, levels: Tensor, boxes: Tensor, topk: int = 9) -
 
     The candidates of a box are, on each level, the ``topk`` anchors whose centres are nearest to its
     own. Those whose IoU with it reaches mean + standard deviation of the candidates' and whose centre
-    lies inside the box are its positives. An anchor that several boxes claim goes to the one of
-    largest IoU.
+    lies inside the box are its positives. An anchor that is positive for several boxes goes to the one
+    of largest IoU.
 
     Args:
         anchors: (R, 4) and boxes: (G, 4), in pixels.
@@ -37,7 +37,7 @@ def atss_assign(anchors: Tensor, levels: Tensor, boxes: Tensor, topk: int = 9) -
         candidates.append(members[nearest])
     candidates = torch.cat(candidates, dim=1)  # G, C
     overlap = iou.gather(1, candidates)
-    # One candidate has no deviation; ddof 1 would make it NaN.
+    # A single candidate has no deviation; ddof 1 would give NaN.
     deviation = overlap.std(dim=1) if overlap.shape[1] > 1 else torch.zeros_like(overlap[:, 0])
     chosen = overlap >= (overlap.mean(dim=1) + deviation)[:, None]
     points = centers[candidates]  # G, C, 2

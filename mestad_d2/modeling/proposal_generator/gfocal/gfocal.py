@@ -29,7 +29,7 @@ from mestad_d2.modeling.proposal_generator.tower import mean_over_ranks
 
 @PROPOSAL_GENERATOR_REGISTRY.register()
 class GFocalProposals(ProposalGenerator):
-    """Head, ATSS assignment and the three losses; one score says class and quality."""
+    """Head, ATSS assignment and the three losses; one score combines class and quality."""
 
     @configurable
     def __init__(
@@ -131,7 +131,7 @@ class GFocalProposals(ProposalGenerator):
         classification = quality_focal_loss(scores, quality, self.beta).sum()
 
         points, strides = (x.expand(len(index), *x.shape)[positive] for x in (points, strides))
-        # Boxes that reach beyond the longest distance are learned as far as it goes.
+        # Longer distances are clamped to the largest one.
         distances = (boxes_to_distances(points, wanted) / strides[:, None]).clamp(0, self.head.reg_max)
         sides = distribution_focal_loss(distributions[positive], distances).mean(dim=1)
         count = mean_over_ranks(positive.sum().float())

@@ -1,4 +1,4 @@
-"""The GFocalV2 head: distances as distributions, whose shape tells how good a box is.
+"""The GFocalV2 head: distances as distributions, whose shape predicts a box's quality.
 
 Shapes: N clips, R cells of all levels, M = largest distance in strides.
 """

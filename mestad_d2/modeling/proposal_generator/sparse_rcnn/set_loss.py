@@ -45,7 +45,7 @@ class SetLoss:
         distance = (boxes[:, None] / size - targets[None] / size).abs().sum(dim=2)
         cost = self.cls * gain[:, None] + self.l1 * distance - self.giou * generalized_box_iou(boxes, targets)
         # NaN must reach the loss, where the trainer acts on it; SciPy would raise.
-        # Not with the module: programs start without it.
+        # Imported here, so that programs start faster.
         from scipy.optimize import linear_sum_assignment
 
         rows, columns = linear_sum_assignment(cost.nan_to_num(nan=1e6).cpu().numpy())

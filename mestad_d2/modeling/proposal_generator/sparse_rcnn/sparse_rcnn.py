@@ -22,7 +22,7 @@ from mestad_d2.modeling.proposal_generator.sparse_rcnn.set_loss import SetLoss
 from mestad_d2.modeling.proposal_generator.sparse_rcnn.stage import RefineStage
 from mestad_d2.modeling.proposal_generator.tower import mean_over_ranks
 
-# A learned box keeps at least this share of the clip's width and height, whatever its parameters do.
+# Least width and height of a learned box, as a share of the clip's.
 MIN_EXTENT = 0.01
 LOSS_NAMES = ("loss_sparse_cls", "loss_sparse_l1", "loss_sparse_giou")
 
@@ -106,7 +106,7 @@ class SparseRCNNProposals(ProposalGenerator):
             boxes = self.box2box_transform.apply_deltas(deltas.flatten(0, 1), boxes.flatten(0, 1))
             boxes = boxes.view_as(deltas)
             outputs.append((logits, boxes))
-            # Each stage learns its own step only.
+            # Gradients do not flow between stages.
             boxes = boxes.detach()
         losses = self.losses(outputs, sizes, gt_instances) if self.training else {}
         scores = logits.detach().sigmoid()
