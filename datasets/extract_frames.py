@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.files import write_text
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.video.output.extract import NAMINGS, extract_frames
 from mestad_d2.video.source import open_source
 from mestad_d2.video.video_locations import is_video_name
@@ -39,12 +41,14 @@ def main(argv: list[str] | None = None) -> None:
     files = [p for p in files if not args.only or p.stem in args.only]
     if not files:
         raise UserError(f"{args.videos}: no video files to extract")
+    table = args.output / "rates.csv"
+    refuse_overwriting_inputs(files, [table, *(args.output / path.stem for path in files)])
     rates = []
     for path in tqdm(files, unit="video"):
         fps = args.fps or open_source(path).fps
         extract_frames(path, args.output / path.stem, fps, args.naming, f".{args.format}")
         rates.append(f"{path.stem},{fps!r}\n")
-    (args.output / "rates.csv").write_text("".join(rates), encoding="utf-8")
+    write_text(table, "".join(rates))
     print(f"{args.output}: {len(files)} videos; give rates.csv as FPS of the dataset")
 
 

@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from mestad_d2.data.prepare.download import fetch, in_parallel, read_checksums
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.files import write_bytes
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.video.output.trim import cut_video
 from mestad_d2.video.video_locations import find_video, is_video_name
 
@@ -57,7 +59,8 @@ def fetch_annotations(args: argparse.Namespace) -> None:
                     # Only the name counts: an archive must not write elsewhere.
                     name = Path(entry.filename).name
                     if not entry.is_dir() and name:
-                        (folder / name).write_bytes(file.read(entry))
+                        refuse_overwriting_inputs([args.checksums], [folder / name])
+                        write_bytes(folder / name, file.read(entry))
         except zipfile.BadZipFile as error:
             archive.unlink()
             raise UserError(f"{archive}: no zip archive; run it again") from error

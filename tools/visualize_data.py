@@ -17,11 +17,14 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 
+from mestad_d2.data.catalog import input_files
 from mestad_d2.data.loaders import build_train_loader, build_unlabeled_loader
 from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.results.drawing import Annotator, Person, fit, output_size
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.video.output.picture_file import write_picture
 
 COLUMNS = 8
 
@@ -103,11 +106,13 @@ def main(argv: list[str] | None = None) -> None:
         for name in cfg.DATASETS.TRAIN
         for pair in MetadataCatalog.get(name).get("action_names", {}).items()
     )
-    args.output.mkdir(parents=True, exist_ok=True)
+    inputs = set().union(*map(input_files, cfg.DATASETS.TRAIN))
+    refuse_overwriting_inputs([args.config_file, *inputs], [args.output])
     for index, item in enumerate(islice(samples(cfg, args.source, args.number), args.number)):
         safe = item["video_id"].replace("/", "_")
         path = args.output / f"{args.source}_{index:03d}_{safe}_{item['timestamp']:.2f}.png"
-        cv2.imwrite(str(path), cv2.cvtColor(picture(item, names), cv2.COLOR_RGB2BGR))
+        refuse_overwriting_inputs([args.config_file, *inputs], [path])
+        write_picture(path, picture(item, names))
     print(f"pictures are in {args.output}")
 
 

@@ -11,10 +11,8 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-import cv2
-
 from mestad_d2.checkpoint import MESTADCheckpointer
-from mestad_d2.data.catalog import action_names
+from mestad_d2.data.catalog import action_names, input_files
 from mestad_d2.data.loaders import build_unlabeled_loader
 from mestad_d2.engine.mean_teacher.pictures import draw_sample
 from mestad_d2.engine.mean_teacher.pseudo_quality import add_ratios
@@ -26,8 +24,10 @@ from mestad_d2.engine.mean_teacher.trainer import (
     teacher_selection,
 )
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.semisup import build_pseudo_labeler
+from mestad_d2.video.output.picture_file import write_picture
 
 
 def parse() -> argparse.Namespace:
@@ -55,12 +55,14 @@ def main(args: argparse.Namespace) -> None:
     labeler = build_pseudo_labeler(cfg)
     if not labeler.uses_unlabeled:
         raise UserError(f"SEMISUP.PSEUDO_LABELER: {cfg.SEMISUP.PSEUDO_LABELER} labels nothing; choose TLA")
+    dataset = cfg.DATASETS.TRAIN[0]
+    pictures = [args.output / f"{number:03d}.png" for number in range(args.clips)]
+    inputs = [args.config_file, cfg.MODEL.WEIGHTS, *input_files(dataset)]
+    refuse_overwriting_inputs(inputs, [args.output, *pictures])
     teacher = TLATrainer.build_model(cfg).eval()
     MESTADCheckpointer(teacher, cfg=cfg).load_trained(cfg.MODEL.WEIGHTS)
     fit_to_training_set(cfg, teacher, labeler)
-    dataset = cfg.DATASETS.TRAIN[0]
     names, judge = action_names(dataset), dense_judge(cfg)
-    args.output.mkdir(parents=True, exist_ok=True)
     ratios = []
     for number, batch in enumerate(islice(build_unlabeled_loader(cfg), max(args.clips, args.judge))):
         found = find_people(teacher, batch, teacher_selection(cfg))
@@ -68,8 +70,7 @@ def main(args: argparse.Namespace) -> None:
         if judge is not None:
             ratios.append(judge(batch, found, [truth]))
         if number < args.clips:
-            picture = draw_sample(batch[0], found[0], truth, names, batch[0]["start"])
-            cv2.imwrite(str(args.output / f"{number:03d}.png"), picture[:, :, ::-1])
+            write_picture(pictures[number], draw_sample(batch[0], found[0], truth, names, batch[0]["start"]))
     print(f"{min(args.clips, number + 1)} pictures in {args.output}")
     for name, (above, below) in add_ratios(ratios).items():
         print(

@@ -90,6 +90,18 @@ def action_names(dataset_name: str) -> dict[int, str]:
     return read_label_map(MetadataCatalog.get(dataset_name).label_map)[0]
 
 
+def input_files(dataset_name: str) -> set[str]:
+    """Return the files and frame folders that a registered dataset is read from.
+
+    Raises:
+        UserError: its annotations or videos can't be read.
+    """
+    meta = MetadataCatalog.get(dataset_name)
+    lists = (meta.get(key) for key in ("ground_truth", "label_map", "exclude", "dense"))
+    videos = (item["file_name"] for item in DatasetCatalog.get(dataset_name))
+    return {path for path in (*lists, *videos) if path}
+
+
 def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
     """Load the unlabelled clips of a registered dataset; see ``load_unlabeled``."""
     meta = MetadataCatalog.get(dataset_name)

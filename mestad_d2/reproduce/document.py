@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import write_text
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.reproduce.report import draw, markdown
 from mestad_d2.reproduce.tables import TABLES
 
@@ -46,18 +48,21 @@ def document(output: Path, path: Path) -> list[Path]:
     The folder has the page's name without ending. Returns the result files that were taken.
 
     Raises:
-        UserError: there is no result.
+        UserError: there is no result, or the page is one of the result files.
     """
     files = sorted(output.glob("table?_*.json"))
     if not files:
         raise UserError(f"{output}: no tableN_DATASET.json; run tools/reproduce.py --table N first")
+    refuse_overwriting_inputs(files, [path])
     folder = path.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
     contents = []
     for file in files:
         content = json.loads(file.read_text())
         contents.append(content)
-        (folder / file.name).write_text(file.read_text())
+        # The page may be made anew from the folder beside it.
+        if folder.resolve() != output.resolve():
+            refuse_overwriting_inputs(files, [folder / file.name])
+            write_text(folder / file.name, file.read_text())
         draw(TABLES[content["table"]], content["dataset"], content["rows"], folder / f"{file.stem}.png")
-    path.write_text(renew(path.read_text() if path.is_file() else _HEAD, contents, folder.name))
+    write_text(path, renew(path.read_text() if path.is_file() else _HEAD, contents, folder.name))
     return files

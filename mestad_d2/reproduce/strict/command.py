@@ -11,6 +11,8 @@ from dataclasses import asdict
 import torch
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import write_text
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.reproduce.strict.data import CONDITIONS, prepare
 from mestad_d2.reproduce.strict.report import write_report
 from mestad_d2.reproduce.strict.rows import ALL, ROWS, order
@@ -37,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--curves: no condition {', '.join(unknown)}; choose among {', '.join(CONDITIONS)}")
     curves = [name for name in curves if args.real or not CONDITIONS[name].gap]
     work = args.work or args.output / "work"
+    refuse_overwriting_inputs([args.real], [args.output, work])
     plan = Plan(work / "data", work / "runs", args.real, args.burn_in, args.iterations, opts=tuple(args.opts))
     workers = max(args.jobs, 1)
     prepare(
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         "jobs": args.jobs, "opts": args.opts, "torch": torch.__version__, "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }  # fmt: skip
-    (args.output / "strict.json").write_text(json.dumps(facts, indent=1) + "\n")
+    write_text(args.output / "strict.json", json.dumps(facts, indent=1) + "\n")
     left = None if args.deadline is None else args.deadline - (time.perf_counter() - began)
     failures = run_tasks(plan, tasks, args.output / "strict.jsonl", workers, left)
     print(f"ended after {time.perf_counter() - began:.0f} s", flush=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -9,8 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mestad_d2.video.stream import iterate_frames
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import not_written
+from mestad_d2.video.output.picture_file import write_picture
+from mestad_d2.video.stream import iterate_frames
 
 NAMINGS = {"pyslowfast": "{video}_{number:06d}", "mmaction2": "img_{number:05d}"}
 JPEG_QUALITY = 95
@@ -32,19 +36,29 @@ def extract_frames(
         number of pictures.
 
     Raises:
-        UserError: the video can't be read, or the folder is there already.
+        UserError: the video can't be read, the folder is there already, or the disk is full. The folder is
+            not there then: it gets its name when the last picture is written.
     """
+    if folder.exists():
+        raise UserError(f"{folder}: is there already; remove it or choose another --output")
+    part = folder.with_name(f".{folder.name}.part{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
     try:
-        folder.mkdir(parents=True)
-    except FileExistsError as error:
-        raise UserError(f"{folder}: is there already; remove it or choose another --output") from error
+        number = _write(video, part, folder.name, fps, naming, suffix)
+        part.rename(folder)
+    except OSError as error:
+        raise UserError(not_written(folder, error)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return number
+
+
+def _write(video: Path, folder: Path, name: str, fps: float, naming: str, suffix: str) -> int:
+    folder.mkdir(parents=True)
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else []
     number = 0
     for number, image in enumerate(_evenly(video, fps), start=1):
-        name = NAMINGS[naming].format(video=folder.name, number=number) + suffix
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(folder / name), bgr, options):
-            raise UserError(f"{folder / name}: can't be written; is the disk full?")
+        write_picture(folder / (NAMINGS[naming].format(video=name, number=number) + suffix), image, options)
     return number
 
 
