@@ -33,7 +33,9 @@ class SoundTrack:
         self._start = float((picture.start_time or 0) * picture.time_base)
         rate = stream.rate or 44100
         # An mp4 holds mp3 from 16 kHz on.
-        copies = stream.codec_context.name in COPIED and (rate >= 16000 or "mp3" not in stream.codec_context.name)
+        copies = stream.codec_context.name in COPIED and (
+            rate >= 16000 or "mp3" not in stream.codec_context.name
+        )
         if copies:
             self._stream = out.add_stream_from_template(stream)
         else:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import av
 
+from mestad_d2.errors import UserError
 from mestad_d2.video.decode.colors import tag_as_bt709, to_bt709
 from mestad_d2.video.pictures import shrunk_size
 from mestad_d2.video.reader import VideoReader
-from mestad_d2.errors import UserError
 
 TICK = Fraction(1, 90000)
 

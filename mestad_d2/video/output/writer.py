@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from mestad_d2.video.decode.colors import tag_as_bt709, to_bt709
+from mestad_d2.video.output.sound import open_sound
 from mestad_d2.video.source import VideoSource
 from mestad_d2.video.stream import StreamFrame
-from mestad_d2.video.output.sound import open_sound
 
 # Half the time of x264's defaults at the same quality, for files a third larger.
 X264 = {"preset": "veryfast", "crf": "20"}
