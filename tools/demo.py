@@ -118,7 +118,7 @@ class Demo:
         found: list[KeyframeDetections] = []
         frames = LastSeen(iterate_frames(source))
         try:
-            self._detect(frames, stem, found, source.fps, source.seconds())
+            self._detect(source, frames, stem, found, source.fps, source.seconds())
         except UserError:
             beside(stem, ".jsonl").unlink(missing_ok=True)
             raise
@@ -143,12 +143,13 @@ class Demo:
             passing = recorded(chained(first, frames), writer, self.args.seconds)
             print("watching; Ctrl-C ends it", file=sys.stderr)
             with suppress(KeyboardInterrupt):
-                self._detect(passing, stem, found, 30.0, None)
+                self._detect(passing, None, stem, found, 30.0, None)
         self._write_all(open_source(recording), stem, found)
 
     def _detect(
         self,
         source: VideoSource | Iterable[StreamFrame],
+        frames: Iterable[StreamFrame] | None,
         stem: Path,
         found: list[KeyframeDetections],
         fps: float,
@@ -159,7 +160,7 @@ class Demo:
             open(beside(stem, ".jsonl"), "w") as lines,
             tqdm(total=total, unit=" key frames", desc=stem.name) as bar,
         ):
-            for keyframe in self.predictor.predict(source):
+            for keyframe in self.predictor.predict(source, frames):
                 found.append(keyframe)
                 sure = sure_people(keyframe, self.args.person_threshold)
                 # Each line is there as soon as it is known: others may follow a stream.

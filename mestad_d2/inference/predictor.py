@@ -171,7 +171,9 @@ class VideoPredictor:
         yield from stream_clips(self._frames(source, seen), times, self.offsets, self.resize)
 
     def predict(
-        self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
+        self,
+        source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame],
+        frames: Iterable[StreamFrame] | None = None,
     ) -> Iterator[KeyframeDetections]:
         """Detect on a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
 
@@ -179,13 +181,14 @@ class VideoPredictor:
 
         Args:
             source: a description or what ``open_source`` makes one of (a path), or frames in order of time.
+            frames: all frames of a described ``source``, for callers that look at them as they pass.
 
         Raises:
             UserError: nothing there that can be decoded.
         """
         tracker = ActorTracker(smoothing=self.smoothing)
         source, keys = self._keys(source)
-        for found in self.predict_at(source, keys):
+        for found in self.predict_at(source, keys, frames):
             ids, actions = tracker.update(found.timestamp, found.boxes, found.scores, found.actions)
             yield replace(found, track_ids=ids, actions=actions)
 
@@ -201,12 +204,15 @@ class VideoPredictor:
         yield from tubes_of_video(self.predict(source), self.keyframes_per_second)
 
     def predict_at(
-        self, source: str | os.PathLike[str] | Iterable[StreamFrame], times: Iterable[float]
+        self,
+        source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame],
+        times: Iterable[float],
+        frames: Iterable[StreamFrame] | None = None,
     ) -> Iterator[KeyframeDetections]:
         """Detect at ``times`` (increasing, s since the first frame), without tracking: track ids are -1.
 
         In mode "pass" each time is moved to the nearest one of a grid that is fine enough for
-        ``keyframes_per_second``, and reported as that.
+        ``keyframes_per_second``, and reported as that. ``frames`` as in ``predict``.
 
         Raises:
             UserError: nothing there that can be decoded.
@@ -214,14 +220,14 @@ class VideoPredictor:
         if self.mode == "pass":
             times, seen = itertools.tee(times)
             ticks = (tick * self.segments.grid.tick for tick, _ in self.segments.grid.nearest(seen))
-            frames = self._frames(source, ticks)
-            segments = stream_segments(frames, times, self.segments.grid, self.segment_steps, self.resize)
+            watched = self._frames(source, ticks, frames)
+            segments = stream_segments(watched, times, self.segments.grid, self.segment_steps, self.resize)
             with_tensors = ((segment, clip_tensor(segment.frames)) for segment in segments)
             for segment, tensor in in_background(with_tensors, ahead=1):
                 yield from self.predict_segment(segment, tensor)
             return
         times, seen = itertools.tee(times)
-        clips = stream_clips(self._frames(source, seen), times, self.offsets, self.resize)
+        clips = stream_clips(self._frames(source, seen, frames), times, self.offsets, self.resize)
         batches = batched(((clip, clip_tensor(clip.frames)) for clip in clips), self.batch_size)
         for batch in in_background(batches, ahead=2):
             yield from self.predict_batch(batch)
@@ -276,10 +282,14 @@ class VideoPredictor:
         return source, without_pauses(keys, stamps, limit)
 
     def _frames(
-        self, source: str | os.PathLike[str] | Iterable[StreamFrame], keys: Iterable[float]
+        self,
+        source: str | os.PathLike[str] | Iterable[StreamFrame],
+        keys: Iterable[float],
+        frames: Iterable[StreamFrame] | None = None,
     ) -> Iterable[StreamFrame]:
-        named = isinstance(source, (str, os.PathLike))
-        frames = iterate_frames(source, folder_fps=self.folder_fps) if named else source
+        named = isinstance(source, (VideoSource, str, os.PathLike))
+        if frames is None:
+            frames = iterate_frames(source, folder_fps=self.folder_fps) if named else source
         if self.persons is None:
             return frames
         return self.persons.watch(frames, keys, Path(source).resolve().stem if named else None)

@@ -155,6 +155,18 @@ def test_inputs_are_never_written(demo: ModuleType, tmp_path: Path, capfd) -> No
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("mode", ["clip", "pass"])
+def test_no_key_frames_in_a_pause_of_the_recording(demo: ModuleType, tmp_path: Path, mode: str) -> None:
+    """Two seconds, nothing for a minute, two seconds."""
+    times = [*(i / 25 for i in range(50)), *(60 + i / 25 for i in range(50))]
+    write_numbered_video(tmp_path / "x.mp4", 100, Fraction(25), times=times)
+    assert run(demo, tmp_path / "out", "--input", tmp_path / "x.mp4", "--mode", mode) == 0
+    lines = [json.loads(line) for line in (tmp_path / "out" / "x.jsonl").read_text().splitlines()]
+    found = [line["timestamp"] for line in lines]
+    assert {0.0, 1.0, 60.0, 61.0} <= {round(time) for time in found}
+    assert all(min(abs(time - t) for t in times) < 0.5 for time in found)
+
+
 def test_tubes_on_request(demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The scores of random weights are too small for an action.
     monkeypatch.setattr(CutSettings, "at_rate", classmethod(lambda cls, rate: cls(1, 0.5, 0.0, 1, 1)))

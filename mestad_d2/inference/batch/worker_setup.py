@@ -95,7 +95,7 @@ class DetectorRecipe:
             tubes: list[ActionTube] = []
             source = open_source(video, folder_fps=predictor.folder_fps)
             frames = LastSeen(iterate_frames(source))
-            for found in predictor.predict(frames):
+            for found in predictor.predict(source, frames):
                 people = sure_people(found, self.person_threshold)
                 lines.append(json_line(video, people, self.names, self.score_threshold))
                 tubes += linker.update(found) if linker else []

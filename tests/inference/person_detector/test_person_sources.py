@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from tiny import tiny_cfg
 
 from mestad_d2.data.person_boxes import read_person_boxes, write_person_boxes
 from mestad_d2.errors import UserError
+from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.batch import worker_setup
 from mestad_d2.inference.person_detector.base import PersonDetector
 from mestad_d2.inference.person_detector.sources import DetectedPersons, FilePersons, use_persons
 from mestad_d2.inference.predictor import VideoPredictor, load_model
+from mestad_d2.inference.speed.modes import SpeedMode
 
 
 class Numbers(PersonDetector):
@@ -31,7 +35,7 @@ class Numbers(PersonDetector):
 
 
 def predictor(persons, per_second: float = 4.0) -> VideoPredictor:
-    cfg = tiny_cfg().clone()
+    cfg = tiny_cfg("MODEL.WEIGHTS_ALLOW_MISSING", True).clone()
     cfg.defrost()
     use_persons(cfg, "csv:none.csv")
     return VideoPredictor(cfg, load_model(cfg), persons=persons, keyframes_per_second=per_second)
@@ -90,7 +94,7 @@ def test_without_a_detector_external_boxes_are_refused() -> None:
 
 def test_one_pass_classifies_the_same_boxes(tmp_path: Path) -> None:
     write_numbered_video(tmp_path / "v.mp4", 60, Fraction(25))
-    cfg = tiny_cfg().clone()
+    cfg = tiny_cfg("MODEL.WEIGHTS_ALLOW_MISSING", True).clone()
     cfg.defrost()
     use_persons(cfg, "csv:none.csv")
     model = load_model(cfg)
@@ -104,3 +108,21 @@ def test_one_pass_classifies_the_same_boxes(tmp_path: Path) -> None:
         # A box's width is the number of its frame: the grid moves key frames by at most half a step.
         assert abs(whole.boxes[0, 2] - clip.boxes[0, 2]) <= 25 * abs(whole.timestamp - clip.timestamp) + 1.01
         np.testing.assert_allclose(whole.scores, clip.scores)
+
+
+def test_a_file_of_many_videos_and_a_pause_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker of detect_many takes the boxes of the video's name, and no key frame where there is no frame."""
+    times = [*(i / 25 for i in range(50)), *(60 + i / 25 for i in range(50))]
+    boxes = {}
+    for name, left in (("v", 0.1), ("w", 0.4)):
+        write_numbered_video(tmp_path / f"{name}.mp4", 100, Fraction(25), times=times)
+        boxes |= {(name, second): np.array([[left, 0.2, 0.9, 0.9, 0.8]]) for second in (0.0, 1.0, 60.0, 61.0)}
+    write_person_boxes(tmp_path / "boxes.csv", boxes)
+    runner = predictor(FilePersons(tmp_path / "boxes.csv"), 1.0)
+    monkeypatch.setattr(worker_setup, "VideoPredictor", lambda *_, **__: runner)
+    recipe = worker_setup.DetectorRecipe(tiny_cfg(), ActionNames(), SpeedMode(), 1.0, 0.0, 0.0, 1)
+    for name, left in (("v", 0.1), ("w", 0.4)):
+        lines = [json.loads(line) for line in recipe(0)(str(tmp_path / f"{name}.mp4")).splitlines()]
+        people = {line["timestamp"]: line["people"] for line in lines}
+        assert {0.0, 1.0, 60.0, 61.0} <= set(people) and not set(people) - {0.0, 1.0, 2.0, 60.0, 61.0, 62.0}
+        assert people[60.0][0]["box"][0] == pytest.approx(left * lines[0]["width"], abs=0.1)
