@@ -262,6 +262,9 @@ class _naming:
         return None
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UserError):
+            # A ValueError too, but it says by itself what is wrong.
+            return
         if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)):
             reason = " ".join(f"{type(error).__name__} {error}".split())
             raise UserError(f"{self.entry}: not of the expected layout ({reason}); see --help") from error
