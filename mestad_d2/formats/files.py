@@ -56,6 +56,40 @@ def atomic_path(
 
 
 @contextmanager
+def atomic_files(path: str | os.PathLike[str], *, fix: str = "") -> Iterator[Path]:
+    """Give the path of a file in a temporary folder beside ``path``, for libraries that write several files.
+
+    When the block succeeds, the files of that folder take their places, the one named ``path`` last. When it
+    fails, or the process is killed before, the old files are kept; what a killed process left is removed next time.
+
+    Args:
+        path: the main file.
+        fix: what the user can do, put at the end of the error message.
+    Raises:
+        UserError: the place can't be written to, or the disk is full.
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give the name of a file")
+    folder = path.with_name(f".{path.name}.parts")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        yield folder / path.name
+        for file in (files := sorted(folder.iterdir(), key=lambda file: file.name == path.name)):
+            _flush(file)
+        for file in files:
+            os.replace(file, path.with_name(file.name))
+    except OSError as error:
+        # Errors about other files, such as an input that the block reads, pass unchanged.
+        if error.filename is not None and path.parent not in Path(str(error.filename)).absolute().parents:
+            raise
+        raise UserError(not_written(path, error, fix)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
 def atomic_open(
     path: str | os.PathLike[str], mode: str = "w", *, newline: str | None = None, fix: str = ""
 ) -> Iterator[IO[Any]]:

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from mestad_d2.errors import UserError
-from mestad_d2.formats.files import atomic_open, atomic_path, write_bytes, write_json, write_text
+from mestad_d2.formats.files import (
+    atomic_files,
+    atomic_open,
+    atomic_path,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def test_content_arrives_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -54,6 +61,21 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     line = str(error.value)
     assert str(path) in line and "No space left" in line and line.endswith("buy a disk") and "\n" not in line
     assert path.read_text() == "before" and os.listdir(tmp_path) == ["a.csv"]
+
+
+def test_several_files_come_together_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / ".m.xml.parts").mkdir()
+    (tmp_path / ".m.xml.parts" / "left by a killed process").write_text("x")
+    for name in ("m.xml", "m.bin"):
+        (tmp_path / name).write_text("before")
+    with pytest.raises(UserError, match="No space left"), atomic_files(tmp_path / "m.xml") as aside:
+        aside.with_suffix(".bin").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"m.xml": "before", "m.bin": "before"}
+    with atomic_files(tmp_path / "m.xml") as aside:
+        aside.with_suffix(".bin").write_text("after")
+        aside.write_text("after")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"m.xml": "after", "m.bin": "after"}
 
 
 def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:

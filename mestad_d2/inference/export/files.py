@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import io
 import json
 import os
+import re
+import shutil
+import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +20,9 @@ from detectron2.config import CfgNode
 from torch import Tensor
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import atomic_files
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.export.model import ExportableDetector
-from mestad_d2.inference.output_files import said_if_unwritable
 from mestad_d2.video.clips import clip_offsets
 
 FORMATS = ("onnx", "torchscript")
@@ -26,6 +30,9 @@ FORMATS = ("onnx", "torchscript")
 OPSET = 17
 OUTPUTS = ("boxes", "scores", "actions")
 METADATA = "mestad"
+# protobuf holds at most 2 GiB; weights of larger models go into a file beside, whose name ends with WEIGHTS.
+EXTERNAL_BYTES = 2**31 - 2**24
+WEIGHTS = ".weights"
 DYNAMIC = {"clip": {2: "height", 3: "width"}, **{name: {0: "people"} for name in OUTPUTS}}
 
 
@@ -59,34 +66,37 @@ def export(
         metadata: written into the file as JSON under the name ``mestad``.
 
     Raises:
-        UserError: an unknown format, no such folder, or the optional packages are not installed.
+        UserError: an unknown format, no such folder, a full disk, or the optional packages are not installed.
     """
     if format not in FORMATS:
         raise UserError(f"format {format!r} is unknown; use one of {', '.join(FORMATS)}")
     if not Path(path).absolute().parent.is_dir():
         raise UserError(f"{path}: there is no such folder; make it first")
-    # Tried before the work; an old file stays as it is until the new one is complete.
-    with said_if_unwritable(path), open(path, "ab"):
-        pass
     write = {"onnx": _write_onnx, "torchscript": _write_torchscript}[format]
-    with warnings.catch_warnings(), torch.no_grad():
+    # An old file stays as it is until the new one is complete.
+    with atomic_files(path) as aside, warnings.catch_warnings(), torch.no_grad():
         # Tracers warn of asserts and of constants, and that they are deprecated; the parity check says more.
         warnings.simplefilter("ignore")
-        write(detector, clip, str(path), json.dumps(metadata))
+        write(detector, clip, aside, json.dumps(metadata))
+    if format == "onnx":
+        _remove_old_weights(Path(path))
 
 
-def _write_onnx(detector: ExportableDetector, clip: Tensor, path: str, metadata: str) -> None:
+def _write_onnx(detector: ExportableDetector, clip: Tensor, path: Path, metadata: str) -> None:
     need("onnx")
     import onnx
 
     # The exporter that traces: torch.export's, default since 2.9, stops at this module.
     old = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    # The exporter puts each weight of a large model into a file of its own; they are joined below.
+    traced = path.parent / "traced" / path.name
+    traced.parent.mkdir()
     layout, detector.memory_format = detector.memory_format, torch.contiguous_format
     try:
         torch.onnx.export(
             detector,
             (clip,),
-            path,
+            str(traced),
             input_names=["clip"],
             output_names=list(OUTPUTS),
             dynamic_axes=DYNAMIC,
@@ -95,15 +105,37 @@ def _write_onnx(detector: ExportableDetector, clip: Tensor, path: str, metadata:
         )
     finally:
         detector.memory_format = layout
-    model = onnx.load(path)
+    model = onnx.load(traced)
+    shutil.rmtree(traced.parent)
     onnx.helper.set_model_props(model, {METADATA: metadata})
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+    if sum(len(weight.raw_data) for weight in model.graph.initializer) > EXTERNAL_BYTES:
+        # A name of its own for each export: an old file keeps its weights until the new one takes its place.
+        beside = f"{path.name}.{uuid.uuid4().hex[:8]}{WEIGHTS}"
+        onnx.save(model, path, save_as_external_data=True, location=beside)
+    else:
+        onnx.save(model, path)
+    onnx.checker.check_model(str(path))
 
 
-def _write_torchscript(detector: ExportableDetector, clip: Tensor, path: str, metadata: str) -> None:
+def _remove_old_weights(path: Path) -> None:
+    """Remove the files of weights that an export before wrote beside ``path`` and that no longer belong to it."""
+    import onnx
+
+    path = Path(os.path.realpath(path))
+    model = onnx.load(path, load_external_data=False)
+    used = {entry.value for weight in model.graph.initializer for entry in weight.external_data}
+    own = re.compile(re.escape(path.name) + r"\.[0-9a-f]{8}" + re.escape(WEIGHTS))
+    for file in path.parent.iterdir():
+        if own.fullmatch(file.name) and file.name not in used:
+            file.unlink()
+
+
+def _write_torchscript(detector: ExportableDetector, clip: Tensor, path: Path, metadata: str) -> None:
     script = torch.jit.trace(detector, (clip,), check_trace=False)
-    torch.jit.save(script, path, _extra_files={METADATA: metadata})
+    # Into memory first: torch's own writer raises no OSError where the disk is full.
+    content = io.BytesIO()
+    torch.jit.save(script, content, _extra_files={METADATA: metadata})
+    path.write_bytes(content.getbuffer())
 
 
 def load_exported(path: str | os.PathLike[str], format: str, threads: int = 0) -> Callable[[Tensor], list]:

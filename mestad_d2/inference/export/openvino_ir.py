@@ -12,9 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import atomic_files, not_written
 from mestad_d2.inference.export.files import METADATA, OUTPUTS, export, need
 from mestad_d2.inference.export.model import ExportableDetector
-from mestad_d2.inference.output_files import said_if_unwritable
 
 IR_FORMATS = ("openvino", "openvino-int8")
 # What the exporter calls the layers of the backbone begins with this; all others keep their floats.
@@ -57,8 +57,12 @@ def export_ir(
     if calibration:
         model = _quantised(model, calibration)
     model.set_rt_info(text, METADATA)
-    with said_if_unwritable(path):
-        openvino.save_model(model, str(path), compress_to_fp16=False)
+    with atomic_files(path) as aside:
+        try:
+            openvino.save_model(model, str(aside), compress_to_fp16=False)
+        except RuntimeError as error:
+            # OpenVINO's only word on a full disk is "iostream error".
+            raise UserError(not_written(Path(path), error)) from error
 
 
 def load_ir(path: str | os.PathLike[str], threads: int = 0) -> Callable[[Tensor], list]:

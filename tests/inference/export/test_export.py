@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +203,56 @@ def test_the_tool_compares(
     shown = capsys.readouterr().out
     assert re.search(r"parity on 2 clips with [1-9]\d* people: .*: ok", shown)
     assert re.search(r"eager [\d.]+ ms, torchscript [\d.]+ ms", shown)
+
+
+@pytest.mark.parametrize("format", export_files.FORMATS)
+def test_a_failed_or_killed_export_leaves_the_old_file(tmp_path: Path, format: str) -> None:
+    skip_without(format)
+    path = tmp_path / "m"
+    path.write_text("before")
+    detector = ExportableDetector(spread_model())
+    with pytest.raises(TypeError), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_files, "METADATA", None)
+        export(detector, noise(64, 80), path, format, {})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limits[1]))
+        with pytest.raises(UserError, match="not written") as error:
+            export(detector, noise(64, 80), path, format, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert "\n" not in str(error.value)
+    assert path.read_text() == "before" and [p.name for p in tmp_path.iterdir()] == ["m"]
+    # Killed at the last moment before the new file would take its place.
+    killed = os.fork()
+    if not killed:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "replace", lambda *names: os.kill(os.getpid(), signal.SIGKILL))
+            export(detector, noise(64, 80), path, format, {})
+    assert os.waitpid(killed, 0)[1] == signal.SIGKILL
+    assert path.read_text() == "before"
+    exported_model(spread_model(), path, format)
+    assert [p.name for p in tmp_path.iterdir()] == ["m"] and path.read_bytes() != b"before"
+
+
+def test_weights_beyond_the_limit_of_the_format_lie_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_without("onnx")
+    path, model = tmp_path / "m.onnx", spread_model()
+    monkeypatch.setattr(export_files, "EXTERNAL_BYTES", 1000)
+    exported_model(model, path, "onnx")
+    (first,) = tmp_path.glob("m.onnx.*.weights")
+    (tmp_path / "m.onnx.mine.weights").write_text("of somebody else")
+    exported = exported_model(model, path, "onnx")
+    assert compare(model, exported, [noise(64, 80, 1)]).holds
+    (second,) = set(tmp_path.glob("m.onnx.*.weights")) - {tmp_path / "m.onnx.mine.weights"}
+    assert first != second and second.stat().st_size > 1000
+    monkeypatch.setattr(export_files, "EXTERNAL_BYTES", 10**9)
+    exported_model(model, path, "onnx")
+    assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "m.onnx.mine.weights"}
 
 
 @pytest.mark.slow

@@ -68,3 +68,19 @@ def test_integers_in_the_backbone_alone(model: nn.Module, tmp_path: Path) -> Non
 def test_a_name_without_xml_is_refused(model: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ends with .xml"):
         export_ir(ExportableDetector(model), noise(64, 80, 0), tmp_path / "m.bin", {})
+
+
+def test_a_failed_export_leaves_the_old_files(model: nn.Module, tmp_path: Path) -> None:
+    for name in ("m.xml", "m.bin"):
+        (tmp_path / name).write_text("before")
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    with pytest.raises(UserError, match="not written"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openvino, "save_model", fail)
+        export_ir(ExportableDetector(model), noise(64, 80, 0), tmp_path / "m.xml", {})
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"m.xml": "before", "m.bin": "before"}
+    export_ir(ExportableDetector(model), noise(64, 80, 0), tmp_path / "m.xml", {})
+    assert {p.name for p in tmp_path.iterdir()} == {"m.xml", "m.bin"}
+    assert compare(model, load_ir(tmp_path / "m.xml", 1), [noise(64, 80, 1)]).holds
