@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -128,7 +129,9 @@ def test_an_hdr_video_is_read_as_sdr(tmp_path: Path, kind: str, transfer: int) -
         for plane, value in zip(frame.planes, (64 + 876 * gray, 512, 512), strict=True):
             plane.update(np.full(plane.buffer_size // 2, round(float(value)), "<u2").tobytes())
         frame.color_trc, frame.color_primaries, frame.colorspace, frame.color_range = transfer, 9, 9, 1
-        out.mux(stream.encode(frame))
+        for number in range(10):
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     # White paper, which stood there as a middle grey before.
     np.testing.assert_allclose(color_of(tmp_path / "v.mp4"), [255, 255, 255], atol=5)
