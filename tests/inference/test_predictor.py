@@ -98,3 +98,23 @@ def test_no_video_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"nothing")
     with pytest.raises(UserError, match="v.mp4"):
         list(VideoPredictor(tiny_cfg("MODEL.WEIGHTS_ALLOW_MISSING", True)).predict(str(tmp_path / "v.mp4")))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_pause_has_no_key_frames(tmp_path: Path, suffix: str) -> None:
+    """A recording that runs only while something moves: 2 s, then nothing for 10 h, then 2 s."""
+    times = [number / 25 for number in range(50)] + [36000 + number / 25 for number in range(50)]
+    path = tmp_path / f"v{suffix}"
+    write_numbered_video(path, 100, Fraction(25), times=times, codec="libx264", g="50", bf="3")
+    clips = list(VideoPredictor(tiny_cfg("INPUT.CLIP.NUM_FRAMES", 8), Nobody()).clips(str(path)))
+    assert [clip.timestamp for clip in clips] == [0.0, 1.0, 2.0, 36000.0, 36001.0]
+    assert [read_number(clip.frames[4]) for clip in clips] == [0, 25, 49, 50, 75]
+
+
+def test_a_timelapse_has_a_key_frame_a_picture(tmp_path: Path) -> None:
+    times = [number * 61.3 for number in range(6)]
+    write_numbered_video(tmp_path / "v.mp4", 6, Fraction(25), times=times)
+    clips = list(
+        VideoPredictor(tiny_cfg("INPUT.CLIP.NUM_FRAMES", 8), Nobody()).clips(str(tmp_path / "v.mp4"))
+    )
+    assert [clip.timestamp for clip in clips] == [round(time) for time in times]

@@ -11,6 +11,7 @@ import pytest
 
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.results.outputs import write_video
+from mestad_d2.video.output.sound import AAC_RATES
 
 RATE = 44100
 
@@ -78,3 +79,27 @@ def test_damaged_sound_does_not_stop_the_picture(tmp_path: Path) -> None:
     write_video(tmp_path / "out.mp4", str(tmp_path / "v.avi"), [], ActionNames(), 0.3)
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) > 0
+
+
+@pytest.mark.parametrize("rate", [11024, 22000, 192000, 8000, 5000])
+def test_sound_at_rates_that_aac_has_not(tmp_path: Path, rate: int) -> None:
+    """Cameras write PCM at 11024 Hz; each becomes the next rate of AAC, as long as before."""
+    path = tmp_path / "v.avi"
+    with av.open(str(path), "w") as out:
+        video, audio = out.add_stream("mjpeg", rate=25), out.add_stream("pcm_s16le", rate=rate)
+        video.width, video.height, video.pix_fmt, audio.layout = 160, 128, "yuvj420p", "mono"
+        for number in range(50):
+            frame = av.VideoFrame.from_ndarray(np.full((128, 160, 3), number, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        tone = (np.sin(np.arange(2 * rate) / 10) * 9000).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        out.mux(audio.encode(frame))
+        for stream in (video, audio):
+            out.mux(stream.encode(None))
+    write_video(tmp_path / "out.mp4", str(path), [], ActionNames(), 0.3)
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        frames = list(file.decode(audio=0))
+    assert frames[0].sample_rate in AAC_RATES and frames[0].sample_rate >= min(rate, 96000)
+    assert sum(frame.samples / frame.sample_rate for frame in frames) == pytest.approx(2.0, abs=0.3)
