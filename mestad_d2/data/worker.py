@@ -22,7 +22,8 @@ class _CvThreads:
 
     def end(self) -> None:
         self.count = cv2.getNumThreads()
-        cv2.setNumThreads(0)
+        # Of one thread OpenCV ends the others at once; of none it keeps them.
+        cv2.setNumThreads(1)
 
     def restore(self) -> None:
         cv2.setNumThreads(self.count)

@@ -15,6 +15,7 @@ from tiny import tiny_cfg
 from mestad_d2.engine import build_trainer
 from mestad_d2.video import frames as video
 from mestad_d2.video.frames import read_frames
+from mestad_d2.video.source import open_source
 from mestad_d2.video.stream import iterate_frames
 
 # Share of the long forms, which train 2,000 steps and read 30 minutes; `make stress` gives 1.
@@ -69,4 +70,4 @@ def test_a_film_read_to_its_end_is_flat(tmp_path: Path) -> None:
     stream = iterate_frames(path)
     flat(watch(lambda: next(stream), frames, frames // 4), 1.0 if LONG else 50.0, "frames of a film")
     assert sum(1 for _ in stream) == 0
-    video._OPEN.drop(str(path))
+    video._OPEN.drop(open_source(path))

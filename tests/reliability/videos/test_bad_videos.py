@@ -47,12 +47,14 @@ def test_a_clip_or_an_error_with_the_file(tmp_path: Path) -> None:
 def test_spoilt_in_mid_run(tmp_path: Path, spoil: object, opened: bool) -> None:
     path = tmp_path / "v.mp4"
     write_numbered_video(path, 50, Fraction(25), codec="libx264", g="10")
-    read_frames(str(path), [0.2, 0.4])
+    # Described when the dataset was loaded.
+    source = open_source(path)
+    read_frames(source, [0.2, 0.4])
     if not opened:
-        video._OPEN.drop(str(path))
+        video._OPEN.drop(source)
     spoil(path)
     try:
-        assert len(read_frames(str(path), [1.0, 1.2])) == 2 and opened
+        assert len(read_frames(source, [1.0, 1.2])) == 2 and opened
     except UserError as error:
         assert str(path) in str(error) and "\n" not in str(error)
 
