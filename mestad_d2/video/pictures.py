@@ -127,6 +127,15 @@ class PictureMaker:
         height, width = self._stored_size(frame)
         return (height, width) if display_matrix(frame)[0] else (width, height)
 
+    def check_size(self, frame: av.VideoFrame) -> None:
+        """Make sure that a frame, of which no picture is made, is not too large.
+
+        Raises:
+            UserError: it is.
+        """
+        if frame.width * frame.height > self._max_pixels:
+            self._stored_size(frame)
+
     def _stored_size(self, frame: av.VideoFrame) -> tuple[int, int]:
         height, width = square_size(frame.height, frame.width, self._aspect)
         if height * width > self._max_pixels:

@@ -233,7 +233,7 @@ class VideoReader:
                 # A frame that no other refers to is decoded only if it is wanted itself.
                 codec.skip_frame = "DEFAULT" if packet is None or packet.pts in wanted else "NONREF"
                 for frame in codec.decode(packet):
-                    self.make_picture.shown_size(frame)
+                    self.make_picture.check_size(frame)
                     if frame.pts in wanted and frame.pts not in images:
                         images[frame.pts] = self.make_picture(frame, short_side)
         except av.FFmpegError:
