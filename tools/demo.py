@@ -23,6 +23,7 @@ from mestad_d2.inference.arguments import (
     detector_config,
     mode_of_arguments,
     note_on_limit,
+    note_on_nobody,
 )
 from mestad_d2.quick_start import start_quickly
 
@@ -177,8 +178,8 @@ class Demo:
             write_tubes(stem, tubes, self.names, self.args.score_threshold, video.fps, end)
         # Weak scores are kept in the csv, which is for evaluation; people look at the others.
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
-        if self.predictor.persons is not None:
-            self._write_persons(stem, found)
+        if isinstance(self.predictor.persons, DetectedPersons):
+            self._write_persons(stem, found, self.predictor.persons)
         self.counts += [len(keyframe.scores) for keyframe in found]
         found = [sure_people(keyframe, self.args.person_threshold) for keyframe in found]
         shown = self.names, self.args.score_threshold
@@ -194,7 +195,7 @@ class Demo:
         more = "".join(f", {ending}" for ending in TUBE_ENDINGS) if self.args.tubes else ""
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png{more}")
 
-    def _write_persons(self, stem: Path, found: list[KeyframeDetections]) -> None:
+    def _write_persons(self, stem: Path, found: list[KeyframeDetections], persons: DetectedPersons) -> None:
         """Keep the person detector's boxes, so that another run needs no detector, and say what it cost."""
         boxes = {
             (stem.name, round(keyframe.timestamp, 3)): np.column_stack(
@@ -203,8 +204,7 @@ class Demo:
             for keyframe in found
         }
         write_person_boxes(beside(stem, ".persons.csv"), boxes)
-        persons = self.predictor.persons
-        if isinstance(persons, DetectedPersons) and persons.pictures:
+        if persons.pictures:
             each = persons.seconds / persons.pictures
             print(f"person detector: {each:.3f} s a key frame; boxes in {beside(stem, '.persons.csv')}")
 
@@ -264,8 +264,9 @@ def main(args: argparse.Namespace) -> int:
         stem = args.output / f"camera{args.webcam}"
         with said_if_unwritable(stem):
             demo.camera(args.webcam, stem)
-    if note := note_on_limit(cfg, demo.counts):
-        print(f"note: {note}", file=sys.stderr)
+    for note in (note_on_limit(cfg, demo.counts), note_on_nobody(cfg, demo.counts)):
+        if note:
+            print(f"note: {note}", file=sys.stderr)
     return 2 if failed else 0
 
 

@@ -24,7 +24,7 @@ def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
     Args:
         path: csv ``video,timestamp,x1,y1,x2,y2,<anything>,score`` (or without the seventh column), a
             pickle of ``"video,timestamp" -> (N, 5)`` or ``("video", timestamp) -> (N, 5)``, or COCO json
-            (``read_coco_boxes``).
+            (``read_coco_boxes``). A csv row without a box is a key frame without people.
         min_score: boxes below it are left out.
 
     Raises:
@@ -46,6 +46,10 @@ def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
 def _read_csv(path: str | Path) -> PersonBoxes:
     rows: dict[tuple[str, float], list[list[float]]] = defaultdict(list)
     for row, fields in csv_lines(str(path)):
+        if len(fields) in (2, 7, 8) and not any(fields[2:]):
+            # A key frame without people, in AVA's form.
+            rows[fields[0], round(number(str(path), row, fields[1], "timestamp"), 3)] += []
+            continue
         if len(fields) not in (7, 8):
             raise UserError(
                 f"{path}: row {row}: {len(fields)} fields; write video,timestamp,x1,y1,x2,y2,,score"
@@ -57,7 +61,7 @@ def _read_csv(path: str | Path) -> PersonBoxes:
         ]
         _check(f"{path}: row {row}", np.array([values]))
         rows[fields[0], round(time, 3)].append(values)
-    return {key: np.array(values) for key, values in rows.items()}
+    return {key: np.array(values).reshape(-1, 5) for key, values in rows.items()}
 
 
 def _read_pickle(path: str | Path) -> PersonBoxes:
@@ -122,13 +126,17 @@ def _check_all(path: str | Path, found: PersonBoxes) -> None:
 def write_person_boxes(path: str | Path, found: PersonBoxes) -> None:
     """Write boxes as csv ``video,timestamp,x1,y1,x2,y2,,score``, which ``read_person_boxes`` reads.
 
+    Key frames without people have a row without a box.
+
     Args:
         path: file to write.
         found: see ``read_person_boxes``.
     """
     with atomic_open(path, newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         for (video, time), boxes in found.items():
+            if not len(boxes):
+                writer.writerow([video, f"{time:.3f}", *[""] * 6])
             for box in boxes:
                 writer.writerow([video, f"{time:.3f}", *(f"{v:.4f}" for v in box[:4]), "", f"{box[4]:.4f}"])
 

@@ -103,6 +103,22 @@ def note_on_limit(cfg: CfgNode, counts: Iterable[int]) -> str | None:
     return f"{full} key frames have {limit} people, which is the limit; there may be more: raise it with --max-people N"
 
 
+def note_on_nobody(cfg: CfgNode, counts: Sequence[int]) -> str | None:
+    """One line if no key frame of a run has a person; None otherwise. Arguments as for ``note_on_limit``."""
+    boxes, persons = cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES, cfg.MODEL.PERSON_DETECTOR
+    if not counts or any(counts):
+        return None
+    nobody = f"nobody was found on any of {len(counts)} key frames"
+    if boxes == "proposals":
+        score = cfg.MODEL.PROPOSALS.SCORE_THRESH_TEST
+        return f"{nobody}; people are taken from MODEL.PROPOSALS.SCORE_THRESH_TEST {score:g} on"
+    if persons.NAME != "csv":
+        return (
+            f"{nobody}; people are taken from MODEL.PERSON_DETECTOR.SCORE_THRESH {persons.SCORE_THRESH:g} on"
+        )
+    return f"{nobody}; the times in the file of boxes must be those of the key frames, to 0.001 s"
+
+
 def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> None:
     """Add ``--keyframes-per-second``."""
     parser.add_argument(

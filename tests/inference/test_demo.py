@@ -167,6 +167,18 @@ def test_no_key_frames_in_a_pause_of_the_recording(demo: ModuleType, tmp_path: P
     assert all(min(abs(time - t) for t in times) < 0.5 for time in found)
 
 
+def test_a_file_of_boxes_beside_the_results_stays(demo: ModuleType, tmp_path: Path, capfd) -> None:
+    """Other key frames than those of the file do not thin it."""
+    write_numbered_video(tmp_path / "x.mp4", 40, Fraction(20))
+    boxes = tmp_path / "out" / "x.persons.csv"
+    boxes.parent.mkdir()
+    boxes.write_text("x,0.500,0.1,0.1,0.5,0.9,,0.9\nx,1.500,0.1,0.1,0.5,0.9,,0.9\n")
+    before = boxes.read_bytes()
+    flags = ["--persons", f"csv:{boxes}", "--input", tmp_path / "x.mp4"]
+    assert run(demo, boxes.parent, *flags) == 0
+    assert boxes.read_bytes() == before
+
+
 def test_tubes_on_request(demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The scores of random weights are too small for an action.
     monkeypatch.setattr(CutSettings, "at_rate", classmethod(lambda cls, rate: cls(1, 0.5, 0.0, 1, 1)))

@@ -43,9 +43,10 @@ def video(tmp_path: Path) -> str:
 
 def test_csv_by_hand(tmp_path: Path) -> None:
     write_csv(tmp_path / "d.csv", "clip", [keyframe(1.5, 16)], threshold=0.1)
-    assert (tmp_path / "d.csv").read_text().split() == [
-        "clip,1.500,0.1000,0.1562,0.2250,0.7812,1,0.9000",
-        "clip,1.500,0.1000,0.1562,0.2250,0.7812,2,0.2000",
+    # As AVA's own files, lines end without a carriage return, which would stick to the score.
+    assert (tmp_path / "d.csv").read_bytes().splitlines(keepends=True) == [
+        b"clip,1.500,0.1000,0.1562,0.2250,0.7812,1,0.9000\n",
+        b"clip,1.500,0.1000,0.1562,0.2250,0.7812,2,0.2000\n",
     ]
 
 

@@ -163,7 +163,7 @@ def write_tubes(path: str | Path, tubes: Tubes) -> None:
     """
     owner = tubes.owner.tolist()
     with atomic_open(path, newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(TUBES)
         scores = [f"{score:.6f}" for score in tubes.score.tolist()]
         for i, frame, box in zip(owner, tubes.frame.tolist(), tubes.boxes.tolist(), strict=True):

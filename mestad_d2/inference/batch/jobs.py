@@ -156,4 +156,4 @@ def write_failures(output: Path, failures: Sequence[Finished]) -> None:
         return
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = ((text_cell(done.video), text_cell(done.error or "")) for done in failures)
-        csv.writer(file).writerows([("video", "error"), *rows])
+        csv.writer(file, lineterminator="\n").writerows([("video", "error"), *rows])

@@ -55,7 +55,7 @@ class TorchvisionPersonDetector(PersonDetector):
         except OSError as error:
             raise UserError(
                 f"person detector {node.MODEL}: its weights could not be downloaded ({error}); download "
-                f"{default.url} elsewhere and name the file in MODEL.PERSON_DETECTOR.WEIGHTS"
+                f"{default.url} elsewhere and give the file by --persons-weights (MODEL.PERSON_DETECTOR.WEIGHTS)"
             ) from error
         if node.WEIGHTS not in ("", "random"):
             load_weights(model, node.WEIGHTS, node.MODEL)

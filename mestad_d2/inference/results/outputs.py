@@ -62,7 +62,7 @@ def between(before: KeyframeDetections, after: KeyframeDetections | None, time: 
 def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections], threshold: float) -> None:
     """Write AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
     with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         for found in detections:
             size = np.array([found.width, found.height] * 2)
             for box, actions in zip(found.boxes, found.actions, strict=True):
