@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.arguments import (
+    INPUTS,
     add_config_options,
     add_detector_arguments,
     add_people_argument,
@@ -36,7 +37,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
     add_persons_arguments(parser)
-    parser.add_argument("--input", nargs="+", default=[], help="video files or folders of frames")
+    parser.add_argument("--input", nargs="+", default=[], help=INPUTS)
     parser.add_argument("--webcam", type=int, metavar="N", help="camera number N, until Ctrl-C or --seconds")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how long the camera is watched")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results, made if absent")
@@ -80,6 +81,7 @@ from mestad_d2.data.person_boxes import write_person_boxes
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import ActionNames, action_names
+from mestad_d2.inference.inputs import find_inputs
 from mestad_d2.inference.output_files import output_folder, said_if_unwritable
 from mestad_d2.inference.person_detector.sources import DetectedPersons
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
@@ -234,6 +236,7 @@ def stems(inputs: list[str], output: Path) -> list[Path]:
 @one_line_errors()
 def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
+    args.input = find_inputs(args.input)
     places = stems(args.input, args.output)
     cfg = detector_config(args)
     refuse_overwriting_inputs(

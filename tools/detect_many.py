@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.arguments import (
+    INPUTS,
     add_config_options,
     add_detector_arguments,
     add_people_argument,
@@ -43,7 +44,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_detector_arguments(parser)
     add_persons_arguments(parser)
-    parser.add_argument("--list", required=True, help="text file, one video or folder of frames a line")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--list", help="text file of inputs, one a line; - for standard input")
+    which.add_argument("--input", nargs="+", metavar="INPUT", help=INPUTS)
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for the results; those in it are kept"
     )
@@ -90,6 +93,7 @@ from mestad_d2.inference.batch.jobs import (
     Finished,
     WorkerPool,
     check_settings,
+    once_each,
     read_list,
     result_name,
     run_jobs,
@@ -98,6 +102,7 @@ from mestad_d2.inference.batch.jobs import (
 )
 from mestad_d2.inference.batch.local_workers import LocalWorkers
 from mestad_d2.inference.batch.worker_setup import DetectorRecipe
+from mestad_d2.inference.inputs import STDIN, find_inputs
 from mestad_d2.inference.output_files import output_folder, said_if_unwritable
 
 
@@ -196,10 +201,16 @@ def main(args: argparse.Namespace) -> int:
 
 def detect(args: argparse.Namespace) -> int:
     """The work of ``main``."""
-    videos = read_list(args.list)
+    videos = read_list(args.list) if args.list else once_each(find_inputs(args.input))
     recipe = make_recipe(args)
     refuse_overwriting_inputs(
-        [*videos, args.list, args.config_file, args.labels, recipe.cfg.MODEL.WEIGHTS],
+        [
+            *videos,
+            None if args.list == STDIN else args.list,
+            args.config_file,
+            args.labels,
+            recipe.cfg.MODEL.WEIGHTS,
+        ],
         [args.output / name for name in (*map(result_name, videos), FAILURES, SETTINGS)],
     )
     output_folder(args.output)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from mestad_d2.inference.speed.modes import SpeedMode
 
+INPUTS = "videos, folders of videos or of one video's frames, patterns in quotes ('clips/*.mp4'), - for a list on stdin"
+
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--config-file`` or ``--published``, ``--weights`` and ``--labels``: the model and its action names."""

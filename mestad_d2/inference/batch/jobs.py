@@ -15,6 +15,7 @@ from typing import Protocol
 from mestad_d2.errors import UserError
 from mestad_d2.formats.csv_cells import text_cell
 from mestad_d2.formats.files import write_bytes
+from mestad_d2.inference.inputs import find_inputs, read_lines
 from mestad_d2.video.source import camera_number
 
 # A video whose worker died is given to another one, once: the video may be what killed it.
@@ -84,28 +85,26 @@ def run_jobs(videos: Sequence[str], pool: WorkerPool) -> Iterator[Finished]:
 
 
 def read_list(path: str | os.PathLike[str]) -> list[str]:
-    """Read the videos of a list: one path a line, each once; empty lines and # comments are skipped.
+    """Read the videos of a list: one input a line, each video once; empty lines and # comments are skipped.
+
+    Args:
+        path: of a text file, ``-`` for standard input. A line may be whatever ``find_inputs`` knows.
 
     Raises:
         UserError: no such file, no text, nothing in it, or a camera, which has no end.
     """
-    try:
-        # Split at line feeds only: str.splitlines knows ten more signs, and file names may hold them.
-        with open(path, encoding="utf-8-sig", newline="\n") as file:
-            lines = [line.strip(" \t\r\n") for line in file]
-    except OSError as error:
-        raise UserError(f"{path}: the list can't be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: no list of paths (not UTF-8); give a text file, one video a line"
-        ) from error
+    lines = read_lines(path)
     for row, line in enumerate(lines, 1):
         if camera_number(line) is not None:
             raise UserError(f"{path}: row {row}: {line}: a camera has no end; use tools/demo.py --webcam")
     videos = [line for line in lines if line and not line.startswith("#")]
     if not videos:
         raise UserError(f"{path}: no video in this list; write one path a line")
-    # Two spellings of one path are one video; the first is kept.
+    return once_each(find_inputs(videos))
+
+
+def once_each(videos: Sequence[str]) -> list[str]:
+    """Leave out videos that are named twice; of two spellings of one path the first is kept."""
     once: dict[str, str] = {}
     for video in videos:
         once.setdefault(os.path.abspath(video), video)
