@@ -17,9 +17,10 @@ from detectron2.utils.logger import setup_logger
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.engine import build_trainer
 from mestad_d2.errors import one_line_errors
+from mestad_d2.formats.made_files import note_made
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.load_config import setup_cfg
-from mestad_d2.reproduce.demo import clear_previous, controls, write_metrics_json
+from mestad_d2.reproduce.demo import RENAMED, clear_previous, controls, results_of, write_metrics_json
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"
 CONFIG = TOOLS.parent / "configs" / "toy" / "demo.yaml"
@@ -41,8 +42,11 @@ def main(args: argparse.Namespace) -> None:
     start = time.perf_counter()
     os.environ["DETECTRON2_DATASETS"] = str(args.datasets)
     make_toy(args.datasets / "toy", seed=0)
-    clear_previous(args.output)
     cfg = setup_cfg(args.config_file, ["OUTPUT_DIR", str(args.output / "run"), *args.opts])
+    videos = Path(MetadataCatalog.get(cfg.DATASETS.TEST[0]).video_root)
+    video = sorted(videos.glob("*.mp4"))[-1]
+    results = results_of(args.output, video.stem)
+    clear_previous(args.output, results)
     keep_freed_memory(cfg.MODEL.DEVICE)
     default_setup(cfg, argparse.Namespace(config_file=str(args.config_file), eval_only=False))
     setup_logger(cfg.OUTPUT_DIR, name="mestad_d2")
@@ -57,19 +61,18 @@ def main(args: argparse.Namespace) -> None:
     metrics["train_seconds"] = round(train_seconds, 1)
     weights = trainer.demo_weights()
 
-    videos = Path(MetadataCatalog.get(cfg.DATASETS.TEST[0]).video_root)
-    video = sorted(videos.glob("*.mp4"))[-1]
     subprocess.run(
         [sys.executable, TOOLS / "demo.py", "--config-file", args.config_file, "--input", video]
         + ["--output", args.output / "video", "--keyframes-per-second", "5"]
         + ["--opts", "MODEL.WEIGHTS", weights, *args.opts],
         check=True,
     )
-    for suffix in (".mp4", ".csv", ".json", ".png"):
+    for suffix in RENAMED:
         made = args.output / "video" / (video.stem + suffix)
         made.replace(args.output / f"detections{suffix}")
     metrics["total_seconds"] = round(time.perf_counter() - start, 1)
     write_metrics_json(metrics, args.output / "metrics.json")
+    note_made(args.output, results)
 
 
 if __name__ == "__main__":

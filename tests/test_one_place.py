@@ -92,6 +92,7 @@ def test_files_are_written_aside_in_one_file() -> None:
         # Whole folders, a download that goes on where it stopped, and files that a tool made elsewhere.
         "mestad_d2/data/toy/dataset.py",
         "mestad_d2/data/prepare/download.py",
+        "mestad_d2/video/output/extract.py",
         "scripts/install_detectron2.py",
         "scripts/run_demo.py",
         # A video that is renamed only if it has a frame.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
 from torch import nn
 
 from mestad_d2.engine.trainer import MESTADTrainer
+from mestad_d2.errors import UserError
+from mestad_d2.formats.files import write_json
+from mestad_d2.formats.made_files import changed_since, made_files, note_made, remove_made
 
 logger = logging.getLogger(__name__)
 
+# Endings of the files that tools/demo.py writes and that get a name of their own.
+RENAMED = (".mp4", ".csv", ".json", ".png")
 # What each figure changes in the config of the evaluation.
 CONTROLS: dict[str, list] = {
     "frame_map": [],
@@ -22,12 +26,31 @@ CONTROLS: dict[str, list] = {
 }
 
 
-def clear_previous(output: Path) -> None:
-    """Remove what an earlier demo left in ``output``, so that no old figure is taken for a new one."""
-    for name in ("metrics.json", "detections.mp4", "detections.csv", "detections.json", "detections.png"):
-        (output / name).unlink(missing_ok=True)
-    shutil.rmtree(output / "video", ignore_errors=True)
-    output.mkdir(parents=True, exist_ok=True)
+def results_of(output: Path, video: str) -> list[Path]:
+    """Return the paths of the demo's results; training and evaluation have folders of their own."""
+    pictures = [output / f"detections{suffix}" for suffix in RENAMED]
+    drawn = [output / "video" / f"{video}{suffix}" for suffix in (*RENAMED, ".jsonl")]
+    return [output / "metrics.json", *pictures, *drawn]
+
+
+def clear_previous(output: Path, results: Sequence[Path]) -> None:
+    """Remove what an earlier demo left in ``output``, so that no old figure is taken for a new one.
+
+    Args:
+        results: files that the demo will make.
+
+    Raises:
+        UserError: one of them is there that no demo made, or that somebody changed; nothing is removed then.
+    """
+    made = set(made_files(output))
+    others = [*changed_since(output), *(path for path in results if path.exists() and path not in made)]
+    if others:
+        raise UserError(
+            f"{others[0]}: is there, and not as a demo made it; move it away or name another --output"
+        )
+    remove_made(output)
+    # Noted before they are made, so that a demo that was stopped can be started again.
+    note_made(output, results)
 
 
 def controls(cfg: CfgNode, model: nn.Module, output: Path, final: dict | None = None) -> dict[str, float]:
@@ -55,6 +78,6 @@ def controls(cfg: CfgNode, model: nn.Module, output: Path, final: dict | None = 
 
 def write_metrics_json(metrics: dict[str, float], path: Path) -> None:
     """Write the figures and show them."""
-    path.write_text(json.dumps(metrics, indent=2) + "\n")
+    write_json(path, metrics, indent=2)
     for name, value in metrics.items():
         logger.info("%s: %s", name, value)

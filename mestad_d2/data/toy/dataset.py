@@ -19,6 +19,7 @@ import numpy as np
 from mestad_d2.data.toy.actions import TOY_ACTIONS, TOY_FLIP_PAIRS, label_map_text
 from mestad_d2.data.toy.video import render_video
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.made_files import MANIFEST, changed_since, is_made, note_made, remove_made
 
 __all__ = ["TOY_ACTIONS", "TOY_FLIP_PAIRS", "make_toy", "toy_is_ready"]
 
@@ -62,27 +63,72 @@ def make_toy(
     ``videos`` and ``val_videos`` count the files of the two splits; ``seconds`` is the length of each (by
     default drawn from 20 to 24); ``workers`` processes render (default: one per usable core) and don't change
     what is rendered; actions last
-    ``pace`` times as long as usual. Everything is written beside ``root`` first and renamed at the end.
+    ``pace`` times as long as usual. Everything is written beside ``root`` first and renamed at the end. A dataset
+    of other settings makes room; other files in the folder stay.
 
-    Raises UserError if ``root`` holds something else than a toy dataset, or a number makes no sense.
+    Raises UserError if ``root`` holds something else than a toy dataset, or a toy dataset whose files somebody
+    changed, or a number makes no sense.
     """
-    root = Path(root)
+    root = Path(os.path.realpath(root))
     settings = _settings(seed, videos, val_videos, seconds, pace)
     if toy_is_ready(root, settings):
         return
     if videos < 0 or val_videos < 0 or (seconds is not None and seconds < 2) or pace <= 0:
         raise UserError(f"{root}: numbers of videos must be 0 or more, seconds 2 or more, the pace above 0")
-    if root.exists() and any(root.iterdir()) and not (root / "settings.json").is_file():
-        raise UserError(f"{root}: holds files that are no toy dataset; name another --output or empty it")
+    _check_folder(root)
     part = root.with_name(f".{root.name}.part{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)
     try:
         _render(part, settings, workers)
-        if root.exists():
-            shutil.rmtree(root)
-        part.rename(root)
+        note_made(part, [path for path in part.rglob("*") if path.is_file()])
+        _take_place(part, root)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_folder(root: Path) -> None:
+    """Refuse a folder in which rendering would lose somebody's files."""
+    if not root.exists():
+        return
+    if not root.is_dir():
+        raise UserError(f"{root}: is a file; name another --output")
+    if changed := changed_since(root):
+        raise UserError(
+            f"{changed[0]}: was changed since it was rendered; move it away or name another --output"
+        )
+    if is_made(root) or not any(root.iterdir()):
+        return
+    if (root / "settings.json").is_file():
+        raise UserError(
+            f"{root}: holds a toy dataset of other settings without a list of its files; remove it or name "
+            "another --output"
+        )
+    raise UserError(f"{root}: holds files that are no toy dataset; name another --output or empty it")
+
+
+def _take_place(part: Path, root: Path) -> None:
+    """Move a rendered dataset to its place: as a whole, or file by file where others' files are there."""
+    # Rendering takes minutes, in which somebody may have changed a file.
+    _check_folder(root)
+    remove_made(root)
+    if root.exists() and not any(root.iterdir()):
+        root.rmdir()
+    if not root.exists():
+        part.rename(root)
+        return
+    # The list comes first and the settings, which tell a finished dataset, last.
+    last = {MANIFEST: 0, "settings.json": 2}
+    files = sorted((p for p in part.rglob("*") if p.is_file()), key=lambda path: last.get(path.name, 1))
+    for path in files:
+        target = root / path.relative_to(part)
+        if target.exists():
+            raise UserError(
+                f"{target}: is no file of a rendered dataset; move it away or name another --output"
+            )
+    for path in files:
+        target = root / path.relative_to(part)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
 
 
 def _jobs(part: Path, settings: dict) -> list[tuple]:
