@@ -83,3 +83,9 @@ def test_versions_are_never_compared() -> None:
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
         assert "detectron2.__version__" not in text, path
+
+
+def test_names_of_test_files_are_unique() -> None:
+    # pytest imports them by their names alone.
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
