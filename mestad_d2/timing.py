@@ -25,7 +25,7 @@ def timed(function: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def alternate(functions: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+def time_interleaved(functions: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
     """Measure ``runs`` calls of each function in seconds, interleaved, after one warm-up call each.
 
     Rounds go through all functions, every other one backwards: a machine that slows down during a round

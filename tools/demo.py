@@ -87,8 +87,8 @@ from mestad_d2.inference.person_detector.sources import DetectedPersons
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.results.fonts import note_on_letters, use_font
 from mestad_d2.inference.results.outputs import (
+    filter_by_score,
     json_line,
-    sure_people,
     write_csv,
     write_json,
     write_strip,
@@ -165,7 +165,7 @@ class Demo:
         ):
             for keyframe in self.predictor.predict(source, frames):
                 found.append(keyframe)
-                sure = sure_people(keyframe, self.args.person_threshold)
+                sure = filter_by_score(keyframe, self.args.person_threshold)
                 # Each line is there as soon as it is known: others may follow a stream.
                 lines.write(json_line(stem.name, sure, self.names, self.args.score_threshold))
                 lines.flush()
@@ -183,7 +183,7 @@ class Demo:
         if isinstance(self.predictor.persons, DetectedPersons):
             self._write_persons(stem, found, self.predictor.persons)
         self.counts += [len(keyframe.scores) for keyframe in found]
-        found = [sure_people(keyframe, self.args.person_threshold) for keyframe in found]
+        found = [filter_by_score(keyframe, self.args.person_threshold) for keyframe in found]
         shown = self.names, self.args.score_threshold
         write_json(beside(stem, ".json"), stem.name, found, *shown)
         write_strip(beside(stem, ".png"), video, found, *shown, max_labels=self.args.max_labels)

@@ -21,7 +21,7 @@ from mestad_d2.benchmarks.video import in_own_process, peak_memory_mb
 from mestad_d2.errors import UserError
 from mestad_d2.inference.speed.modes import SpeedMode, cpu_has_bf16, prepare_for_inference
 from mestad_d2.load_config import setup_cfg
-from mestad_d2.timing import alternate, progress, ratio
+from mestad_d2.timing import progress, ratio, time_interleaved
 
 EAGER, BACKBONE, TWO_STAGE = "detector, eager fp32", "backbone, eager fp32", "two-stage, eager fp32"
 # Frames that people's person detectors see (height, width).
@@ -77,7 +77,7 @@ def functions(cfg: CfgNode, args: argparse.Namespace) -> dict[str, Callable[[], 
 
 def compare(cfg: CfgNode, args: argparse.Namespace) -> dict:
     """Measure the medians in seconds per clip, and their ratios."""
-    seconds = alternate(functions(cfg, args), args.runs)
+    seconds = time_interleaved(functions(cfg, args), args.runs)
     medians = {name: round(statistics.median(s) / args.batch_size, 4) for name, s in seconds.items()}
     best = min((name for name in medians if name.startswith("detector")), key=medians.get)
     ratios = {"detector / backbone": ratio(seconds, EAGER, BACKBONE)}

@@ -26,9 +26,9 @@ def _training_loader(
     items: Items, cfg: CfgNode, batch_size: int, seed: int, coarse_iters: int = 0
 ) -> DataLoader:
     clip = cfg.INPUT.CLIP
-    coarse_draws, thin = coarse_iters * batch_size, clip.COARSE_STRIDE
+    coarse_draws, frame_stride = coarse_iters * batch_size, clip.COARSE_STRIDE
     return DataLoader(
-        Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED, coarse_draws, thin),
+        Draws(items, seed, clip.ON_ERROR, clip.MAX_SKIPPED, coarse_draws, frame_stride),
         batch_sampler=DrawBatches(batch_size),
         # A separate generator: starting a loader must not change the random state that dropout uses.
         generator=torch.Generator(),

@@ -75,17 +75,17 @@ class ClipMapper:
             "flip_pairs": flip_pairs,
         }
 
-    def __call__(self, dataset_dict: dict, rng: np.random.Generator, thin: int = 1) -> dict:
+    def __call__(self, dataset_dict: dict, rng: np.random.Generator, frame_stride: int = 1) -> dict:
         """Return the model input of a labelled dict: ``clip``, ``instances`` and the sample's name.
 
         Where the dict has ``person_boxes``, ``proposals`` with ``proposal_boxes, objectness_logits`` too. Of
-        the clip's frames every ``thin``-th is kept.
+        the clip's frames every ``frame_stride``-th is kept.
 
         Raises:
             UserError: the video can't be read, or an action id has no column.
         """
         frames, geometry = self._read(dataset_dict, dataset_dict["timestamp"], rng)
-        frames = color_jitter(geometry.clip(frames[::thin]), self.jitter, rng)
+        frames = color_jitter(geometry.clip(frames[::frame_stride]), self.jitter, rng)
         result = {
             **self._fields(dataset_dict, dataset_dict["timestamp"]),
             "clip": clip_tensor(frames),

@@ -21,14 +21,14 @@ from mestad_d2.errors import UserError
 logger = logging.getLogger(__name__)
 
 Mapper = Callable[..., dict]
-# Each dataset's mapper, called with a dict, a generator and, in the coarse phase, ``thin``; with its dicts.
+# Each dataset's mapper, called with a dict, a generator and, in the coarse phase, ``frame_stride``; with its dicts.
 Items = list[tuple[Mapper, list[dict]]]
 
 
 class Draws(Dataset):
     """Dataset whose item n is draw n of an endless shuffled sequence; each epoch is a permutation.
 
-    Clips of draws before ``coarse_draws`` keep every ``thin``-th of their frames.
+    Clips of draws before ``coarse_draws`` keep every ``frame_stride``-th of their frames.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Draws(Dataset):
         on_error: str,
         max_skipped: float,
         coarse_draws: int = 0,
-        thin: int = 1,
+        frame_stride: int = 1,
     ) -> None:
         self.mappers = [mapper for mapper, _ in items]
-        self.coarse_draws, self.thin = coarse_draws, thin
+        self.coarse_draws, self.frame_stride = coarse_draws, frame_stride
         pairs = [(number, item) for number, (_, dicts) in enumerate(items) for item in dicts]
         # Kept as bytes, which loader processes share; a list of dicts would be copied by each process.
         self.items = DatasetFromList(pairs, copy=False, serialize=True)
@@ -59,7 +59,7 @@ class Draws(Dataset):
 
     def __getitem__(self, draw: int) -> dict:
         index = self._index(draw)
-        options = {"thin": self.thin} if draw < self.coarse_draws else {}
+        options = {"frame_stride": self.frame_stride} if draw < self.coarse_draws else {}
         for attempt in count():
             number, dataset_dict = self.items[index]
             rng = np.random.default_rng([self.seed, 2, draw, attempt])

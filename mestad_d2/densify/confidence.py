@@ -1,9 +1,9 @@
 """How sure a row is: the probability that its box is on the person (IoU 0.5) and its action right.
 
 It is the chance that the action goes on at that moment (``moments``), times the probability that nothing else
-is wrong. The latter is a logistic model of a few signs. Its weights start from ``DEFAULT`` and are fitted to
+is wrong. The latter is a logistic model of a few features. Its weights start from ``DEFAULT`` and are fitted to
 the annotators' own key frames: each is left out in turn, labelled from its neighbours as if nobody had seen
-it, and compared. Such a frame is further from its neighbours than any other, so the distance is a sign too.
+it, and compared. Such a frame is further from its neighbours than any other, so the distance is a feature too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from mestad_d2.boxes import box_iou
 from mestad_d2.densify.stretch import ActorLabels
 from mestad_d2.semisup.change_points import log_odds
 
-# What the columns of ``signs`` say, in words for people.
-SIGNS = (
+# What the columns of ``features`` say, in words for people.
+FEATURES = (
     "constant", "the action starts or ends near here", "only one key frame has this person", "the teacher sees nobody here",
     "the detector is unsure of the person", "the teacher's box is off the line between the key frames",
     "the teacher hardly sees the action", "the labels fit what the teacher sees badly", "far from the key frames",
@@ -31,8 +31,8 @@ PRIOR_ROWS = 20.0
 NEAREST = 0.02
 
 
-def signs(labels: ActorLabels, frame: int, action: int, distance: float) -> np.ndarray:
-    """Return the signs (K,) of one row, in the order of ``SIGNS``.
+def features(labels: ActorLabels, frame: int, action: int, distance: float) -> np.ndarray:
+    """Return the features (K,) of one row, in the order of ``FEATURES``.
 
     Args:
         frame: index into the stretch's frames; distance: of the nearer key frame, in s.
@@ -94,4 +94,4 @@ def reasons(row: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> list[str]
     effect = weights * (row - mean)
     # The chance is a factor of the whole and counts for more than its logarithm.
     effect[CHANCE] *= 4
-    return [SIGNS[k] for k in np.argsort(effect) if effect[k] < -0.3 and k][:3]
+    return [FEATURES[k] for k in np.argsort(effect) if effect[k] < -0.3 and k][:3]

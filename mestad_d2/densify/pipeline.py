@@ -15,7 +15,7 @@ from mestad_d2.data.per_video import Setting
 from mestad_d2.data.prepare.frame_times import frame_times
 from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.densify.boxes import BoxNoise
-from mestad_d2.densify.confidence import confidence, signs
+from mestad_d2.densify.confidence import confidence, features
 from mestad_d2.densify.detections.frames import wanted_indices
 from mestad_d2.densify.detections.teacher import Sighting, load_sightings, save_sightings, watch
 from mestad_d2.densify.detections.video import WatchedVideo
@@ -42,13 +42,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class DenseRow:
-    """A new row with where it comes from: ``frame`` counts within its stretch; ``signs`` of its confidence."""
+    """A new row with where it comes from: ``frame`` counts within its stretch; ``features`` of its confidence."""
 
     row: AnnotationRow
     stretch: int
     actor: int
     frame: int
-    signs: np.ndarray
+    features: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max
 
     Args:
         videos: what the teacher saw of all of them; together they tell which actions exclude each other
-            and how much the signs of confidence are worth.
+            and how much the features of confidence are worth.
     """
     exclusive = exclusive_pairs(frame for video in videos for frame in video.keys)
     noise = box_noise(videos)
@@ -161,7 +161,7 @@ def _add_video(
             continue
         distances = np.minimum(times - left.time, right.time - times)
         table = np.stack(
-            [signs(actors[number], place, action, distances[place]) for place, number, action in rows]
+            [features(actors[number], place, action, distances[place]) for place, number, action in rows]
         )
         for (place, number, action), sign, sure in zip(
             rows, table, confidence(table, dense.weights), strict=True

@@ -52,7 +52,7 @@ class ActorTLA(PseudoLabeler):
         tracks = assign(actors, [place], [clip_sighting(teacher)], self.assigner)
         actions, weights = np.zeros((2, *teacher.pred_actions.shape))
         sides = [{id(p): n for n, p in enumerate(frame.people)} for frame in (left, right)]
-        givers, costs = np.full(len(teacher), -1), np.zeros(len(teacher))
+        source_index, costs = np.full(len(teacher), -1), np.zeros(len(teacher))
         for actor, track in zip(actors, tracks, strict=True):
             if not track.seen[0]:
                 continue
@@ -60,7 +60,7 @@ class ActorTLA(PseudoLabeler):
             actions[row], weights[row] = self.label_actor(actor, track, left, right, item)
             by_right = int(track.sides[0] == 1)
             person = actor.right if by_right else actor.left
-            givers[row] = sides[by_right][id(person)] + (len(left.people) if by_right else 0)
+            source_index[row] = sides[by_right][id(person)] + (len(left.people) if by_right else 0)
             costs[row] = track.costs[0]
         like = teacher.pred_actions
         weights = torch.from_numpy(weights).to(like)
@@ -68,7 +68,7 @@ class ActorTLA(PseudoLabeler):
             teacher,
             torch.from_numpy(actions).to(like),
             weights.any(dim=1),
-            torch.from_numpy(givers).to(like.device),
+            torch.from_numpy(source_index).to(like.device),
             torch.from_numpy(costs).to(like),
         )
         truth.gt_action_weights = weights

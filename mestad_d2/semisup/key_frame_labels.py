@@ -50,7 +50,7 @@ def as_ground_truth(
     truth.gt_boxes = Boxes(torch.from_numpy(boxes.reshape(-1, 4) * scale).to(like))
     truth.gt_classes = torch.zeros(len(actions), dtype=torch.long, device=like.device)
     truth.gt_actions, truth.gt_action_mask = actions.to(like), mask.to(like.device)
-    truth.gt_givers = torch.full_like(truth.gt_classes, -1)
+    truth.gt_source_index = torch.full_like(truth.gt_classes, -1)
     truth.gt_costs = torch.zeros(len(actions), device=like.device)
     return truth
 

@@ -52,7 +52,7 @@ class PseudoLabeler:
 
         Returns:
             ``gt_boxes`` (all N: they train L_al), ``gt_classes``, ``gt_actions`` (N, A), ``gt_action_mask``
-            (N,), False where L_ac ignores the person, ``gt_givers`` (N,), whose labels a person got (an index
+            (N,), False where L_ac ignores the person, ``gt_source_index`` (N,), whose labels a person got (an index
             into left, then right; -1: nobody's), and ``gt_costs`` (N,), 0 unless assigned by cost.
         """
         raise NotImplementedError
@@ -89,16 +89,16 @@ def pseudo_truth(
     teacher: Instances,
     actions: Tensor,
     mask: Tensor,
-    givers: Tensor | None = None,
+    source_index: Tensor | None = None,
     costs: Tensor | None = None,
 ) -> Instances:
-    """Return the teacher's persons as ground truth with ``actions`` (N, A) and ``mask``, ``givers``, ``costs`` (N,)."""
+    """Return the teacher's persons as ground truth with the given ``actions`` (N, A) and fields (N,)."""
     truth = Instances(teacher.image_size)
     truth.gt_boxes = teacher.pred_boxes.clone()
     truth.gt_classes = torch.zeros(len(teacher), dtype=torch.long, device=actions.device)
     truth.gt_actions = actions
     truth.gt_action_mask = mask
-    truth.gt_givers = torch.full_like(truth.gt_classes, -1) if givers is None else givers
+    truth.gt_source_index = torch.full_like(truth.gt_classes, -1) if source_index is None else source_index
     truth.gt_costs = torch.zeros(len(teacher), device=actions.device) if costs is None else costs
     return truth
 

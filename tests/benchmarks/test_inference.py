@@ -19,12 +19,12 @@ from mestad_d2.benchmarks.mode_accuracy import differences
 from mestad_d2.benchmarks.two_stage import FixedPeople, build_action_network, people
 from mestad_d2.errors import UserError
 from mestad_d2.inference import predictor
-from mestad_d2.timing import alternate, ratio
+from mestad_d2.timing import ratio, time_interleaved
 
 
 def test_functions_take_turns() -> None:
     calls: list[str] = []
-    seconds = alternate({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
+    seconds = time_interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert "".join(calls) == "ab" + "ab" + "ba"
     assert [len(s) for s in seconds.values()] == [2, 2]
 

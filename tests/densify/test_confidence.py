@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from mestad_d2.densify.confidence import CHANCE, DEFAULT, PRIOR_ROWS, SIGNS, confidence, fit, reasons
+from mestad_d2.densify.confidence import CHANCE, DEFAULT, FEATURES, PRIOR_ROWS, confidence, fit, reasons
 from mestad_d2.densify.key_frames import KeyFrame, Person
 from mestad_d2.densify.measure.dense_truth import (
     measure,
@@ -40,11 +40,11 @@ def test_the_fit_is_the_most_likely_one() -> None:
 
 
 def test_reasons_name_what_lowers_a_row() -> None:
-    assert len(SIGNS) == len(DEFAULT)
+    assert len(FEATURES) == len(DEFAULT)
     mean = np.zeros(len(DEFAULT))
     row = mean.copy()
     row[1] = -1.0
-    assert reasons(row, DEFAULT, mean) == [SIGNS[1]]
+    assert reasons(row, DEFAULT, mean) == [FEATURES[1]]
 
 
 def test_exclusive_are_those_that_never_meet_though_they_could() -> None:

@@ -16,7 +16,7 @@ from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import Annotator, Person, short_name
 from mestad_d2.inference.results.outputs import (
     between,
-    sure_people,
+    filter_by_score,
     write_csv,
     write_json,
     write_strip,
@@ -73,7 +73,7 @@ def test_video_has_every_frame_and_its_length(tmp_path: Path, video: str) -> Non
 
 
 def test_video_and_strip_without_any_person(tmp_path: Path, video: str) -> None:
-    nobody = sure_people(keyframe(0, 16), 0.99)
+    nobody = filter_by_score(keyframe(0, 16), 0.99)
     assert len(nobody.boxes) == 0
     write_video(tmp_path / "out.mp4", video, [nobody], NAMES, 0.5)
     write_strip(tmp_path / "out.png", video, [nobody], NAMES, 0.5)

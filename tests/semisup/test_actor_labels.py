@@ -114,7 +114,7 @@ def test_people_of_nobody_are_background_where_algorithm_1_gives_labels_away() -
     assert make("TLA").label_clip(teacher, item).gt_action_mask.tolist() == [True, True]
     ours = make("ActorTLA").label_clip(teacher, item)
     assert ours.gt_action_mask.tolist() == [True, False]
-    assert ours.gt_actions[0].tolist() == person[0] and ours.gt_givers.tolist() == [0, -1]
+    assert ours.gt_actions[0].tolist() == person[0] and ours.gt_source_index.tolist() == [0, -1]
 
 
 def test_boxes_are_moved_to_the_moment_before_costs_are_taken() -> None:

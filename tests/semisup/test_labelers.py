@@ -51,7 +51,7 @@ def test_tla_takes_the_label_of_the_likelier_neighbour_and_leaves_background() -
     )
     assert truth.gt_actions.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 0]]
     assert truth.gt_action_mask.tolist() == [True, True, False]
-    assert truth.gt_givers.tolist() == [0, 1, -1]
+    assert truth.gt_source_index.tolist() == [0, 1, -1]
     assert torch.equal(truth.gt_boxes.tensor, found.pred_boxes.tensor)
     assert truth.gt_classes.tolist() == [0, 0, 0] and float(truth.gt_costs[2]) == 0
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mestad_d2.boxes import box_iou
 from mestad_d2.densify.boxes import BoxNoise
-from mestad_d2.densify.confidence import fit, signs
+from mestad_d2.densify.confidence import features, fit
 from mestad_d2.densify.detections.frames import nearest_index
 from mestad_d2.densify.detections.video import WatchedVideo
 from mestad_d2.densify.key_frames import KeyFrame
@@ -108,6 +108,6 @@ def fit_confidence(found: Iterable[LeftOut], trusted: bool) -> tuple[np.ndarray,
     for one in found:
         boxes = one.labels.boxes if trusted else one.labels.interpolated
         for action in one.labels.chosen(one.place):
-            rows.append(signs(one.labels, one.place, action, one.distance))
+            rows.append(features(one.labels, one.place, action, one.distance))
             right.append(_is_right(boxes[one.place], action, one.truth))
     return fit(np.array(rows), np.array(right, dtype=float)), len(rows)

@@ -40,12 +40,14 @@ def cards(dense: Dense) -> list[Card]:
     groups: dict[tuple[int, int], list[DenseRow]] = defaultdict(list)
     for row in dense.rows:
         groups[(row.stretch, row.actor)].append(row)
-    mean = np.mean([row.signs for row in dense.rows], axis=0) if dense.rows else np.zeros(len(dense.weights))
+    mean = (
+        np.mean([row.features for row in dense.rows], axis=0) if dense.rows else np.zeros(len(dense.weights))
+    )
     found = []
     for (stretch, actor), rows in groups.items():
         order = sorted(rows, key=lambda row: row.row.confidence)
         low = order[: max(round(LOWEST * len(order)), 1)]
-        sign = np.mean([row.signs for row in low], axis=0)
+        sign = np.mean([row.features for row in low], axis=0)
         labels = dense.stretches[stretch].actors[actor]
         sure = float(np.mean([row.row.confidence for row in low]))
         found.append(Card(dense.stretches[stretch], labels, rows, sure, reasons(sign, dense.weights, mean)))

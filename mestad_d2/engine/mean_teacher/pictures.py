@@ -39,7 +39,7 @@ def draw_sample(
     texts = [(c, [k, *_names(row, names)]) for c, k, row in zip(colors, keys, labels, strict=True)]
     between = [
         _between(index, texts, _names(row, names))
-        for index, row in zip(truth.gt_givers.tolist(), truth.gt_actions.cpu(), strict=True)
+        for index, row in zip(truth.gt_source_index.tolist(), truth.gt_actions.cpu(), strict=True)
     ]
     middle = item["clip_weak"][:, item["clip_weak"].shape[1] // 2].permute(1, 2, 0).numpy()
     split = len(left)

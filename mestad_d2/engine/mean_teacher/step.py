@@ -29,7 +29,7 @@ def label_ratios(truths: list[Instances]) -> Ratios:
     boxes = sum(len(truth) for truth in truths)
     masks = [truth.gt_action_mask for truth in truths]
     labelled = sum(int(mask.sum()) for mask in masks)
-    assigned = [truth.gt_givers >= 0 for truth in truths]
+    assigned = [truth.gt_source_index >= 0 for truth in truths]
     cost = sum(float(truth.gt_costs[given].sum()) for truth, given in zip(truths, assigned, strict=True))
     return {
         "pseudo/boxes_per_clip": (boxes, len(truths)),

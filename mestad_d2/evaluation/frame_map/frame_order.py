@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mestad_d2.evaluation.frame_map.protocols import Protocol
-from mestad_d2.evaluation.frame_map.tie_order import heap_order
+from mestad_d2.evaluation.frame_map.tie_order import tie_order
 from mestad_d2.evaluation.rows import Rows
 
 
@@ -66,7 +66,7 @@ def _with_heaps(
     order, kept = order.copy(), kept.copy()
     chosen = np.isin(rows.frame[order[starts]], tied)
     for start, count in zip(starts[chosen].tolist(), counts[chosen].tolist(), strict=True):
-        here = heap_order(rows, np.sort(order[start : start + count]), cap)
+        here = tie_order(rows, np.sort(order[start : start + count]), cap)
         order[start : start + len(here)] = here
         kept[start : start + count] = np.arange(count) < len(here)
     return order[kept]

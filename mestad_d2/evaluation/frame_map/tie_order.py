@@ -9,7 +9,7 @@ import numpy as np
 from mestad_d2.evaluation.rows import Rows
 
 
-def heap_order(rows: Rows, index: np.ndarray, cap: int) -> np.ndarray:
+def tie_order(rows: Rows, index: np.ndarray, cap: int) -> np.ndarray:
     """Return the kept rows of one frame, best first, in the published evaluator's order of ties.
 
     That evaluator pushes rows on a heap of (score, id, y1, x1, y2, x2); a row enters a full heap only with

@@ -18,7 +18,7 @@ from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.app.uploads import Uploads
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.results.drawing import track_color
-from mestad_d2.inference.results.outputs import sure_people, write_csv, write_video
+from mestad_d2.inference.results.outputs import filter_by_score, write_csv, write_video
 from mestad_d2.inference.results.timeline import MAX_ACTIONS, Actor, actors_of, write_timeline
 from mestad_d2.inference.tubes.outputs import shown, write_ribbons
 from mestad_d2.inference.tubes.video_tubes import tubes_of_video
@@ -117,7 +117,7 @@ class AppSession:
         folder = analysis.folder / f"drawn_{number}"
         try:
             folder.mkdir()
-            found = [sure_people(keyframe, person_threshold) for keyframe in analysis.detections]
+            found = [filter_by_score(keyframe, person_threshold) for keyframe in analysis.detections]
             actors = actors_of(found, self.names, score_threshold, analysis.end)
             drawn = Drawn(
                 video=folder / f"{analysis.name}.mp4",

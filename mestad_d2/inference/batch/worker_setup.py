@@ -15,7 +15,7 @@ from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.batch.local_workers import alive
 from mestad_d2.inference.predictor import VideoPredictor
-from mestad_d2.inference.results.outputs import json_line, sure_people
+from mestad_d2.inference.results.outputs import filter_by_score, json_line
 from mestad_d2.inference.speed.modes import SpeedMode
 from mestad_d2.inference.tubes.outputs import shown, tube_line
 from mestad_d2.inference.tubes.video_tubes import ActionTube, VideoTubes
@@ -96,7 +96,7 @@ class DetectorRecipe:
             source = open_source(video, folder_fps=predictor.folder_fps)
             frames = LastSeen(iterate_frames(source))
             for found in predictor.predict(source, frames):
-                people = sure_people(found, self.person_threshold)
+                people = filter_by_score(found, self.person_threshold)
                 lines.append(json_line(video, people, self.names, self.score_threshold))
                 tubes += linker.update(found) if linker else []
                 alive()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mestad_d2.timing import alternate
+from mestad_d2.timing import time_interleaved
 
 TOLERANCE = 1e-4
 
@@ -68,7 +68,7 @@ def speed(
     model: nn.Module, exported: Callable[[Tensor], list], clip: Tensor, runs: int = 9
 ) -> dict[str, float]:
     """Measure the median seconds per clip of the eager and the exported model, interleaved."""
-    seconds = alternate(
+    seconds = time_interleaved(
         {"eager": lambda: eager_outputs(model, clip), "exported": lambda: exported(clip)}, runs
     )
     return {name: statistics.median(values) for name, values in seconds.items()}

@@ -39,7 +39,7 @@ def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -
     return people
 
 
-def sure_people(found: KeyframeDetections, threshold: float) -> KeyframeDetections:
+def filter_by_score(found: KeyframeDetections, threshold: float) -> KeyframeDetections:
     """Return the people of a key frame whose person score is at least ``threshold``."""
     keep = found.scores >= threshold
     fields = {name: getattr(found, name)[keep] for name in PEOPLE}
