@@ -1,1 +1,1 @@
-"""From sparse labels to dense ones: who is where on the frames between key frames, and does what."""
+"""Densify sparse labels: boxes and actions on the frames between key frames."""

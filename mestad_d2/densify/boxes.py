@@ -1,7 +1,7 @@
-"""Boxes between two key frames: the teacher's boxes and the annotators' together.
+"""Fuse the teacher's boxes and the annotators' boxes between two key frames.
 
 An actor's box is taken as a random walk that passes through the annotators' boxes, and the teacher's box as
-that box plus an offset that changes slowly (it may always draw people wider) plus noise of each frame. Then
+that box plus an offset that changes slowly (its boxes may be too wide, say) plus noise of each frame. Then
 the best estimate is the posterior mean of a Gaussian process. Without any box of the teacher it is exactly
 linear interpolation, since that is the mean of a random walk between two known points.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# How far an actor's coordinate strays from the straight line in a second, in box sides: most people hardly.
+# Deviation of an actor's coordinate from the straight line in a second, in box sides: mostly small.
 WALKS = (0.003, 0.02, 0.06, 0.15, 0.35)
-# Shares of them before anything is seen.
+# Prior weights of them.
 COMMON = (0.5, 0.25, 0.15, 0.08, 0.02)
-# Frames share most of their clips, so their boxes' errors do too: each counts as this part of a look.
+# Frames share most of their clips, so their boxes' errors are correlated: weight of a frame.
 TEMPER = 0.1
 
 
@@ -25,10 +25,10 @@ class BoxNoise:
     """How the teacher's boxes differ from the annotators': standard deviations in mean box sides.
 
     Attributes:
-        constant: of the part that stays while an actor is seen (the teacher draws it too narrow, say).
+        constant: of the part that is constant while an actor is seen (boxes too narrow, say).
         slow: of the part that changes slowly, forgotten within ``memory`` seconds.
         noise: of the part that is new on every frame.
-        trusted: whether they count at all.
+        trusted: whether they are used at all.
     """
 
     constant: float = 0.1
@@ -76,7 +76,7 @@ def fuse(
     share = np.exp(logs - np.max(logs, axis=0))
     share /= share.sum(axis=0)
     fused = np.clip(prior + (np.stack(means) * share[:, None]).sum(axis=0) * side, 0.0, 1.0)
-    # A box may not turn inside out, however strange the evidence.
+    # A box must not be inverted.
     good = ((fused[:, 2:] - fused[:, :2]) > 1e-3).all(axis=1)
     return np.where(good[:, None], fused, prior)
 

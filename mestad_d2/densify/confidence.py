@@ -1,9 +1,9 @@
-"""How sure a row is: the probability that its box is on the person (IoU 0.5) and its action right.
+"""Confidence of a row: the probability that its box is on the person (IoU 0.5) and its action right.
 
 It is the chance that the action goes on at that moment (``moments``), times the probability that nothing else
 is wrong. The latter is a logistic model of a few features. Its weights start from ``DEFAULT`` and are fitted to
-the annotators' own key frames: each is left out in turn, labelled from its neighbours as if nobody had seen
-it, and compared. Such a frame is further from its neighbours than any other, so the distance is a feature too.
+the annotators' own key frames: each is left out in turn, labelled from its neighbours and
+compared. Such a frame is further from its neighbours than any other, so the distance is a feature too.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FEATURES = (
     "the person moves",
 )  # fmt: skip
 CHANCE, DISTANCE = 1, 8
-# Weight -2 of the log distance: what goes unseen must come and go (or leave the line and return) in between,
-# which is twice unlikely in a short time. All left-out frames are equally far, so the fit can't tell.
+# Weight -2 of the log distance: an unseen change needs two events (come and go, or leave the line and return).
+# All left-out frames are equally far, so the fit can't estimate it.
 DEFAULT = np.array([2.5, 1.0, -1.0, -1.0, 0.8, -1.0, 0.35, -0.5, -2.0, -0.5])
-# How firmly the fit holds on to DEFAULT: as much as this many rows would.
+# Weight of the prior DEFAULT, in rows.
 PRIOR_ROWS = 20.0
 NEAREST = 0.02
 
@@ -64,7 +64,7 @@ def confidence(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def fit(rows: np.ndarray, right: np.ndarray, prior: np.ndarray = DEFAULT) -> np.ndarray:
     """Fit weights (K,) that make ``right`` (R,) of ``rows`` (R, K) likely, near ``prior`` where rows are few.
 
-    The weight of the chance is no parameter: it stays 1.
+    The weight of the chance is fixed at 1.
     """
     if not len(rows):
         return prior.copy()
@@ -92,6 +92,6 @@ def fit(rows: np.ndarray, right: np.ndarray, prior: np.ndarray = DEFAULT) -> np.
 def reasons(row: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> list[str]:
     """Name in words what lowers a row's confidence below the average row's, strongest first."""
     effect = weights * (row - mean)
-    # The chance is a factor of the whole and counts for more than its logarithm.
+    # The chance multiplies the whole and has more effect than its logarithm.
     effect[CHANCE] *= 4
     return [FEATURES[k] for k in np.argsort(effect) if effect[k] < -0.3 and k][:3]

@@ -12,7 +12,7 @@ from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.csv_cells import csv_field
 from mestad_d2.formats.files import write_text
 
-# Half a pixel of a 500 pixel frame: formats round, people do not move a box by less.
+# Half a pixel of a 500 pixel frame: smaller differences are rounding, not corrections.
 SAME = 1e-3
 
 
@@ -21,7 +21,7 @@ def merge_corrections(
 ) -> list[AnnotationRow]:
     """Merge corrections into the rows; rows that a person changed or added lose their confidence.
 
-    Nor have the other rows of a frame from which a person took one away: what is left there was looked at.
+    Other rows of a frame from which a person removed one lose it too, as they were reviewed.
 
     Args:
         before: rows of the dense csv as it was written.
@@ -33,7 +33,7 @@ def merge_corrections(
     for row in corrected:
         old = known.get(_key(row))
         same = old is not None and all(abs(a - b) < SAME for a, b in zip(old.box, row.box, strict=True))
-        # An untouched row comes back exactly as it was, rounding of the other format undone.
+        # An unchanged row is restored exactly, without the other format's rounding.
         row = old if same else replace(row, confidence=None)
         result.append(replace(row, confidence=None) if _key(row)[:2] in fewer else row)
     return result
@@ -46,8 +46,8 @@ def _key(row: AnnotationRow) -> tuple:
 def training_rows(rows: Iterable[AnnotationRow], min_confidence: float) -> list[AnnotationRow]:
     """Select rows to train on: of corrected frames, and of frames on which every row is confident.
 
-    Frames stay whole: one from which an unsure person is left out would teach that nobody is there. Whoever
-    corrected a row of a frame has looked at the others.
+    Frames are kept or left out as a whole: a frame without one of its people would be trained as background
+    there. A frame with a corrected row counts as reviewed.
     """
     rows = list(rows)
     touched = {(row.video_id, row.timestamp) for row in rows if row.confidence is None}

@@ -1,4 +1,4 @@
-"""What annotators wrote, and what is written between: key frames, people, rows.
+"""Key frames and stretches of an annotation csv.
 
 Boxes are x1, y1, x2, y2 in [0, 1]; times are the csv's timestamps in seconds.
 """
@@ -18,10 +18,10 @@ def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[K
 
     Args:
         annotations: csv ``video,timestamp,x1,y1,x2,y2,action_id[,person_id]``.
-        exclude: csv ``video,timestamp`` of key frames that are no use.
+        exclude: csv ``video,timestamp`` of key frames to leave out.
 
     Raises:
-        UserError: names file and row; a row with a confidence is one, as it is no annotator's.
+        UserError: names file and row; rows with a confidence (pseudo labels) are refused.
     """
     excluded = read_exclusions(exclude) if exclude else set()
     rows: dict[str, dict[float, list[AnnotationRow]]] = defaultdict(lambda: defaultdict(list))

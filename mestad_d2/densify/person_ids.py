@@ -1,4 +1,4 @@
-"""Numbers for people whom the annotators did not number: one a person, carried from stretch to stretch."""
+"""Give person ids to people without one, kept from stretch to stretch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way: watch the videos (resumable), label every stretch, give every row its confidence."""
+"""The densify pipeline: detect on the videos (resumable), label every stretch, give every row its confidence."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class DenseRow:
-    """A new row with where it comes from: ``frame`` counts within its stretch; ``features`` of its confidence."""
+    """A new row and its origin: ``frame`` counts within its stretch; ``features`` of its confidence."""
 
     row: AnnotationRow
     stretch: int
@@ -53,7 +53,7 @@ class DenseRow:
 
 @dataclass(frozen=True)
 class Dense:
-    """Everything between the key frames: ``stretches`` of all videos in order, ``rows`` by video and time.
+    """All labels between the key frames: ``stretches`` of all videos in order, ``rows`` by video and time.
 
     ``weights`` are those of the confidence; ``fitted_on`` counts the left-out rows they were fitted to.
     """
@@ -83,7 +83,7 @@ def watch_videos(
 ) -> Iterator[WatchedVideo]:
     """Run the teacher over the videos, one after the other; results of each are kept below ``parts``.
 
-    Videos whose results are there, of the same weights, config, file and frames, are not watched again.
+    Videos whose results are there, of the same weights, config, file and frames, are not processed again.
 
     Args:
         keys: key frames of each video; root: folder of the videos.
@@ -108,7 +108,7 @@ def watch_videos(
         found = load_sightings(part, fingerprint)
         if found is None:
             seen = progress(video_id, watch(predictor, source, times[wanted].tolist()), len(wanted))
-            # Frames that a damaged file lacks at its end have no sighting.
+            # A damaged file may have no detections at its end.
             found = {frame: sighting for frame, (_, sighting) in zip(wanted, seen, strict=False)}
             save_sightings(part, found, columns, fingerprint)
         yield WatchedVideo(video_id, path, start, source.height, source.width, times, frames, found)
@@ -118,8 +118,8 @@ def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max
     """Label every detected frame between two key frames.
 
     Args:
-        videos: what the teacher saw of all of them; together they tell which actions exclude each other
-            and how much the features of confidence are worth.
+        videos: with the teacher's detections; together they determine the exclusive actions and the weights
+            of the confidence.
     """
     exclusive = exclusive_pairs(frame for video in videos for frame in video.keys)
     noise = box_noise(videos)

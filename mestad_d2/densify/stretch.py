@@ -1,4 +1,4 @@
-"""Labels of one stretch between two key frames: boxes, actions and how sure each of them is."""
+"""Labels of one stretch between two key frames: boxes, actions and their probabilities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ActorLabels:
         person_id: as the annotators numbered it, else the one given here.
         there: (F,) probability of being in view; boxes: (F, 4) in [0, 1].
         actions: probability (F,) of every action that one of the key frames shows.
-        track: what the teacher saw.
+        track: the teacher's detections.
         interpolated: (F, 4) boxes without the teacher.
         changes: in order of time.
     """
@@ -44,7 +44,7 @@ class ActorLabels:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Two neighbouring key frames and what lies between: ``times`` (F,) in s of the csv, ``frames`` (F,)."""
+    """Two neighbouring key frames and the frames between: ``times`` (F,) in s of the csv, ``frames`` (F,)."""
 
     video_id: str
     left: KeyFrame
@@ -68,7 +68,7 @@ def label_stretch(
     Args:
         times: (F,) ascending, may begin and end with the key frames' own; their results are returned too.
         sightings: (F,) the teacher's people.
-        exclusive: pairs of actions that nobody does at once.
+        exclusive: pairs of mutually exclusive actions.
     """
     actors = pair_people(left, right)
     weights = np.clip((times - left.time) / (right.time - left.time), 0, 1)

@@ -1,4 +1,4 @@
-"""Training on the sparse labels alone: a schedule for data of their size."""
+"""Train on the sparse labels alone, with a schedule for the size of the data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mestad_d2.errors import UserError
 
 DATASET = "densify_sparse"
 LABELS, PRINT = "labels.txt", "trained_on.txt"
-# Clips that a run sees: few key frames need many looks each, many need few.
+# Clips per run: few key frames need many epochs, many need few.
 LEAST_ITERATIONS, PER_ROOT_OF_FRAMES = 800, 50
 
 
@@ -39,7 +39,7 @@ def training_cfg(
 ) -> CfgNode:
     """Return the config that trains on ``annotations``, which it registers as a dataset.
 
-    Set are the dataset, the number of classes, the schedule and the folder; all else is the config's.
+    Dataset, number of classes, schedule and folder are set; all else comes from the config.
 
     Args:
         cfg: is not changed; names: of the actions, by id; output: folder of the run.
@@ -52,7 +52,7 @@ def training_cfg(
     output.mkdir(parents=True, exist_ok=True)
     label_map = output / LABELS
     ids = sorted(used | set(names))
-    # A name that spans lines would be read as two.
+    # A name with a line break would be read as two.
     lines = [f"{i}: {' '.join(names.get(i, f'action {i}').split()) or f'action {i}'}" for i in ids]
     label_map.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     register_ava_dataset(
@@ -62,7 +62,7 @@ def training_cfg(
     solver = cfg.SOLVER
     solver.MAX_ITER = iterations(count, solver.IMS_PER_BATCH)
     solver.WARMUP_ITERS = min(solver.WARMUP_ITERS, solver.MAX_ITER // 10)
-    # An interrupted run loses a tenth at most.
+    # An interrupted run loses at most a tenth.
     solver.CHECKPOINT_PERIOD = max(solver.MAX_ITER // 10, 1)
     cfg.SEMISUP.BURN_IN_ITERS = solver.MAX_ITER // 2
     cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES = max([cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES, *used])
@@ -73,11 +73,11 @@ def training_cfg(
 
 
 def keep_or_clear(plan: CfgNode, files: Iterable[str | Path], overwrite: bool) -> None:
-    """Let a training in ``plan.OUTPUT_DIR`` go on if it is this one; clear the folder of another's.
+    """Continue a training in ``plan.OUTPUT_DIR`` if it is the same one; clear the folder of another.
 
     Args:
-        files: the labels; they and the config tell one training from another.
-        overwrite: whether what another left may be thrown away.
+        files: the labels; with the config they identify a training.
+        overwrite: whether files of another training may be deleted.
 
     Raises:
         UserError: the folder holds another training, and ``overwrite`` is not given; or it holds the weights

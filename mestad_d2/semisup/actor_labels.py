@@ -1,8 +1,8 @@
-"""Pseudo labels by actors: the people of both key frames are paired first, then the teacher's are assigned.
+"""Pseudo labels by actor: people of both key frames are paired first, then the teacher's people are assigned.
 
-In Algorithm 1 nearly every actor stands twice among the people to choose from, once a key frame, so people
-seldom outnumber them and background columns hardly act. Here an actor is one, its box is moved to the moment of
-the clip before costs are taken, and actions that only one key frame shows start or end at an unknown moment
+In Algorithm 1 nearly every actor is listed twice among the people to choose from, once per key frame, so the
+teacher's people seldom outnumber them and background columns have little effect. Here an actor is listed once, its
+box is interpolated to the time of the clip, and actions that only one key frame shows start or end at an unknown time
 between (``between.action_chances``, which ``densify`` uses too).
 """
 
@@ -40,7 +40,7 @@ class ActorTLA(PseudoLabeler):
     """One-to-one assignment to actors instead of to the people of both key frames together.
 
     A person gets the labels of the key frame that the costs choose for its actor, as in Algorithm 1; people
-    of nobody are background.
+    without an actor are background.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
@@ -86,9 +86,9 @@ class ActorTLA(PseudoLabeler):
 
 
 class _ByChance(ActorTLA):
-    """Actions by their probability at the clip's moment, given one look of the teacher.
+    """Probabilities of actions at the clip's time, from one detection of the teacher.
 
-    A single look can't be centred between both ends, so each class is centred on the score above which it is
+    A single detection can't be centred between both ends, so each class is centred on the score above which it is
     predicted as often on the training set as it is labelled (``PerClassThreshold``).
     """
 
@@ -120,7 +120,7 @@ class _ByChance(ActorTLA):
         if actor.left is None or actor.right is None:
             return dict.fromkeys((actor.left or actor.right).actions, 1.0)
         times = np.array([item["timestamp"]])
-        # The scores and labels of a mirrored clip are those of a mirrored world.
+        # A mirrored clip has mirrored scores and labels.
         flip = item.get("flip_ids", {})
         exclusive = frozenset(frozenset(flip.get(a, a) for a in pair) for pair in self.exclusive)
         middle = None if self.middle is None else self.middle.copy()
@@ -148,7 +148,7 @@ class _ByChance(ActorTLA):
 
 @PSEUDO_LABELER_REGISTRY.register()
 class SoftTLA(_ByChance):
-    """Actions that one key frame shows are taught by their probability at the clip's moment."""
+    """Actions of one key frame have their probability at the clip's time as target."""
 
     def from_chances(self, chances: dict[int, float], columns: int) -> tuple[np.ndarray, np.ndarray]:
         targets = np.zeros(columns)
@@ -159,10 +159,10 @@ class SoftTLA(_ByChance):
 
 @PSEUDO_LABELER_REGISTRY.register()
 class AgreementTLA(_ByChance):
-    """Actions on which both key frames agree count in full, others by how sure their probability is.
+    """Actions on which both key frames agree have weight 1, others a weight by the certainty of their probability.
 
-    With a probability p an action is taught as on above 1/2 and off below, with weight ``|2 p - 1|``: what
-    is as likely on as off is neither taught as present nor as absent.
+    An action of probability p has target 1 above 1/2 and 0 below, with weight ``|2 p - 1|``, so an action with
+    p = 1/2 does not count.
     """
 
     def from_chances(self, chances: dict[int, float], columns: int) -> tuple[np.ndarray, np.ndarray]:
@@ -174,9 +174,9 @@ class AgreementTLA(_ByChance):
 
 @PSEUDO_LABELER_REGISTRY.register()
 class TrackTLA(AgreementTLA):
-    """As ``AgreementTLA``, with probabilities from several looks of the teacher along each actor's track.
+    """As ``AgreementTLA``, with probabilities from several detections of the teacher along each actor's track.
 
-    At the swap the teacher looks at ``SEMISUP.LOOKS`` moments between every two key frames and at the key
+    At the end of burn-in the teacher runs at ``SEMISUP.LOOKS`` times between every two key frames and at the key
     frames themselves. Their scores give each action's start or end as ``densify`` finds it.
     """
 
@@ -234,7 +234,7 @@ class TrackTLA(AgreementTLA):
             flip.get(action, action): float(np.interp(item["timestamp"], times, chance.numpy()))
             for action, chance in entry["chances"].items()
         }
-        # The crop may hide one end, or another person of the same id: labels stay those of the actor here.
+        # The crop may hide the actor at one end, or another person of the same id: labels stay this actor's.
         return {a: found.get(a, 1.0) for a in actor.left.actions | actor.right.actions}
 
     def state_dict(self) -> dict[str, Any]:
@@ -247,10 +247,10 @@ class TrackTLA(AgreementTLA):
 
 @PSEUDO_LABELER_REGISTRY.register()
 class DenseTLA(AgreementTLA):
-    """As ``AgreementTLA``, for everybody of the key frames, also whom the teacher does not find: ``densify``'s labels.
+    """As ``AgreementTLA``, for all people of the key frames, also those the teacher misses: ``densify``'s labels.
 
-    An actor in view has the teacher's box, or the one on the line between both key frames where the teacher
-    finds nobody. The teacher's people who are no actors are left out.
+    An actor in view has the teacher's box, or the interpolated one where the teacher misses the actor. The
+    teacher's other people are left out.
     """
 
     def label_clip(self, teacher: Instances, item: dict) -> Instances:

@@ -1,4 +1,4 @@
-"""The people of two neighbouring key frames, paired: who is who between two labels.
+"""Pair the people of two neighbouring key frames.
 
 Boxes are x1, y1, x2, y2 as fractions of the frame; times are seconds. ``densify`` and training
 (``SEMISUP.PSEUDO_LABELER``) share this model.
@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from mestad_d2.boxes import pairwise_giou
 
 Box = tuple[float, float, float, float]
-# People without ids, or a box that has to be somebody's, overlap or touch at least so much (GIoU).
+# Least GIoU to match people without ids, or a box to a person.
 MIN_GIOU = 0.0
 
 
@@ -29,7 +29,7 @@ class Person:
 
 @dataclass(frozen=True)
 class KeyFrame:
-    """An annotated moment: ``time`` in s and its people, possibly none."""
+    """An annotated frame: ``time`` in s and its people, possibly none."""
 
     time: float
     people: tuple[Person, ...]
@@ -37,7 +37,7 @@ class KeyFrame:
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody of a stretch: the person on the left and on the right key frame, at least one of them."""
+    """A person of a stretch: on the left key frame, the right one, or both."""
 
     left: Person | None
     right: Person | None
@@ -59,7 +59,7 @@ def pair_people(left: KeyFrame, right: KeyFrame) -> list[Actor]:
     free_left, free_right, actors = list(left.people), list(right.people), []
     for person in left.people:
         same = [other for other in free_right if other.person_id == person.person_id >= 0]
-        # An id that stands twice on a key frame names nobody.
+        # An id that occurs twice on a key frame is not used.
         if len(same) == 1 and sum(p.person_id == person.person_id for p in left.people) == 1:
             actors.append(Actor(person, same[0]))
             free_left.remove(person)

@@ -1,4 +1,4 @@
-"""Temporal label assignment: which neighbour's labels a teacher's person gets (paper, Algorithm 1)."""
+"""Temporal label assignment: assign key-frame labels to the teacher's persons (paper, Algorithm 1)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TemporalLabelAssigner:
         Raises:
             ValueError: scores are NaN or outside [0, 1], or boxes are not finite.
         """
-        # A few rows only: the CPU is faster than a dozen launches, and in float64 ties stay ties.
+        # Only a few rows: the CPU is faster than a dozen kernel launches, and float64 keeps ties exact.
         cost = self.costs(
             *(x.detach().cpu().double() for x in (boxes, scores, gt_boxes, gt_labels)), image_size
         )
@@ -44,7 +44,7 @@ class TemporalLabelAssigner:
 
         rows, columns = linear_sum_assignment(cost.numpy())
         rows, columns = torch.from_numpy(rows), torch.from_numpy(columns)
-        # Rows come sorted, and no column is wanting, so that every person has one.
+        # Rows come sorted, and the matrix has at least as many columns as rows, so every person gets one.
         index = torch.where(columns < len(gt_boxes), columns, torch.full_like(columns, -1))
         return index.to(boxes.device), cost[rows, columns].float().to(boxes.device)
 
@@ -69,7 +69,7 @@ class TemporalLabelAssigner:
         scale = boxes.new_tensor([width, height, width, height])
         distance = ((boxes[:, None] - gt_boxes[None]) / scale).abs()
         l1 = torch.where(distance < 1, 0.5 * distance**2, distance - 0.5).sum(dim=2)
-        # Two boxes without area have no GIoU (0 / 0); they are as far apart as can be.
+        # Two boxes without area have no GIoU (0 / 0); the largest cost is used.
         giou = 1 - generalized_box_iou(boxes, gt_boxes).nan_to_num(nan=-1.0)
         people = self.cost_bce * bce + self.cost_l1 * l1 + self.cost_giou * giou
         surplus = max(len(boxes) - len(gt_boxes), 0)

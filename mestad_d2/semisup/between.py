@@ -1,7 +1,6 @@
-"""What an actor does between two key frames, and whether it is in view: probabilities at every frame.
+"""Probabilities of an actor's actions and presence at every frame between two key frames.
 
-One model for ``densify``, which looks at every frame of a stretch, and for training, which looks at one or
-a few of them.
+Used by ``densify``, which detects on every frame of a stretch, and by training, which detects on one or a few.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from mestad_d2.semisup.actors import Actor
 from mestad_d2.semisup.change_points import centred, log_odds, moment, start_posterior
 from mestad_d2.semisup.tracks import Track
 
-# An actor in view is assigned one of the teacher's people so often; one who is not, by mistake so often.
+# Probability that an actor in view is assigned one of the teacher's people; the same for an actor out of view.
 SEEN_IF_THERE, SEEN_IF_GONE = 0.95, 0.1
 
 
@@ -51,9 +50,9 @@ def action_chances(
 
     Args:
         times: (F,) of the track's frames; left, right: of the key frames, in s.
-        exclusive: pairs of actions that nobody does at once.
-        middle: (A,) log odds at which a score says neither on nor off; where only one frame was seen, the
-            levels at both ends can't tell.
+        exclusive: pairs of mutually exclusive actions.
+        middle: (A,) log odds of a score that means neither on nor off; needed with a single frame, which has
+            no levels at both ends.
     """
     if actor.left is None or actor.right is None:
         return {action: np.ones(len(times)) for action in (actor.left or actor.right).actions}, []
@@ -67,7 +66,7 @@ def action_chances(
 
     for action in sorted(before ^ after):
         starts = action in after
-        # What ends when this starts (standing, when walking starts) tells the same moment.
+        # An action that ends when this one starts (standing, when walking starts) gives the same change point.
         partners = [
             o for o in (before - after if starts else after - before) if frozenset((action, o)) in exclusive
         ]

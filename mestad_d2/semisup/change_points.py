@@ -1,20 +1,20 @@
-"""The moment at which an action starts or ends, from its scores along an actor's track.
+"""Estimate the change point of an action from its scores along an actor's track.
 
 Between a key frame without and one with the action there is one moment at which it starts. With the scores
 s(t) as evidence, the log odds of the moment being tau are the sum of log odds of s after tau minus those
-before it. Neighbouring frames share most of their clip, so what counts is evidence a second, not a frame:
-each frame weighs the time it stands for, divided by ``CORRELATION``, and at most 1.
+before it. Neighbouring frames share most of their clip, so evidence is counted per second, not per frame:
+each frame is weighted by the time it stands for, divided by ``CORRELATION``, and at most 1.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Seconds in which the scores tell as much as one independent look.
+# Seconds whose scores count as one independent observation.
 CORRELATION = 0.5
-# Share of the middle between both ends in the threshold, and frames that tell an end's level.
+# Share of the middle between both ends in the threshold, and frames that give an end's level.
 CENTRED, ENDS = 0.8, 5
-# Log odds beyond this tell no more: one sure and wrong frame may not decide alone.
+# Log odds are clamped to this, so that one confident wrong frame does not decide alone.
 MOST = 4.0
 
 
@@ -27,8 +27,8 @@ def log_odds(scores: np.ndarray) -> np.ndarray:
 def centred(scores: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Log odds (F,) of an action that is known to be off at one end and on at the other.
 
-    Few detectors are sure by the same number of every action and person, so what counts is mostly
-    (``CENTRED``) where the scores pass the middle between both ends, partly where they pass 1/2.
+    Scores are not calibrated across actions and persons, so the threshold is mostly (``CENTRED``) the middle
+    between both ends and partly 1/2.
 
     Args:
         scores: (F,) log odds; seen: (F,) whether there are any; 0 is returned where not.
@@ -52,7 +52,7 @@ def start_posterior(times: np.ndarray, evidence: np.ndarray, left: float, right:
         return np.zeros(0)
     # Each frame stands for the time nearest to it; a moment lies between two frames or beyond the outer ones.
     edges = np.concatenate([[left], (times[1:] + times[:-1]) / 2, [right]])
-    # One frame is at most one independent look, however long it stands for.
+    # One frame is at most one independent observation, however long it stands for.
     shares = np.minimum(np.diff(edges) / CORRELATION, 1.0)
     before = np.concatenate([[0.0], np.cumsum(-np.clip(evidence, -MOST, MOST) * shares)])
     gaps = np.diff(np.concatenate([[left], times, [right]]))

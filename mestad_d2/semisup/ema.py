@@ -10,7 +10,7 @@ from torch import nn
 
 
 class ModelEMA:
-    """Keeps a copy of a model whose tensors follow the model's slowly.
+    """Keep a copy of a model whose tensors are moving averages of the model's.
 
     Parameters and float buffers (statistics of BN) are averaged, integer buffers copied; parameters that are not
     trained are shared with the student. The copy, ``model``, is in eval mode and has no gradients. ``updates``
@@ -21,7 +21,7 @@ class ModelEMA:
         """See ``SEMISUP.EMA_DECAY`` and ``SEMISUP.EMA_RAMP``; ``student`` without a distributed wrapper."""
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f"decay {decay} is not in [0, 1]")
-        # What is not trained stays the student's own tensor: it costs neither memory nor averaging.
+        # Frozen parameters are shared with the student: they cost neither memory nor averaging.
         frozen = {id(p): p for p in student.parameters() if not p.requires_grad}
         self.model = deepcopy(student, frozen).eval()
         for parameter in self.model.parameters():
@@ -37,7 +37,7 @@ class ModelEMA:
 
     @torch.no_grad()
     def copy_from(self, student: nn.Module) -> None:
-        """Take over the student's weights and begin anew."""
+        """Copy the student's weights and restart the averaging."""
         self.model.load_state_dict(student.state_dict())
         self.updates = 0
 

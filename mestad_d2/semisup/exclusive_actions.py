@@ -1,4 +1,4 @@
-"""Which actions nobody does at once, learned from the annotators' own rows."""
+"""Mutually exclusive actions, learned from the annotators' rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import combinations
 
 from mestad_d2.semisup.actors import KeyFrame
 
-# Pairs that would have met so often by chance, but never did, exclude each other.
+# Pairs expected this often by chance that never occur are exclusive.
 EXPECTED = 5.0
 
 

@@ -1,4 +1,4 @@
-"""Labels between key frames without a teacher: what interpolation or the nearest key frame says."""
+"""Labels between key frames without a teacher, by interpolation or from the nearest key frame."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def clip_key_frame(people: Instances | None, time: float | None) -> KeyFrame:
 def clip_actors(item: dict) -> tuple[KeyFrame, KeyFrame, list[Actor], float]:
     """Return both key frames of a sample, its actors, and its position between them in [0, 1].
 
-    With one neighbour only, the place is 0 (left) or 1 (right): its labels are all there is.
+    With one neighbour only, the position is 0 (left) or 1 (right).
     """
     left = clip_key_frame(item["left_instances"], item["left_timestamp"])
     right = clip_key_frame(item["right_instances"], item["right_timestamp"])
@@ -88,7 +88,7 @@ class NearestKeyFrame(_WithoutTeacher):
 class InterpolatedUnion(_WithoutTeacher):
     """Boxes on the straight line between both key frames, with the labels of either.
 
-    Somebody on one key frame only stays to the middle.
+    A person on one key frame only stays until the middle.
     """
 
     def people(self, left: KeyFrame, right: KeyFrame, actors: list[Actor], place: float) -> list[tuple]:

@@ -26,11 +26,11 @@ class PseudoLabeler:
     """Base of the strategies.
 
     Attributes:
-        uses_unlabeled: whether unlabelled clips are wanted at all.
+        uses_unlabeled: whether unlabelled clips are used at all.
         needs_fit: whether ``fit`` must see the teacher's scores on the training set first.
-        needs_teacher: whether ``label_clip`` wants the teacher's people; if not, it is given None.
-        looks: moments of every stretch on which the teacher looks for ``fit_stretches``; 0: it is given the
-            key frames alone; None: it is not called.
+        needs_teacher: whether ``label_clip`` needs the teacher's people; if not, it gets None.
+        looks: times of every stretch at which the teacher runs for ``fit_stretches``; 0: it gets the key
+            frames alone; None: it is not called.
     """
 
     uses_unlabeled = True
@@ -52,8 +52,8 @@ class PseudoLabeler:
 
         Returns:
             ``gt_boxes`` (all N: they train L_al), ``gt_classes``, ``gt_actions`` (N, A), ``gt_action_mask``
-            (N,), False where L_ac ignores the person, ``gt_source_index`` (N,), whose labels a person got (an index
-            into left, then right; -1: nobody's), and ``gt_costs`` (N,), 0 unless assigned by cost.
+            (N,), False where L_ac ignores the person, ``gt_source_index`` (N,), the source of a person's labels (an index
+            into left, then right; -1: none), and ``gt_costs`` (N,), 0 unless assigned by cost.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Pseudo labels by thresholds on the teacher's scores, what Table 5 compares TLA with."""
+"""Pseudo labels by thresholds on the teacher's scores, the baselines of Table 5."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def per_class_thresholds(scores: Tensor, counts: Tensor) -> Tensor:
 
     Returns:
         the middle between the last score that counts and the next one; 0 where even all K are too few, and
-        infinity for classes without a label. Equal scores stand or fall together.
+        infinity for classes without a label. Equal scores are all above or all below.
     """
     thresholds = scores.new_zeros(scores.shape[1])
     for column, count in enumerate(counts.tolist()):

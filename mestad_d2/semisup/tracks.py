@@ -24,7 +24,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class StretchLooks:
-    """What the teacher sees at some moments of a stretch of the training set.
+    """The teacher's detections at some times of a stretch of the training set.
 
     Attributes:
         left, right: key frames, boxes in [0, 1] of the whole frame, people in the order of the annotations.
@@ -40,12 +40,12 @@ class StretchLooks:
 
 @dataclass(frozen=True)
 class Track:
-    """What the teacher saw of an actor on F frames.
+    """The teacher's detections of an actor on F frames.
 
     Attributes:
         seen: (F,) bool, whether one of its people was assigned; the rest is only defined there.
         boxes: (F, 4) in [0, 1]; scores: (F,) of the person; actions: (F, A) in [0, 1].
-        costs: (F,) of the assignment; sides: (F,) whose labels were assigned, 0 left, 1 right, 2 both alike.
+        costs: (F,) of the assignment; sides: (F,) source of the labels, 0 left, 1 right, 2 both alike.
         rows: (F,) which of the teacher's people it was, -1 where not seen.
     """
 
@@ -66,9 +66,9 @@ def assign(
 ) -> list[Track]:
     """Assign one track to each actor, by the assignment of training on every frame.
 
-    As in training, everybody of both key frames can be chosen once; but a person's box stands where the
-    actor is expected at that moment, or who walks by would take the labels of who stays. Where both key
-    frames say the same of an actor, they are one choice.
+    As in training, each person of both key frames can be chosen once; but boxes are interpolated to the frame's
+    time, or a passer-by would take the labels of a person who stays. Where both key frames have the same labels
+    for an actor, they are one choice.
 
     Args:
         weights: (F,) places of the frames between the key frames, in [0, 1].
@@ -99,7 +99,7 @@ def assign(
                 continue
             number, side, _ = choices[choice]
             track = tracks[number]
-            # Both of an actor's choices may be taken; the cheaper one is the actor.
+            # Both choices of an actor may be assigned; the cheaper one is kept.
             if near[row, choice] and not track.seen[frame]:
                 track.seen[frame], track.boxes[frame] = True, sighting.boxes[row]
                 track.scores[frame], track.actions[frame] = sighting.scores[row], sighting.actions[row]

@@ -1,6 +1,6 @@
 """CVAT's own xml, version 1.1: "CVAT for video" (tracks) and "CVAT for images" (boxes a picture).
 
-Written by the format's description (docs.cvat.ai, "XML annotation format"). A track's box holds until its next one and
+Written after the format's description (docs.cvat.ai, "XML annotation format"). A track's box holds until its next one and
 moves there on a line, also towards one that is outside; behind the last one it stays to the end of the task.
 """
 

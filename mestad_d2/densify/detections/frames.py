@@ -1,4 +1,4 @@
-"""When the frames of a video are shown, and which of them get labels."""
+"""Times of a video's frames, and the choice of frames to label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the teacher sees: its people on the wanted frames of a video, in one pass over the file."""
+"""Detect the teacher's people on the wanted frames of a video in one pass over the file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _sighting(found: KeyframeDetections) -> Sighting:
 
 
 def save_sightings(path: Path, found: dict[int, Sighting], columns: int, fingerprint: str) -> None:
-    """Write the people of a video's frames, by frame number, so that an interrupted run goes on behind it."""
+    """Write the people of a video's frames, by frame number, so that an interrupted run continues after it."""
     counts = [len(sighting.scores) for sighting in found.values()]
     parts = list(found.values())
     with atomic_open(path, "wb") as file:

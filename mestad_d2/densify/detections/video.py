@@ -1,4 +1,4 @@
-"""A video with its key frames and what the teacher saw of it."""
+"""A video with its key frames and the teacher's detections."""
 
 from __future__ import annotations
 

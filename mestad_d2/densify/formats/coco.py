@@ -14,13 +14,13 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.files import write_json
 
-# Places of a normalised coordinate that survive the way over pixels.
+# Decimals of a normalised coordinate that survive the conversion to pixels.
 PLACES = 6
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What formats with frame numbers need of a video: ``times`` (F,) in s since the first frame, ``start``
+    """Video data for formats with frame numbers: ``times`` (F,) in s since the first frame, ``start``
     timestamp of that one in s, size in pixels as shown."""
 
     video_id: str

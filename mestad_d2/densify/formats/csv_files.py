@@ -1,4 +1,4 @@
-"""AVA csv with a confidence: the annotators' file as it is, then the rows between its key frames."""
+"""AVA csv with a confidence: the annotators' unchanged rows, then the rows between key frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def as_line(row: AnnotationRow) -> str:
 
 
 def _coordinate(value: float) -> str:
-    """Four places, more where an annotator gave more."""
+    """Four decimals, more where an annotator gave more."""
     return f"{value:.4f}" if round(value, 4) == value else repr(value)
 
 
@@ -50,7 +50,7 @@ def read_dense_csv(path: str | Path) -> list[AnnotationRow]:
 
 
 def read_people_free(path: str | Path) -> list[tuple[str, str]]:
-    """Video and timestamp, as text, of the rows that say that nobody is on a key frame.
+    """Video and timestamp, as text, of the rows of key frames without people.
 
     Raises:
         UserError: names file and row.

@@ -1,6 +1,6 @@
-"""CVAT for video 1.1: a track a person, a tick box an action. One file a video, as CVAT wants it.
+"""CVAT for video 1.1: a track a person, a tick box an action. One file per video, as CVAT requires.
 
-Written by the format's description (docs.cvat.ai, "CVAT for videos"). Boxes on labelled frames are key frames
+Written after the format's description (docs.cvat.ai, "CVAT for videos"). Boxes on labelled frames are key frames
 of their track; where a person is not labelled, the track is outside, so that CVAT does not interpolate there.
 """
 
@@ -20,7 +20,7 @@ from mestad_d2.formats.files import atomic_open
 LABEL = "person"
 NOBODY = ""
 _ACTION = re.compile(r"(\d+): .*", re.S)
-# XML 1.0 has no place for these.
+# Characters that XML 1.0 forbids.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 Boxes = dict[int, tuple[tuple[float, float, float, float], dict[int, float | None]]]
 
@@ -83,7 +83,7 @@ def _keyframes(frames: list[int], labelled: list[int], count: int) -> Iterator[t
     for frame, following in zip(frames, [*frames[1:], None], strict=True):
         yield frame, None
         after = labelled[place[frame] + 1] if place[frame] + 1 < len(labelled) else frame + usual
-        # Behind a gap in the labels nothing is known: the person is out of it at once.
+        # In a gap of the labels nothing is known, so the track goes outside at once.
         after = frame + 1 if after - frame > 2 * usual else after
         if after != following and after < count:
             yield after, frame

@@ -1,4 +1,4 @@
-"""Corrections that come back in another form of CVAT: CVAT for images, or a label for each action."""
+"""Read corrections in other CVAT formats: CVAT for images, or a label for each action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All files of a run: the csv, and beside it the formats of the tools in which labels are corrected."""
+"""Output files of a run: the csv, and the formats of annotation tools for corrections."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class OutputPaths:
 
     @property
     def parts(self) -> Path:
-        """What the teacher saw, a file a video, while a run is unfinished."""
+        """The teacher's detections, one file per video, while a run is unfinished."""
         return self.csv.with_name(self.csv.name + ".parts")
 
     @property
     def unfinished(self) -> Path:
-        """There while the other files are being written: those that are there may be replaced."""
+        """Marker that exists while the other files are being written, which may then be replaced."""
         return self.parts / "writing"
 
     def refuse_existing(self) -> None:
-        """Raise UserError if a file would be replaced, other than by the run that wrote it going on."""
+        """Raise UserError if a file would be replaced, unless the run that wrote it continues."""
         if self.unfinished.exists():
             return
         for path in (self.csv, self.coco, self.cvat, self.review):
@@ -103,7 +103,7 @@ def read_corrected(
 ) -> tuple[list[AnnotationRow], list[str]]:
     """Read the corrected rows of a csv, json, CVAT xml or folder of these.
 
-    A video that the corrections say nothing of keeps the rows that it had.
+    Videos without corrections keep their rows.
 
     Args:
         path: what came back.

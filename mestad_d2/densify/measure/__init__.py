@@ -1,1 +1,1 @@
-"""How good dense labels are, against dense truth or the annotators' own key frames."""
+"""Measure dense labels against dense truth or the annotators' key frames."""

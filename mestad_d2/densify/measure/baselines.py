@@ -1,4 +1,4 @@
-"""What people would do without the teacher: interpolate with all labels of both sides, or copy the nearest."""
+"""Baselines without a teacher: interpolate with all labels of both sides, or copy the nearest key frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mestad_d2.semisup.actors import pair_people
 def interpolate(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -> list[AnnotationRow]:
     """Interpolate boxes linearly between both key frames, with the union of their labels.
 
-    Who is on one key frame only stays to the middle.
+    A person on one key frame only stays until the middle.
     """
     rows = []
     for actor in pair_people(left, right):

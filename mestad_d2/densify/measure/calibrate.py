@@ -1,4 +1,4 @@
-"""What the annotators' own key frames tell: each is left out and labelled from its neighbours."""
+"""Calibrate on the annotators' key frames: each is left out and labelled from its neighbours."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mestad_d2.densify.stretch import ActorLabels, label_stretch
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 POSITIVE_IOU = 0.5
-# Fewer boxes tell less than the default does.
+# With fewer boxes the default is used.
 ENOUGH_BOXES = 20
-# A left-out key frame is twice as far from its neighbours, so people stray from the line up to four times as
-# much there as on frames between; a teacher that gains less than this there would only disturb the line.
+# A left-out key frame is twice as far from its neighbours, so people deviate from the line up to four times as
+# much there as on frames between; the teacher's boxes are used only where they gain at least this.
 LEAST_GAIN = 0.01
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An actor whom ``label_stretch`` put on the left-out key frame ``truth``, its frame number ``place``;
+    """An actor that ``label_stretch`` placed on the left-out key frame ``truth``, its frame number ``place``;
     ``distance`` in s to the nearer of the key frames that were used."""
 
     labels: ActorLabels
@@ -44,7 +44,7 @@ def left_out(
 ) -> Iterator[LeftOut]:
     """Predict everybody on the key frames from their neighbours alone.
 
-    A key frame is twice as far from its neighbours as other frames are, so this errs on the careful side.
+    A key frame is twice as far from its neighbours as other frames are, so this is a conservative estimate.
     """
     for video in videos:
         for before, middle, after in zip(video.keys, video.keys[1:], video.keys[2:], strict=False):
@@ -80,8 +80,8 @@ def _is_right(box: np.ndarray, action: int, truth: KeyFrame) -> bool:
 def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
     """Measure the distance of the teacher's boxes from the annotated ones on key frames, in mean box sides.
 
-    The slow part is taken twice as large as measured: on frames between, where nobody taught the teacher, it
-    is larger than on key frames.
+    The slow part is taken twice as large as measured: on frames between, which the teacher was not trained on, it is
+    larger than on key frames.
     """
     rest = []
     for video in videos:

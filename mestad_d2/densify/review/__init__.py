@@ -1,1 +1,1 @@
-"""The review: which stretches a person should look at first."""
+"""The review page: the least confident stretches first."""

@@ -1,4 +1,4 @@
-"""The review as one html file without anything from outside: uncertain stretches first."""
+"""Write the review as one self-contained html file, uncertain stretches first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which stretches a person should look at first, with pictures of them."""
+"""Rank stretches for the review, with pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PICTURES = 7
 PICTURE_HEIGHT = 220
 # Colours (RGB) of the written box, of the teacher's own and of other people.
 WRITTEN, TEACHER, OTHERS = (255, 176, 0), (90, 200, 250), (150, 150, 150)
-# The least sure part of an actor's rows says how sure the actor is.
+# An actor's confidence is the mean over this least confident part of its rows.
 LOWEST = 0.2
 
 
@@ -102,6 +102,6 @@ def _draw(image: np.ndarray, box: Sequence[float], color: tuple[int, int, int], 
     size = np.array([image.shape[1], image.shape[0]] * 2)
     x1, y1, x2, y2 = (round(float(v)) for v in np.asarray(box) * size)
     if line > 1:
-        # A dark rim keeps the box that matters visible before a background of its own colour.
+        # A dark rim keeps the box visible on a background of its own colour.
         cv2.rectangle(image, (x1, y1), (x2, y2), (0, 0, 0), line + 2)
     cv2.rectangle(image, (x1, y1), (x2, y2), color, line)
