@@ -31,7 +31,7 @@ class Uploads:
 
     @contextmanager
     def room(self, visitor: str, size: int) -> Iterator[None]:
-        """Return the hold ``size`` bytes for an upload while it comes.
+        """Reserve ``size`` bytes for an upload while it arrives.
 
         Raises:
             UserError: the visitor, or all together, would have too much.
