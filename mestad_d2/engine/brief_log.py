@@ -1,4 +1,4 @@
-"""detectron2's training log without tracebacks of mistakes that are told in one line."""
+"""Log user errors of a training without traceback."""
 
 from __future__ import annotations
 

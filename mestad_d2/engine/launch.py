@@ -1,4 +1,4 @@
-"""Starting one process or many: alone, through detectron2's ``launch``, on CPUs, or below ``torchrun``."""
+"""Start training in one or more processes: alone, through detectron2's ``launch``, on CPUs, or under ``torchrun``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from detectron2.utils import comm
 
 from mestad_d2.errors import UserError
 
-# A peer on another machine that is silent for so long is taken for dead; evaluation's end, where the
-# others wait for the main process, must fit into it.
+# Timeout of the processes on other machines; the end of an evaluation, where the others wait for the main
+# process, must fit into it.
 TIMEOUT = timedelta(minutes=30)
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -28,7 +28,7 @@ TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR
 def start(main: Callable[[Namespace], Any], args: Namespace) -> Any:
     """Run ``main(args)`` in as many processes as asked for; exit with the code of one that fails.
 
-    Below ``torchrun`` (its variables are set) this process is one of them. Otherwise ``args`` has
+    Under ``torchrun`` (its variables are set) this process is one of them. Otherwise ``args`` has
     detectron2's ``num_gpus``, ``num_machines``, ``machine_rank`` and ``dist_url``; without a GPU,
     ``num_gpus`` counts CPU processes, which talk through gloo (detectron2 0.5 starts none).
 
@@ -52,7 +52,7 @@ def start(main: Callable[[Namespace], Any], args: Namespace) -> Any:
             else:
                 mp.spawn(_cpu_process, (main, _address(args), args), nprocs=args.num_gpus)
         except mp.ProcessExitedException as error:
-            # The process itself has said why; a signal's number is negative here, and 128 + n in shells.
+            # The process itself has printed why; a signal's number is negative here, and 128 + n in shells.
             sys.exit(error.exit_code if error.exit_code >= 0 else 128 - error.exit_code)
     return None
 
@@ -97,7 +97,7 @@ def join(url: str, rank: int, world: int, local_world: int) -> None:
 
 
 class _PassSignalsOn:
-    """While processes are waited for, hand SIGTERM and SIGINT on to them: they save and end."""
+    """Pass SIGTERM and SIGINT on to the child processes, which save and end."""
 
     def __enter__(self) -> None:
         self._before = {n: signal.signal(n, self._pass) for n in (signal.SIGTERM, signal.SIGINT)}

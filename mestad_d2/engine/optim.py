@@ -1,4 +1,4 @@
-"""Optimisers by name, and the schedule of more or fewer processes than a config was written for."""
+"""Optimisers by name, and scaling of the schedule to the number of processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         overrides={name: {"weight_decay": solver.WEIGHT_DECAY_BIAS} for name in ("q_bias", "v_bias")},
     )
     shares = layer_shares(model, solver.LAYER_DECAY)
-    # detectron2 0.5 gives every tensor a group of its own, which takes its time at each step.
+    # detectron2 0.5 gives every tensor a group of its own, which slows down each step.
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for group in parameters:
         for tensor in group["params"]:

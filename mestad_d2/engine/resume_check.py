@@ -1,4 +1,4 @@
-"""What has changed since a run's last checkpoint: told, or refused where the rest would mean nothing."""
+"""Compare a resumed run with its last checkpoint: log changes, or refuse them where results would be invalid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mestad_d2.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# A checkpoint's state is of these; patterns of fnmatch.
+# Keys that a checkpoint's state depends on; patterns of fnmatch.
 STATE = (
     "MODEL.*",
     "SOLVER.OPTIMIZER",
@@ -27,7 +27,7 @@ STATE = (
     "SEMISUP.ENABLED",
     "SEMISUP.PSEUDO_LABELER",
 )
-# But not of these.
+# Exceptions from them.
 HARMLESS = (
     "MODEL.WEIGHTS*",
     "MODEL.DEVICE",
@@ -42,7 +42,7 @@ HARMLESS = (
     "MODEL.ROI_ACTION_HEAD.POSITIVE*",
     "MODEL.ROI_ACTION_HEAD.DROPOUT",
 )
-# Where a run is, and what is no part of it.
+# Keys of paths, and keys that are not part of a run.
 UNTOLD = ("OUTPUT_DIR", "MODEL.DEVICE", "VERSION", "DATALOADER.NUM_WORKERS")
 SHOWN = 12
 

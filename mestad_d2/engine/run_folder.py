@@ -1,4 +1,4 @@
-"""One output folder, one run: a lock that the system gives back when the process ends, and the run's name."""
+"""Lock of an output folder, released by the system when the process ends, and the run's id."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _held: dict[Path, IO[str]] = {}
 
 
 def hold(folder: str | Path) -> None:
-    """Take a run's folder for this process, until it ends or ``release`` is called; a second time changes nothing.
+    """Lock a run's folder until this process ends or ``release`` is called; a second call changes nothing.
 
-    The main process of several takes it for all.
+    With several processes, the main process holds the lock.
 
     Raises:
-        UserError: another process has it, or nothing can be written there.
+        UserError: another process holds it, or nothing can be written there.
     """
     folder = Path(folder).resolve()
     if not comm.is_main_process() or folder in _held:
@@ -55,16 +55,16 @@ def hold(folder: str | Path) -> None:
 
 
 def release(folder: str | Path) -> None:
-    """Give a folder back."""
+    """Release a folder's lock."""
     if file := _held.pop(Path(folder).resolve(), None):
         file.close()
 
 
 def begin(folder: str | Path, resume: bool) -> str | None:
-    """Take the folder and name the run in it: a new name, or for a resumed run its own.
+    """Lock the folder and give the run an id: a new one, or for a resumed run its own.
 
-    All processes call it, and get the same. Checkpoints bear the name, so that a new run in an old folder is
-    never resumed from the old run's; None for a run of a version that had no names.
+    All processes call it and get the same id. Checkpoints contain the id, so that a new run in an old folder is
+    never resumed from the old run's; None for a run of a version without ids.
 
     Raises:
         UserError: as ``hold``.

@@ -1,4 +1,4 @@
-"""What a run was: seed, versions, config, machine and git state, written beside its checkpoints."""
+"""Record a run: seed, versions, config, machine and git state, written beside its checkpoints."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_starts(output_dir: str | Path) -> list[dict[str, Any]]:
 
 
 def write_run_info(cfg: CfgNode, config_file: str | Path, resume: bool) -> Path | None:
-    """Add this start to ``OUTPUT_DIR/run_info.json``; a run that is not resumed begins the list anew.
+    """Add this start to ``OUTPUT_DIR/run_info.json``; a run that is not resumed starts a new list.
 
     Only the main process writes; the others get None. The whole config is text, as yaml.
     """

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT in training: finish the step, save, and leave with an exit code of its own."""
+"""Handle SIGTERM and SIGINT in training: finish the step, save, and exit with a specific code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mestad_d2.quick_start import EXIT_SAVED
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# A process whose peers are gone may never finish its step; it is ended after so many seconds.
+# A process whose peers are gone may never finish its step; it is ended after this many seconds.
 GRACE_SECONDS = 40
 
 
@@ -30,12 +30,12 @@ class Stopped(SystemExit):
 
 
 class StopRequest:
-    """Whether this process was asked to stop; one a process, as signals are."""
+    """Whether this process was asked to stop; one object per process."""
 
     def __init__(self) -> None:
         self.received: str | None = None
         self.between_steps = False
-        # Set while the step under way has not begun its work: it is done again when the run is resumed.
+        # Set while the current step has not begun its work: a resumed run repeats it.
         self.before_step = False
 
     def note(self, number: int, frame: FrameType | None) -> None:
@@ -71,11 +71,11 @@ STOP = StopRequest()
 
 
 class StoppableLoader:
-    """A loader of a walk through a dataset that ends training at the next batch once a signal came.
+    """A loader for a pass over a dataset that ends training at the next batch after a signal.
 
     Args:
         loader: batches.
-        before_step: the walk comes before the work of the step under way, not behind it.
+        before_step: the pass comes before the work of the current step, not after it.
     """
 
     def __init__(self, loader: Any, before_step: bool = False) -> None:
@@ -93,10 +93,10 @@ class StoppableLoader:
 
 
 class StopOnSignal(HookBase):
-    """Ends training after the step in which SIGTERM or SIGINT came, a checkpoint behind it.
+    """End training after the step in which SIGTERM or SIGINT came, and write a checkpoint.
 
-    Register it last, so that what other hooks do after a step is done before. Outside the main thread
-    Python hears no signals, and training goes on as without it.
+    Register it last, so that other hooks finish their work after the step first. Outside the main thread Python
+    receives no signals, and the hook does nothing.
     """
 
     def __init__(self) -> None:
@@ -114,10 +114,10 @@ class StopOnSignal(HookBase):
             STOP.stop()
 
     def after_train(self) -> None:
-        """Save where training was stopped between two steps, and listen no more."""
+        """Save if training was stopped between two steps, and restore the signal handlers."""
         if STOP.between_steps and self.trainer.iter + 1 < self.trainer.max_iter:
             signal.alarm(0)
-            # What a checkpoint says of the iteration is that of the trainer.
+            # A checkpoint stores the trainer's iteration.
             self.trainer.iter -= STOP.before_step
             iteration = self.trainer.iter
             self.trainer.checkpointer.save(f"model_{iteration:07d}", iteration=iteration)

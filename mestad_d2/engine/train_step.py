@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 Losses = dict[str, Tensor]
 
 
-# With "skip": so many batches in a row that can't be used are no accident, and so many are kept to look into.
+# With "skip": the number of unusable batches in a row that ends training, and of batches dumped for debugging.
 MAX_SKIPPED_IN_ROW, MAX_DUMPS = 20, 5
 
 
@@ -51,7 +51,7 @@ def check_finite(losses: Losses, iteration: int, batch: list[dict], dump_dir: Pa
 
 
 def dumped(iteration: int, batch: list[dict], dump_dir: Path | None) -> str:
-    """Write the clips of a batch beside the run, unless ``MAX_DUMPS`` are there; what to add to the message."""
+    """Write the clips of a batch beside the run, unless ``MAX_DUMPS`` exist; return an addition to the message."""
     if dump_dir is not None and len(list(dump_dir.glob("nonfinite_*.pth"))) < MAX_DUMPS:
         dump_dir.mkdir(parents=True, exist_ok=True)
         path = dump_dir / f"nonfinite_{iteration:07d}.pth"
@@ -126,7 +126,7 @@ class SupervisedStep(TrainerBase):
         dump_dir: Path | None = None,
         seed: int = -1,
     ) -> None:
-        """Below 0, ``seed`` leaves the random state alone; else dropout of an iteration depends on it alone."""
+        """With ``seed`` 0 or more, dropout of an iteration depends only on it; below 0 the random state is unchanged."""
         super().__init__()
         model.train()
         self.model = model
@@ -146,7 +146,7 @@ class SupervisedStep(TrainerBase):
     def next_batch(self) -> tuple[list[dict], float]:
         """Return the next batch and the seconds spent waiting for it."""
         if self.seed >= 0:
-            # As with the loaders' numbered draws, a resumed run needs no state of any rank to go on alike.
+            # As with the loaders' numbered draws, a resumed run needs no random state of any rank.
             state = np.random.SeedSequence([self.seed, comm.get_rank(), self.iter]).generate_state(1)
             torch.manual_seed(int(state[0]))
         start = time.perf_counter()
@@ -194,12 +194,12 @@ class SupervisedStep(TrainerBase):
         return True
 
     def _check_gradients(self, batch: list[dict]) -> None:
-        """Clip the gradient; a finite loss may still have one that would ruin the weights."""
+        """Clip the gradient and check that it is finite, even if the loss is."""
         if self.clip_total_norm <= 0:
             return
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_total_norm)
-        # In half precision the scaler leaves such steps out itself, and lowers its scale.
+        # In half precision the scaler skips such steps itself and lowers its scale.
         if not self.amp and not bool(torch.isfinite(norm)):
             message = f"iteration {self.iter}: the gradient's norm is {float(norm):g} on {describe(batch)}"
             raise NonFiniteLossError(message + dumped(self.iter, batch, self.dump_dir))

@@ -40,14 +40,14 @@ logger = logging.getLogger(__name__)
 
 
 class SaveBeforeEvaluation(HookBase):
-    """Saves where an evaluation follows and no checkpoint is due; only the newest of these files is kept."""
+    """Save before an evaluation if no checkpoint is due; only the newest of these files is kept."""
 
     def __init__(self, cfg: CfgNode) -> None:
         self._evaluate, self._save = cfg.TEST.EVAL_PERIOD, cfg.SOLVER.CHECKPOINT_PERIOD
         self._last: Path | None = None
 
     def after_step(self) -> None:
-        """Save, and remove the file of the evaluation before."""
+        """Save, and remove the file of the previous evaluation."""
         done = self.trainer.iter + 1
         if done % self._evaluate or done % self._save == 0 or done >= self.trainer.max_iter:
             return
@@ -62,14 +62,14 @@ class MESTADTrainer(DefaultTrainer):
     """Supervised training (paper, Eq. 3) with periodic evaluation, resumable at any iteration."""
 
     def __init__(self, cfg: CfgNode) -> None:
-        # Not DefaultTrainer's: its checkpointer and step would be built, hooked up, and replaced.
+        # DefaultTrainer's __init__ is skipped: its checkpointer and step would be built and replaced.
         TrainerBase.__init__(self)
         tell_user_errors_briefly()
         check_dataset_names(cfg)
         cfg = scale_to_processes(cfg, comm.get_world_size())
         self.cfg = cfg
         Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
-        # A mistake in what the evaluation reads costs seconds here, and the whole training at its end.
+        # A mistake in the evaluation's files is found here in seconds instead of at the end of training.
         self.open_test_sets(cfg)
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
         model = self.build_model(cfg)
@@ -83,7 +83,7 @@ class MESTADTrainer(DefaultTrainer):
         self.register_hooks([*self._saving_first(self.build_hooks()), StopOnSignal()])
 
     def _saving_first(self, hooks: list) -> list:
-        """The hooks with a checkpoint before each evaluation, so that one that fails loses nothing."""
+        """The hooks with a checkpoint before each evaluation, so that a failing evaluation loses nothing."""
         if not comm.is_main_process() or not self.cfg.TEST.EVAL_PERIOD:
             return hooks
         place = next((i for i, hook in enumerate(hooks) if isinstance(hook, EvalHook)), len(hooks))
@@ -224,14 +224,14 @@ class MESTADTrainer(DefaultTrainer):
         return Path(self.cfg.OUTPUT_DIR) / "model_final.pth"
 
     def resume_or_load(self, resume: bool = True, accept_changes: bool = False) -> None:
-        """Take the folder, then continue from its last good checkpoint, else load ``MODEL.WEIGHTS``.
+        """Lock the folder, then continue from its last good checkpoint, else load ``MODEL.WEIGHTS``.
 
         Args:
             resume: continue where the run in the folder stopped.
             accept_changes: of the model, optimiser, seed or training data since then; else they are refused.
 
         Raises:
-            UserError: another run has the folder, or the config changed; or as the checkpointer.
+            UserError: another run holds the folder, or the config changed; or as the checkpointer.
         """
         self.checkpointer.run = run_folder.begin(self.cfg.OUTPUT_DIR, resume)
         self.checkpointer.notes = resume_check.notes(self.cfg)
@@ -245,7 +245,7 @@ class MESTADTrainer(DefaultTrainer):
             start_at(self.data_loader, self.start_iter)
             logger.info("resuming at iteration %d of %d", self.start_iter, self.max_iter)
             if self.start_iter >= self.max_iter:
-                # A run that was killed between its last two files has no step left that would write this one.
+                # A run that was killed between its last two files has no step left to write this one.
                 self.checkpointer.save("model_final", iteration=self.start_iter - 1)
 
 

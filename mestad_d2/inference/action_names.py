@@ -1,4 +1,4 @@
-"""Names of the actions that a model's columns stand for."""
+"""Names of a model's action columns."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def action_names(cfg: CfgNode, label_map: str | os.PathLike[str] | None = None) 
     label_map = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("label_map", None)
     if label_map and os.path.isfile(label_map):
         return ActionNames(read_label_map(label_map).names)
-    # The model runs without its dataset at hand: AVA's names come with the package, others stay numbers.
+    # The dataset may be missing: AVA's names come with the package, other actions stay numbers.
     is_ava = cfg.DATASETS.TEST[0].startswith("ava_") and cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES == len(
         AVA_ACTIONS
     )

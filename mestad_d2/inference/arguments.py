@@ -1,4 +1,4 @@
-"""What the command lines that run a trained detector have in common."""
+"""Command-line arguments shared by tools that run a trained detector."""
 
 from __future__ import annotations
 

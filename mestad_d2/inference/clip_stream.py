@@ -1,4 +1,4 @@
-"""Overlapping clips out of one pass over the frames, and work in the background."""
+"""Overlapping clips from one pass over the frames, and a background thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KeyframeClip:
 
 
 class _Held:
-    """A frame that is resized on first use and remembered in its small form only."""
+    """A frame that is resized on first use; only the small picture is kept."""
 
     def __init__(self, frame: StreamFrame, resize: Callable[[StreamFrame], np.ndarray]) -> None:
         self.time, self.size = frame.time, frame.size
@@ -138,7 +138,7 @@ def in_background(items: Iterable[T], ahead: int) -> Iterator[T]:
         except BaseException as error:  # raised again where the items are used
             put((end, error))
         finally:
-            # A file must not stay open until the garbage collector comes by.
+            # A file must not stay open until garbage collection.
             if hasattr(items, "close"):
                 items.close()
 

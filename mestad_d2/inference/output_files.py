@@ -1,4 +1,4 @@
-"""Places that results can't be written to, told in one line."""
+"""Turn write errors of result files into one-line user errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mestad_d2.errors import UserError
 
 @contextmanager
 def said_if_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what the system says against writing below ``path`` (no right, disk full) into a ``UserError``."""
+    """Turn write errors below ``path`` (no permission, disk full) into a ``UserError``."""
     try:
         yield
     except (OSError, av.FFmpegError) as error:
@@ -31,7 +31,7 @@ def output_folder(path: Path) -> Path:
     """
     with said_if_unwritable(path):
         path.mkdir(parents=True, exist_ok=True)
-        # Rights and read-only disks are best known by trying.
+        # Permissions and read-only disks are best tested by writing.
         with tempfile.TemporaryFile(dir=path):
             pass
     return path

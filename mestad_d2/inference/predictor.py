@@ -1,4 +1,4 @@
-"""Detections of a whole video, of any length, from one reading of its frames."""
+"""Detect on a whole video of any length in one pass over its frames."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ def load_model(cfg: CfgNode) -> nn.Module:
     """Load the model of a config with ``MODEL.WEIGHTS``, for inference.
 
     Raises:
-        UserError: the config asks for boxes that a bare video has not.
+        UserError: the config needs boxes that a video alone does not provide.
     """
     boxes, persons = cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES, cfg.MODEL.PERSON_DETECTOR.NAME
     if boxes == "gt" or (boxes == "external" and not persons):
         raise UserError(
-            f"MODEL.ROI_ACTION_HEAD.TEST_BOXES: {boxes!r} needs boxes that a video has not; name a person detector "
+            f"MODEL.ROI_ACTION_HEAD.TEST_BOXES: {boxes!r} needs boxes of a file; name a person detector "
             "(--persons torchvision:fasterrcnn_resnet50_fpn_v2, or MODEL.PERSON_DETECTOR)"
         )
     model = build_detector(cfg)
@@ -89,7 +89,7 @@ def load_model(cfg: CfgNode) -> nn.Module:
 
 
 class VideoPredictor:
-    """Runs a detector over videos; clips are sampled as in training.
+    """Run a detector over videos; clips are sampled as in training.
 
     In mode "clip" the network sees the clip of each key frame by itself. In mode "pass" the backbone runs once over
     long segments of film and the heads take each key frame's features from it: the same weights, several times less
@@ -257,7 +257,7 @@ class VideoPredictor:
 
     def resize(self, frame: StreamFrame) -> np.ndarray:
         """Resize to the picture (h, w, 3) uint8 that the model sees, as the test-time mapper does."""
-        # Nothing random is left to draw with one size, no crop and no flip.
+        # With one size, no crop and no flip nothing is random.
         geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
         return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]
 

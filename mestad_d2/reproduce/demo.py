@@ -1,4 +1,4 @@
-"""Parts of the demo: the controls that tell motion from appearance, and one head from the other."""
+"""Parts of the demo: controls that separate motion from appearance, and the two heads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 # Endings of the files that tools/demo.py writes and that get a name of their own.
 RENAMED = (".mp4", ".csv", ".json", ".png")
-# What each figure changes in the config of the evaluation.
+# Config changes of each evaluation.
 CONTROLS: dict[str, list] = {
     "frame_map": [],
     "frame_map_still": ["INPUT.CLIP.STILL", True],

@@ -1,4 +1,4 @@
-"""docs/results.md: its tables come from result files, its sentences from people."""
+"""Generate the tables of docs/results.md from result files; its text is written by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executing a run: in a process of its own, resumed where it was interrupted, never repeated."""
+"""Execute a run in a process of its own; interrupted runs are resumed, finished ones not repeated."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def execute(run: Run) -> dict:
     # An evaluation after the end counts as one more.
     result["iterations"] = min(result["iterations"], cfg.SOLVER.MAX_ITER)
     if run.trained_by is not None:
-        # The training that it shares counts for both.
+        # Shared training counts for both.
         result["train_seconds"] = json.loads((run.trained_by.folder / "result.json").read_text())[
             "train_seconds"
         ]
@@ -103,7 +103,7 @@ def _put_checkpoint(file: Path, target: Path) -> None:
 
 
 def clear_other_config(run: Run) -> None:
-    """Remove a checkpoint's name that training by another config left, so that this one begins anew."""
+    """Remove the checkpoint marker of a training with another config, so that this one starts anew."""
     mark = run.folder / "key"
     if mark.is_file() and mark.read_text() != run.key:
         for name in ("last_checkpoint", "metrics.json", "result.json"):

@@ -1,4 +1,4 @@
-"""Boxes of a person detector for datasets that have none: the truth with a good detector's faults, simulated."""
+"""Simulate the boxes of a person detector: ground truth with a good detector's errors."""
 
 from __future__ import annotations
 

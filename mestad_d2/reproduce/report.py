@@ -38,7 +38,7 @@ def paired_difference(own: dict[int, dict], other: dict[int, dict]) -> tuple[flo
 
     Results are given by seed.
 
-    Seeds move all rows alike, so this says more than the difference of two means. None without such a seed.
+    Seeds affect all rows alike, so this is more precise than the difference of two means. None without such a seed.
     """
     differences = [
         own[seed]["frame_map"] - other[seed]["frame_map"] for seed in sorted(own.keys() & other.keys())
@@ -48,7 +48,7 @@ def paired_difference(own: dict[int, dict], other: dict[int, dict]) -> tuple[flo
 
 def summarise(table: Table, runs: Sequence[Run]) -> list[dict]:
     """Return one dict per row: figures over the finished seeds, and the number of unfinished ones."""
-    # Each asked once: to know whether a result is this run's, its config is put together anew.
+    # Each is asked once, as checking a result builds the run's config.
     found = [(run, result) for run in runs if (result := run.result()) is not None]
     by_seed = {
         row.config: {run.seed: result for run, result in found if run.row == row} for row in table.rows

@@ -41,7 +41,7 @@ class Run:
     Attributes:
         folder: where the run writes.
         opts: config options ``KEY VALUE ...`` for every row of the table.
-        burn_in: the run whose burn-in this one goes on from.
+        burn_in: the run whose burn-in this one continues.
         trained_by: the run whose final model this one tests.
     """
 
@@ -60,10 +60,10 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Changes when the row's config or the options do, so that an old result is not taken for a new one.
+        """A key that changes with the row's config and the options, so that old results are not reused.
 
-        Where the run writes is no part of it, and neither are keys at their defaults: a key that a later
-        version adds makes no finished run unfinished.
+        Output paths are not part of it, nor are keys at their defaults, so that config keys of later versions
+        do not invalidate finished runs.
         """
         default = setup_defaults()
         changed = {
@@ -76,7 +76,7 @@ class Run:
     def options(self) -> list[str]:
         """Return all options of the run's command line."""
         cfg = setup_cfg(self.write_config(), self.opts)
-        # The row whose burn-in others go on from leaves a checkpoint there.
+        # The row whose burn-in others continue writes a checkpoint there.
         period = min(cfg.SEMISUP.BURN_IN_ITERS, cfg.SOLVER.CHECKPOINT_PERIOD)
         return [*self.opts, "SOLVER.CHECKPOINT_PERIOD", str(period), "SEED", str(self.seed)] + [
             "OUTPUT_DIR",

@@ -1,4 +1,4 @@
-"""The teacher looks at every stretch of the training set once, for strategies that want whole tracks."""
+"""Run the teacher once on every stretch of the training set, for strategies that use whole tracks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def look_at_stretches(
     """Run the teacher at ``looks`` evenly spaced moments between every two key frames, and at those.
 
     Clips are those of testing: no crop, no mirroring. Processes share the clips.
-    With 0 looks nothing is run, and ``times`` are empty.
+    With 0 looks the teacher is not run, and ``times`` are empty.
     """
     stretches = [
         item
@@ -66,7 +66,7 @@ def _watch(
 ) -> dict[tuple[str, float], Sighting]:
     mapper, rng, batch = ClipMapper(cfg, False), np.random.default_rng(0), max(cfg.TEST.BATCH_SIZE, 1)
     own = sorted(moments)[comm.get_rank() :: comm.get_world_size()]
-    # Clips of one size go together.
+    # Clips of one size form a batch.
     by_size: dict[tuple[int, int], list] = defaultdict(list)
     for key in own:
         by_size[moments[key]["height"], moments[key]["width"]].append(key)

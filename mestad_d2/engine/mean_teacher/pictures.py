@@ -1,4 +1,4 @@
-"""Pictures of pseudo labels, as in the paper's Fig. 4: who was given whose labels."""
+"""Draw pseudo labels and their sources, as in the paper's Fig. 4."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_sample(
     """Draw three panels side by side: left key frame, frame between with pseudo labels, right key frame.
 
     Key-frame people are numbered L1, L2, ..., R1, ...; a person between has the colour and number of the one
-    whose labels it was given. Grey: nobody's (background, which L_ac ignores, or labels by threshold).
+    whose labels it was given. Grey: no source (background, which L_ac ignores, or labels by threshold).
 
     Args:
         item: an unlabelled sample with ``geometry``; found: the teacher's; truth: the labeler's.
@@ -54,7 +54,7 @@ def draw_sample(
 
 
 def _between(index: int, texts: list[tuple], actions: list[str]) -> tuple:
-    """Colour and lines of a person between."""
+    """Colour and text lines of a person between key frames."""
     if index >= 0:
         color, lines = texts[index]
         return color, [f"as {lines[0]}", *actions]

@@ -1,4 +1,4 @@
-"""How good pseudo labels are, where a csv of every frame tells the truth."""
+"""Quality of pseudo labels, where a csv labels every frame."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def add_ratios(parts: Sequence[Ratios]) -> Ratios:
 
 
 class DenseJudge:
-    """Judges batches of pseudo labels; clips whose centre has no row in a dense csv are left out."""
+    """Measure batches of pseudo labels; clips whose centre has no row in a dense csv are left out."""
 
     def __init__(self, dense: Sequence[tuple[str | Path, Sequence[tuple[int, int]]]]) -> None:
         """Paths of dense csv files, each with its dataset's flip pairs."""
@@ -145,7 +145,7 @@ class DenseJudge:
         parts = [dict.fromkeys(RATIOS, (0, 0))]
         for item, persons, labels in zip(batch, found, pseudo, strict=True):
             truth = next((truth for truth in self.truths if item["video_id"] in truth), None)
-            # A frame without rows can't be told from one that nobody annotated.
+            # A frame without rows may have no people or no annotation.
             if truth is not None and truth.people(item["video_id"], item["timestamp"]):
                 parts.append(judge_clip(persons, labels, truth.instances(item, labels.gt_actions.shape[1])))
         return {f"pseudo/{name}": ratio for name, ratio in add_ratios(parts).items()}

@@ -50,7 +50,7 @@ def write_ratios(ratios: Ratios) -> None:
 
 
 class MeanTeacherStep(SupervisedStep):
-    """Supervised steps first, then a student that learns from labelled clips and its average's pseudo labels.
+    """Burn-in on labelled clips, then a student that learns from labelled clips and the teacher's pseudo labels.
 
     The teacher takes over the student's weights at the first step from ``burn_in_iters`` on, so training that
     starts from burnt-in weights sets it to 0. The average is updated at the end of each later step.
@@ -79,7 +79,7 @@ class MeanTeacherStep(SupervisedStep):
             loc_loss_weight: of all losses but the action loss, within those on pseudo labels.
             unlabeled_loader: batches with ``clip_weak``, ``clip``, ``left_instances``, ``right_instances``;
                 None where the strategy wants none.
-            fit_labeler: called once with the teacher, at the swap.
+            fit_labeler: called once with the teacher, at the end of burn-in.
             judge: compares pseudo labels with dense truth, where there is one, for the log.
         """
         super().__init__(model, data_loader, optimizer, **arguments)

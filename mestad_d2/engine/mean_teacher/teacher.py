@@ -1,4 +1,4 @@
-"""The teacher of mean-teacher training finds people (paper, section 3.4)."""
+"""Detection by the teacher of mean-teacher training (paper, section 3.4)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def find_people(
     Args:
         teacher: in eval mode.
         clips: dicts with ``clip_weak`` (3, T, H, W), or ``clip`` where there is no such view.
-        boxes: people (``gt_boxes``) of each clip to classify instead of finding some.
+        boxes: people (``gt_boxes``) of each clip to classify instead of detecting people.
     """
     inputs = [{"clip": item.get("clip_weak", item["clip"])} for item in clips]
     if boxes is not None:

@@ -47,14 +47,14 @@ def dense_judge(cfg: CfgNode) -> DenseJudge | None:
 
 
 def fit_to_training_set(cfg: CfgNode, teacher: nn.Module, labeler: PseudoLabeler) -> None:
-    """Show the labeler what it needs before it labels: ``PseudoLabeler.fit`` and ``fit_stretches``."""
+    """Call ``PseudoLabeler.fit`` and ``fit_stretches`` before the first pseudo labels."""
     if labeler.looks is not None:
         labeler.fit_stretches(look_at_stretches(cfg, teacher, teacher_selection(cfg), labeler.looks))
     if not labeler.needs_fit:
         return
     cfg = cfg.clone()
     cfg.defrost()
-    # The teacher finds people itself, so files of boxes are not wanted.
+    # The teacher detects people itself, so files of boxes are not used.
     cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
     columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     scores, counts = [torch.zeros(0, columns)], torch.zeros(columns)
@@ -85,7 +85,7 @@ class TLATrainer(MESTADTrainer):
         """Build the inner loop of both phases.
 
         Raises:
-            UserError: the model finds no people itself, or is trained on boxes that unlabelled clips lack.
+            UserError: the model has no person head, or is trained on boxes that unlabelled clips lack.
         """
         if cfg.MODEL.PROPOSAL_GENERATOR.NAME == "PrecomputedProposals":
             raise UserError(

@@ -1,4 +1,4 @@
-"""Refuses requests that a page of another site sends, and uploads beyond the limits, before gradio sees them."""
+"""Refuse requests from other sites' pages, and uploads beyond the limits, before gradio handles them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refusal(method: str, headers: dict[str, str], bound_to: str) -> str | None:
     """
     host = headers.get("host", "")
     name = urlsplit(f"//{host}").hostname or ""
-    # A foreign name that resolves to this machine would let its page read what only this machine may see.
+    # A foreign name that resolves to this machine would let its page read local data (DNS rebinding).
     if is_loopback(bound_to) and not is_loopback(name):
         return f"Host {host!r} is not this machine; open http://{bound_to}"
     origin = headers.get("origin")

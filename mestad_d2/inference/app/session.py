@@ -1,4 +1,4 @@
-"""What the app does with a video: detect once, draw as often as thresholds change, leave nothing behind."""
+"""Videos of the app: detect once, draw for every change of thresholds, remove all files."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class AppSession:
     Args:
         predictor: runs the model.
         names: of the actions.
-        limits: what a video may cost.
+        limits: limits of a video.
         folder: where a folder for each video is made.
     """
 
@@ -85,11 +85,11 @@ class AppSession:
             UserError: no video, or beyond the limits; the message names the file without its folder.
         """
         path = Path(video)
-        # Whoever knows the name of a file may fetch it, so nobody must be able to guess one.
+        # Files can be fetched by name, so names must not be guessable.
         folder = self.folder / secrets.token_hex(16)
         folder.mkdir(mode=0o700, parents=True)
         try:
-            # A name and a folder of our own: no result can have its name, whatever people call their files.
+            # Our own name and folder, so that no result collides with the user's file name.
             suffix = path.suffix.lower() if re.fullmatch(r"[.][A-Za-z0-9]{1,5}", path.suffix) else ""
             (folder / "upload").mkdir()
             copy = folder / "upload" / f"input{suffix}"
@@ -100,7 +100,7 @@ class AppSession:
             if isinstance(error, UserError):
                 raise UserError(str(error).replace(str(folder / "upload" / "input"), "input")) from error
             raise
-        # Containers of recordings often do not know how long they are.
+        # Containers of recordings often lack the duration.
         end = max(open_source(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
         return Analysis(folder, path, copy, safe_stem(path), end, tuple(detections))
 
@@ -149,7 +149,7 @@ class AppSession:
             return self._drawings[analysis.folder]
 
     def _still_wanted(self, analysis: Analysis, number: int) -> Callable[[float], None]:
-        """What a drawing asks at every frame, at ``time`` s of the video: may it go on?"""
+        """Check at every frame, at ``time`` s of the video, whether drawing may continue."""
         start = time.monotonic()
 
         def ask(seconds: float) -> None:
@@ -166,7 +166,7 @@ class AppSession:
             with self._lock:
                 self._drawings.pop(analysis.folder, None)
             shutil.rmtree(analysis.folder, ignore_errors=True)
-            # A file outside our folder is somebody's own.
+            # A file outside our folder belongs to the user.
             ours = analysis.upload.resolve().is_relative_to(self.folder.resolve())
             if ours and (keep is None or analysis.upload != Path(keep)):
                 analysis.upload.unlink(missing_ok=True)
@@ -182,7 +182,7 @@ class AppSession:
             raise UserError(f"{duration:.0f} s are {too_long}")
         start, detections = time.monotonic(), []
         for found in self.predictor.predict(source):
-            # What the container says need not be true.
+            # The container's duration may be wrong.
             if found.timestamp > longest + 0.5:
                 raise UserError(too_long)
             if time.monotonic() - start > self.limits.wait:

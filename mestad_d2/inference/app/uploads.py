@@ -1,4 +1,4 @@
-"""Uploads of the visitors: how much each may bring, and how long it stays."""
+"""Uploads of visitors: limits of size and lifetime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mestad_d2.errors import UserError
 
 
 class Uploads:
-    """Counts what lies in the folder of uploads, and removes what nobody has used for a while.
+    """Count the files in the folder of uploads, and remove those unused for a while.
 
     Args:
         folder: everything in it counts; files with two names count once.

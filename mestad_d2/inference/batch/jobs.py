@@ -1,4 +1,4 @@
-"""A list of videos, one result file each, by workers that may die: what is done stays done."""
+"""Process a list of videos into one result file each, with workers that may die; finished results are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mestad_d2.video.source import camera_number
 
 # A video whose worker died is given to another one, once: the video may be what killed it.
 ATTEMPTS = 2
-# So many workers lost without one result between: it is not the videos.
+# Abort after this many consecutive worker deaths without a result: the videos are not the cause.
 MAX_LOSSES_IN_A_ROW = 20
 FAILURES, SETTINGS = "failures.csv", "settings.json"
 
@@ -52,7 +52,7 @@ class WorkerPool(Protocol):
         """Give a video to a free worker."""
 
     def wait(self) -> list[Finished]:
-        """Wait until something happens; what ended, perhaps nothing."""
+        """Wait until something happens; return what ended, possibly nothing."""
 
     def close(self) -> None:
         """End all workers."""

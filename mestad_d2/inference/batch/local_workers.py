@@ -1,4 +1,4 @@
-"""Worker processes on this machine; each has a pipe of its own, so that a killed one blocks nobody."""
+"""Worker processes on this machine, each with its own pipe, so that a killed one does not block others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mestad_d2.inference.batch.jobs import Finished
 
 # makes, from the worker's number, the function video -> result; must be picklable.
 Recipe = Callable[[int], Callable[[str], bytes]]
-# So many workers in a row that died before they could take a video: trying on is no use.
+# Give up after this many failed starts in a row.
 MAX_FALSE_STARTS = 8
 WONT_START = "workers die while they load the model; use fewer of them if memory is short"
 
@@ -80,7 +80,7 @@ class LocalWorkers:
         worker = next(w for w in self._workers if w.up and w.video is None)
         worker.video, worker.since = video, time.monotonic()
         worker.heard = worker.since
-        # One that died while it had nothing to do is found by ``wait``.
+        # A worker that died while idle is found by ``wait``.
         with contextlib.suppress(OSError):
             worker.pipe.send(video)
 
@@ -97,7 +97,7 @@ class LocalWorkers:
         return [done for done in heard + late if done is not None]
 
     def pids(self) -> dict[int, str | None]:
-        """Process ids of the workers and the video each is at."""
+        """Process ids of the workers and their current videos."""
         return {worker.process.pid: worker.video for worker in self._workers}
 
     def close(self) -> None:
@@ -113,13 +113,13 @@ class LocalWorkers:
         process = self._context.Process(target=_serve, args=(self._recipe, number, theirs), daemon=True)
         # Spawning starts Python's tracker of shared memory, and that lets signals in again.
         resource_tracker.ensure_running()
-        # A signal that is turned into an exception would leave a process that is half started.
+        # A signal handler that raises would leave a half-started process.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         try:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        # The end of a dead worker's pipe is seen only if nobody else holds its other side.
+        # A dead worker's pipe reports its end only if no other process holds the other side.
         theirs.close()
         return _Worker(number, process, ours)
 
@@ -215,12 +215,12 @@ def _serve(recipe: Recipe, number: int, pipe: Connection) -> None:
     # The main process's own handler may have been inherited, and that it was not to be disturbed.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
-    # Nobody is left who could end it if the main process is killed.
+    # If the main process is killed, no process is left to end the worker.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _pipe = pipe
     try:
         detect = recipe(number)
-    except Exception as error:  # told to the main process
+    except Exception as error:  # reported to the main process
         pipe.send(("broken", one_line(error)))
         return
     pipe.send(("up", None))

@@ -49,14 +49,14 @@ def cluster_size(cpus: int, gpus: int) -> int:
 
 
 class _Servant:
-    """What runs on the cluster: the recipe once, then videos."""
+    """The actor on the cluster: runs the setup once, then videos."""
 
     def __init__(self, recipe: Recipe, number: int) -> None:
         self._detect: Callable[[str], bytes] | None = None
         self._broken: str | None = None
         try:
             self._detect = recipe(number)
-        except Exception as error:  # told to the main process
+        except Exception as error:  # reported to the main process
             self._broken = one_line(error)
 
     def broken(self) -> str | None:

@@ -1,4 +1,4 @@
-"""How a worker on any machine becomes a detector that turns a video into JSON lines."""
+"""Set up a worker on any machine as a detector that turns a video into JSON lines."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class DetectorRecipe:
 
 
 def weights_digest(path: str) -> str:
-    """sha256 of a weights file, wherever it lies; the address itself of one that is elsewhere.
+    """sha256 of a local weights file; the address itself of a remote one.
 
     Raises:
         UserError: no such file.

@@ -1,4 +1,4 @@
-"""How near an exported file is to the eager model, and how fast beside it."""
+"""Compare an exported file with the eager model in outputs and speed."""
 
 from __future__ import annotations
 

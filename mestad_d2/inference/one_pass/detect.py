@@ -1,4 +1,4 @@
-"""From a segment of film to the people of its key frames: one run of the backbone, then the heads."""
+"""Detect the people of a video segment's key frames: one run of the backbone, then the heads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which moments of a film can be key frames of one pass.
+"""The grid of possible key frames of one pass.
 
 All frames of a pass lie on one grid of time, as far apart as those of a clip, and a key frame must be a step of
 the slow pathway. Where more key frames are asked for, the slow pathway runs again from other frames (phases) over

@@ -1,4 +1,4 @@
-"""Segments of a film, cut so that every key frame's whole clip lies in one of them."""
+"""Split a video into segments so that every key frame's whole clip lies in one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Person detectors that stand in front of an action network (the two-stage pipeline)."""
+"""Person detectors for an action network (the two-stage pipeline)."""
 
 from mestad_d2.inference.person_detector.base import (
     PERSON_DETECTOR_REGISTRY,

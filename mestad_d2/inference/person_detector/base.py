@@ -1,4 +1,4 @@
-"""What every person detector has in common: pictures in, boxes with scores out."""
+"""Base of all person detectors: pictures in, boxes with scores out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BUILT_IN = {
 
 
 class PersonDetector(nn.Module):
-    """Find the people on pictures; a subclass says how in ``detect``.
+    """Base class of person detectors; subclasses define ``detect``.
 
     Args:
         score_threshold: least person score of a box that is kept.

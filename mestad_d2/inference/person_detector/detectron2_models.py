@@ -61,7 +61,7 @@ class Detectron2PersonDetector(PersonDetector):
             MetadataCatalog.get(own.DATASETS.TEST[0]).get("thing_classes", []) if own.DATASETS.TEST else []
         )
         person = person_index(names, node.MODEL)
-        # What is below the threshold is dropped by us; the model should not drop more.
+        # Our own threshold is applied later; the model should not drop more.
         own.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min(node.SCORE_THRESH, own.MODEL.ROI_HEADS.SCORE_THRESH_TEST)
         model = build_model(own)
         if node.WEIGHTS != "random":
@@ -88,7 +88,7 @@ def _detector_config(name: str) -> CfgNode:
         cfg = get_cfg()
         try:
             cfg.merge_from_file(name, allow_unsafe=False)
-        # Whatever a yaml of another kind makes of the merge.
+        # Any error of merging another kind of yaml.
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{name}: no config of a detectron2 detector ({reason})") from error

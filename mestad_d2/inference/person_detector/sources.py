@@ -1,4 +1,4 @@
-"""Boxes of people for the key frames of a video: found by a detector as the frames pass, or read from a file."""
+"""Person boxes of a video's key frames, from a detector that runs as the frames pass, or from a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mestad_d2.video.stream import StreamFrame
 
 
 class PersonSource(Protocol):
-    """Where the boxes come from; one object serves one video at a time."""
+    """Source of person boxes; one object handles one video at a time."""
 
     def watch(
         self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
@@ -36,7 +36,7 @@ class PersonSource(Protocol):
 
 
 class DetectedPersons:
-    """Runs a person detector on the key frames alone, as they come by, a batch of them at a time.
+    """Run a person detector on the key frames as they pass, in batches.
 
     A key frame's picture is kept from the moment it passes until its boxes are asked for.
     """
@@ -83,7 +83,7 @@ class DetectedPersons:
 
 
 class FilePersons:
-    """Takes the boxes from a file that an earlier run, or another detector, has written.
+    """Read the boxes from a file of an earlier run or another detector.
 
     Args:
         path: csv or pickle, see ``read_person_boxes``.
@@ -157,7 +157,7 @@ def use_persons(cfg: CfgNode, spec: str, weights: str | None = None) -> None:
     if weights is not None:
         node.WEIGHTS = weights
     cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "external"
-    # No FPN and no person head: their place is taken.
+    # No FPN and no person head, as the boxes replace them.
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
 
 

@@ -1,1 +1,1 @@
-"""What becomes of detections: pictures, videos, csv and json."""
+"""Outputs of detections: pictures, videos, csv and json."""

@@ -21,7 +21,7 @@ MAX_LETTERS = 26
 
 @dataclass(frozen=True)
 class Person:
-    """What is drawn of one person: ``box`` in pixels, ``actions`` as (name, score), best first."""
+    """A person to draw: ``box`` in pixels, ``actions`` as (name, score), best first."""
 
     box: np.ndarray
     score: float
@@ -52,7 +52,7 @@ def fit(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 class Annotator:
-    """Draws the people of successive frames; remembers where labels were, so that they stay there.
+    """Draw the people of successive frames; labels keep their positions between frames.
 
     Args:
         max_actions: lines of a label, at most.
@@ -109,7 +109,7 @@ def _rectangle(image: np.ndarray, box: np.ndarray, color: tuple[int, int, int], 
 def _pointer(
     image: np.ndarray, box: np.ndarray, label: np.ndarray, corner: np.ndarray, color, line: int
 ) -> None:
-    """A line from a label that had to go elsewhere to its box."""
+    """A line from a displaced label to its box."""
     a1, a2 = corner, corner + (label.shape[1], label.shape[0])
     start = np.clip((box[:2] + box[2:]) / 2, a1, a2)
     end = np.clip(start, box[:2], box[2:])

@@ -1,4 +1,4 @@
-"""Where labels go, so that they hide neither each other nor people (greedy, ours)."""
+"""Place labels so that they hide neither each other nor people (greedy, ours)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 ON_LABEL, ON_OTHER, ON_OWN = 50.0, 2.0, 0.6
 # Cost of a pixel of distance, per pixel of the label's height: far labels need a pointer line.
 AWAY = 0.5
-# A place next to the last one is worth a little more cost; labels jump less.
+# A position near the last one may cost a little more, so that labels jump less.
 STAY = 0.75
 GRID = 9
 
@@ -42,7 +42,7 @@ def place_labels(
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     corners = np.zeros((len(boxes), 2), dtype=np.int64)
     taken = np.zeros((0, 4))
-    # Small boxes have least room for choice: first.
+    # Small boxes first, as they have the fewest positions.
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     for i in np.argsort(areas, kind="stable"):
         w, h = sizes[i]

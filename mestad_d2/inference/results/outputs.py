@@ -1,4 +1,4 @@
-"""What a detected video becomes: annotated mp4, AVA csv, JSON and a strip of pictures."""
+"""Write a video's detections as annotated mp4, AVA csv, JSON and a strip of pictures."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def write_json(
 
 
 class Overlay:
-    """Draws detections on the frames of their video: labels hold until the next key frame, boxes move on."""
+    """Draw detections on the frames of their video: labels stay until the next key frame, boxes are interpolated."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Overlay:
         self._detections, self._names, self._threshold = detections, names, threshold
         self._annotator, self._index = Annotator(max_labels=max_labels), 0
         times = [found.timestamp for found in detections]
-        # Across a pause of the recording nothing is known of the people.
+        # Across a pause of the recording the people are unknown.
         self._longest = 1.5 * float(np.median(np.diff(times))) if len(times) > 1 else float("inf")
 
     def draw(self, frame: StreamFrame) -> np.ndarray:

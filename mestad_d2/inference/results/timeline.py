@@ -1,4 +1,4 @@
-"""Who does what when: spans of every actor's actions, and a picture of them."""
+"""Time spans of every actor's actions, and a timeline picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import short_name, track_color
 from mestad_d2.inference.results.outputs import people_of
 
-# More people or actions than this make a picture that nobody reads.
+# More people or actions than this make the picture unreadable.
 MAX_ACTORS, MAX_ACTIONS = 12, 6
 INK, QUIET = "#1f2430", "#8a90a0"
 
@@ -53,7 +53,7 @@ def actors_of(
             for name, score in person.actions:
                 actor.actions.setdefault(name, []).append((found.timestamp, until, score))
     for actor in actors.values():
-        # What fills more of the time with surer scores stands higher.
+        # Sorted by the sum of duration times score.
         weight = {name: sum((b - a) * s for a, b, s in spans) for name, spans in actor.actions.items()}
         actor.actions = {name: actor.actions[name] for name in sorted(weight, key=weight.get, reverse=True)}
     return sorted(actors.values(), key=lambda actor: (actor.seen[0][0], actor.track_id))
@@ -88,7 +88,7 @@ def _dress(axes, ticks: list[tuple[float, str, str]], end: float, rows: int, lef
     axes.set_xlim(0, end)
     axes.set_ylim(rows, 0)
     axes.tick_params(length=0, colors=QUIET)
-    # Names come from users: a $ in one is no formula.
+    # Names come from users: a $ must not start a formula.
     axes.set_yticks([y for y, _, _ in ticks], [text for _, text, _ in ticks], parse_math=False, fontsize=10)
     for label, (_, _, weight) in zip(axes.get_yticklabels(), ticks, strict=True):
         label.set(fontweight=weight, color=INK)

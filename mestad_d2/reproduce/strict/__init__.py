@@ -1,1 +1,1 @@
-"""Table 5 in its strict form: does TLA pay beyond more clips, more passes, more time and averaging?"""
+"""The strict form of Table 5: TLA against more clips, more passes, more time and averaging."""

@@ -1,4 +1,4 @@
-"""Strategies of pseudo labels judged by themselves: one teacher, the same clips, the truth of every frame."""
+"""Compare strategies of pseudo labels directly: one teacher, the same clips, ground truth of every frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BINS = 5
 
 
 class Tally:
-    """Sums of one strategy: every true person that a pseudo label covers (IoU 0.5), and those that none does."""
+    """Sums of one strategy over true persons, with (IoU 0.5) and without a pseudo label."""
 
     def __init__(self, columns: int) -> None:
         self.people = self.covered = self.exact = 0
@@ -95,7 +95,7 @@ def judge_labelers(cfg: CfgNode, teacher: nn.Module, names: Sequence[str], clips
 
     Args:
         cfg: its dataset is taken for the training set in everything: labels, looks, thresholds.
-        teacher: in eval mode; it finds people once, for all strategies alike.
+        teacher: in eval mode; it detects people once for all strategies.
     """
     labelers = {}
     for name in names:

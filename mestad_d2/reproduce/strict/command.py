@@ -1,4 +1,4 @@
-"""The strict comparison from the command line: data, timing, runs, tables."""
+"""Run the strict comparison from the command line: data, timing, runs, tables."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mestad_d2.reproduce.strict.rows import ALL, ROWS, order
 from mestad_d2.reproduce.strict.schedule import run_tasks
 from mestad_d2.reproduce.strict.training import Plan
 
-# Labelers that the third split of videos chose; docs/tla.md says by which figures.
+# Labelers chosen on the third split of videos; docs/tla.md has the figures.
 BEST = ("dense", "agreement")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Render, train, evaluate; go on with what an earlier command left.
+    """Render, train, evaluate; continue an earlier, interrupted command.
 
     Args:
         args: of ``tools/reproduce.py``.

@@ -1,4 +1,4 @@
-"""The data of the strict comparison: what it trains on, and videos that no earlier figure used."""
+"""The data of the strict comparison: training data, and videos that no earlier figure used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.video.decoded import decode_whole
 
-# Seeds of rendered videos: choices are made on DEV, TEST is looked at once.
+# Seeds of rendered videos: choices are made on DEV, TEST is evaluated once.
 TRAIN_SEED, DEV_SEED, TEST_SEED = 0, 101, 202
 # As in AVA (and as reproduce.person_boxes simulates a detector): shares of persons and of actions that
 # annotators miss, and how far edges are off, in box sides.
@@ -44,7 +44,7 @@ class Condition:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """What is evaluated, in order: choices are made on "dev"."""
+        """The evaluated splits, in order: choices are made on "dev"."""
         return ("dev", "test") if self.name == "toy" else ("test",)
 
 
@@ -92,10 +92,10 @@ def entries(condition: Condition, root: Path, ucf: Path | None) -> dict[str, dic
 def prepare(
     conditions: Sequence[Condition], root: Path, ucf: Path | None, videos: tuple[int, int], workers: int
 ) -> None:
-    """Render, thin and spoil what the conditions need, and decode all videos.
+    """Render the data of the conditions, thin and degrade labels, and decode all videos.
 
     Args:
-        root: folder of it all; what is there already is kept.
+        root: folder of all data; existing files are kept.
         ucf: folder of ucf24_mini.
         videos: number of training videos, and of each other split.
     """

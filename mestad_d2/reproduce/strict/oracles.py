@@ -1,4 +1,4 @@
-"""Ceilings: pseudo labels that know the truth of every frame. They tell which part is worth work."""
+"""Oracles: pseudo labels from the ground truth of every frame, as upper bounds for each part."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class _Oracle(PseudoLabeler):
 
 @PSEUDO_LABELER_REGISTRY.register()
 class OracleLabels(_Oracle):
-    """The teacher's boxes with the labels of the true person below each: what perfect assignment gives."""
+    """The teacher's boxes with the labels of the true person: the bound of perfect assignment."""
 
     def label_clip(self, teacher: Instances, item: dict) -> Instances:
         truth = self.truth(item).to(teacher.pred_actions.device)
@@ -62,7 +62,7 @@ class OracleBoxes(_Oracle):
 
 @PSEUDO_LABELER_REGISTRY.register()
 class OracleBoth(_Oracle):
-    """True boxes and labels: what labelling every frame would give."""
+    """True boxes and labels: the bound of labelling every frame."""
 
     needs_teacher = False
 

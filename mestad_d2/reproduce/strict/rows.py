@@ -11,7 +11,7 @@ ALL, SOME, FEW = 8, 4, 2
 
 @dataclass(frozen=True)
 class Row:
-    """How training goes on from the burnt-in checkpoint.
+    """Training after the burn-in checkpoint.
 
     Attributes:
         key: short name; name: in the table.
@@ -19,7 +19,7 @@ class Row:
             its teacher the row "EMA" of the same batch.
         batch: labelled clips, as a multiple of the usual batch.
         length: iterations, as a multiple of the usual ones.
-        after: row whose final teacher labels, unchanged, in place of this run's own average.
+        after: row whose final teacher, frozen, makes the labels instead of this run's own average.
         restart: a new cosine from the full learning rate, instead of the second half of one over both phases.
         cost: forward passes of an iteration per labelled clip of the usual batch, the teacher's included.
     """

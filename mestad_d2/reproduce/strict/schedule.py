@@ -1,4 +1,4 @@
-"""Many runs at once: each waits for its burn-in only, results are kept one by one, and a deadline is kept."""
+"""Execute many runs at once: each waits for its burn-in only, results are written one by one, until a deadline."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mestad_d2.reproduce.strict.data import CONDITIONS
 from mestad_d2.reproduce.strict.rows import ROWS, Task
 from mestad_d2.reproduce.strict.training import Plan, burn_in_file, run_task, task_key, teacher_file
 
-# Share of a run that no estimate may leave out.
+# Least share of a run in estimates.
 MARGIN = 1.1
 
 
 def start_process(threads: int) -> None:
-    """Prepare a process that runs tasks: one thread, few words."""
+    """Prepare a process that runs tasks: one thread, little logging."""
     import cv2
     import torch
 
@@ -56,7 +56,7 @@ def run_tasks(
     Args:
         results: JSON lines, one a finished run, written as soon as it ends.
         jobs: processes.
-        seconds: no run is begun that would end later; what is still running then is given up.
+        seconds: runs that would end later are not started; runs still going then are aborted.
     """
     began = time.perf_counter()
     known = {result["key"] for result in read_results(results)}
@@ -103,7 +103,7 @@ def run_tasks(
                 name = f"{task.condition}, seed {task.seed}, {task.row or 'burn-in'}"
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool) and restarts:
-                    # One process died and took the others with it; their runs are begun anew.
+                    # One process died and broke the pool; the others' runs are restarted.
                     restarts -= 1
                     print(f"a process ended without a result; {name} and others begin again", flush=True)
                     again = [task, *running.values()]
