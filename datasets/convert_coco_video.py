@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""COCO-style json of videos to AVA's csv and a label map; a category is an action.
+"""Convert COCO-style json of videos to AVA's csv and a label map; a category is an action.
 
 Read are json with videos, images, annotations and categories; the same without videos, as CVAT writes it; and
 YouTube-VIS. tools/import_labels.py reads these and other tools' files with more choices.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A frame list of PySlowFast to folders of frames, by links: <output>/<video>/img_00001.jpg and so on.
+"""Convert a frame list of PySlowFast to folders of links: <output>/<video>/img_00001.jpg and so on.
 
 Lines have five fields, original_vido_id video_id frame_id path labels, after a header; their order is
 the order of the frames; the first names the video. For other programs: here, FRAME_LIST of a dataset reads

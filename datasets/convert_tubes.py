@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""UCF101-24, JHMDB or MultiSports to AVA's csv: train.csv, val.csv and labels.txt.
+"""Convert UCF101-24, JHMDB or MultiSports to AVA's csv: train.csv, val.csv and labels.txt.
 
 Reads the pickle of tubes that they are shared as (UCF101v2-GT.pkl, JHMDB-GT.pkl, multisports_GT.pkl).
 Videos must lie below one folder under the names in the pickle (JHMDB: brush_hair/....mp4).

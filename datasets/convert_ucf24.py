@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The corrected UCF101-24 annotations (pyannot.pkl) to AVA's csv: train.csv, val.csv and labels.txt.
+"""Convert the corrected UCF101-24 annotations (pyannot.pkl) to AVA's csv: train.csv, val.csv and labels.txt.
 
 Videos are named v_<Class>_gNN_cNN and lie in one folder. The test list is the official one
 (testlist01.txt: lines <Class>/v_<Class>_gNN_cNN.avi).

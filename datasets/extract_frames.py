@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Videos to folders of frames, and rates.csv with the rate of each. Not needed here: videos are read directly.
+"""Extract videos to folders of frames, and rates.csv with their rates. Not needed here: videos are read directly.
 
 For comparisons with projects that read frames, and for disks on which random reading of films is slow.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Fetch AVA: lists and films, several at a time; run it again to go on where it stopped.
+"""Download AVA: lists and films, several at a time; run it again to continue an interrupted download.
 
 Films take about 300 GB (train and val). --cut keeps seconds 900 to 1801 only, as the annotations do, at a
 smaller size; that takes some minutes of computing a film and about 10 GB in all.
@@ -56,7 +56,7 @@ def fetch_annotations(args: argparse.Namespace) -> None:
         try:
             with zipfile.ZipFile(archive) as file:
                 for entry in file.infolist():
-                    # Only the name counts: an archive must not write elsewhere.
+                    # Only the file name is used: an archive must not write elsewhere.
                     name = Path(entry.filename).name
                     if not entry.is_dir() and name:
                         refuse_overwriting_inputs([args.checksums], [folder / name])
@@ -96,7 +96,7 @@ def prepare_film(args: argparse.Namespace, split: str, name: str, md5: str | Non
 
 @one_line_errors()
 def main(argv: list[str] | None = None) -> int:
-    """Fetch everything; exit code 1 if some films could not be had."""
+    """Download everything; exit code 1 if some films failed."""
     args = parse(argv)
     sums = read_checksums(args.checksums) if args.checksums else {}
     fetch_annotations(args)

@@ -59,7 +59,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def leave_on_signals(codes: Mapping[int, int] | None = None) -> None:
-    """Leave with these exit codes on these signals until the tool listens itself.
+    """Exit with these codes on these signals until the tool installs its own handlers.
 
     Args:
         codes: exit code by signal; by default training's, ``EXIT_SAVED`` on SIGTERM and SIGINT.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Judge strategies of pseudo labels by themselves, with one teacher on the same clips.
+"""Compare strategies of pseudo labels directly, with one teacher on the same clips.
 
 scripts/assignment_benchmark.py --config-file configs/toy/SlowOnly_tiny_TLA.yaml --clips 400 \
     --output output/assignment.json --opts MODEL.WEIGHTS output/toy/SlowOnly_tiny_TLA/model_final_teacher.pth

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Judge dense labels where every frame is annotated, beside interpolation and the nearest key frame.
+"""Evaluate dense labels where every frame is annotated, against interpolation and the nearest key frame.
 
 scripts/densify_benchmark.py --config-file configs/toy/SlowOnly_tiny.yaml --annotations val.csv --dense dense.csv \
     --videos DIR --output output/densify_benchmark --opts MODEL.WEIGHTS model_final.pth
@@ -77,7 +77,7 @@ def plot_reliability(path: Path, bins: list[tuple[float, float, int]]) -> None:
     figure, axes = pyplot.subplots(figsize=(4.6, 4.6), layout="constrained")
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="confidence = share")
     sure, right, rows = (np.array(column) for column in zip(*bins, strict=True))
-    # A share of a handful of rows is chance: such bins stand apart, pale.
+    # Bins of few rows are unreliable and drawn pale.
     many = rows >= ENOUGH_ROWS
     axes.plot(sure[many], right[many], color="tab:blue", linewidth=1)
     for part, alpha in ((many, 0.75), (~many, 0.25)):

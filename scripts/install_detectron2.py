@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Put detectron2 in place: an installed one is used as it is, else the archived 0.5 is installed.
+"""Install detectron2 0.5 from its archive, unless a detectron2 is installed already.
 
 Upstream detectron2 is installed from source and is not on the package index under its own name. The
 index holds ``detectron2-cdo`` 0.5, whose Python files are upstream's tag v0.5 without the C++ sources.

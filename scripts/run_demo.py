@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The main job on the toy dataset: render, train, evaluate, and draw a video (what `make demo` runs)."""
+"""Demo on the toy dataset: render, train, evaluate, and draw a video (`make demo`)."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ TRAIN_CODES, DETECT_CODES = {0, 2, 75, -9}, {0, 130, 143, -9}
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints of a run, the newest last."""
+    """List the checkpoints of a run, the newest last."""
     return sorted(folder.glob("model_*[0-9].pth"))
 
 
@@ -64,7 +64,7 @@ def disturb(fault: str, folder: Path, draw: random.Random) -> None:
 
 
 def limit(fault: str, draw: random.Random) -> None:
-    """In the new process: files may grow to so many bytes only, as on a disk that fills up."""
+    """Limit the size of files in the new process, as on a full disk."""
     if fault == "full disk":
         size = draw.randrange(20_000, 400_000)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -93,13 +93,13 @@ def start(
 
 
 def train_command(folder: Path, data: Path) -> list[str]:
-    """Command line of a run that goes on where it is."""
+    """Return the command line that resumes a run."""
     command = [sys.executable, "-W", "ignore", "tools/train_net.py", "--resume", "--config-file", CONFIG]
     return [*command, *SMALL, "OUTPUT_DIR", str(folder)]
 
 
 def detect_command(weights: Path, videos: Path, output: Path) -> list[str]:
-    """Command line of ``detect_many`` on the toy's videos."""
+    """Return the command line of ``detect_many`` on the toy's videos."""
     command = [
         sys.executable,
         "-W",
@@ -115,7 +115,7 @@ def detect_command(weights: Path, videos: Path, output: Path) -> list[str]:
 
 
 def results(output: Path) -> dict[str, str]:
-    """Results of ``detect_many`` by name."""
+    """Return the results of ``detect_many`` by name."""
     return {path.name: path.read_text() for path in sorted(output.glob("*.jsonl"))}
 
 
@@ -140,7 +140,7 @@ def disturbed(command: list[str], folder: Path, done: Path, counts: Counter, dra
 
 
 def main() -> int:
-    """Soak until the time is over; the number of rounds that lost something."""
+    """Soak until the time is over; return the number of rounds with losses."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--output", type=Path, default=ROOT / "output" / "soak")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Everything that must survive, in its long form, and one table: scripts/stress.py [--output FOLDER].
+"""Run the long reliability tests and print one table: scripts/stress.py [--output FOLDER].
 
-Two parts run at a time. What is not done after --minutes is ended and counts as lost.
+Two parts run at a time. Tests that are not done after --minutes are stopped and count as lost.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def run(name: str, files: list[str], end: float, share: float, log: Path) -> dic
         )
         late = not _ends(process, max(end - began, 1))
         if late:
-            # As Ctrl-C: pytest still counts what it did.
+            # Like Ctrl-C: pytest still reports finished tests.
             process.send_signal(signal.SIGINT)
             _ends(process, GRACE_SECONDS)
         _kill_group(process)
@@ -77,7 +77,7 @@ def _ends(process: subprocess.Popen, seconds: float) -> bool:
 
 
 def _kill_group(process: subprocess.Popen) -> None:
-    """Whatever the part has left running."""
+    """Kill the processes that the part has left running."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:

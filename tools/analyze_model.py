@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Cost and structure of a model: --tasks flop parameter structure memory [KEY VALUE ...]."""
+"""Print cost and structure of a model: --tasks flop parameter structure memory [KEY VALUE ...]."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--chart", type=Path, help="picture of flop beside a two-stage detector's")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
     args = parser.parse_args()
-    # --tasks takes all that follows it; what is no task is the first of the options.
+    # --tasks takes all following arguments; the first one that is not a task starts the options.
     tasks = list(takewhile(TASKS.__contains__, args.tasks))
     args.tasks, args.opts = tasks, [*args.tasks[len(tasks) :], *args.opts]
     return args

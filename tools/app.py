@@ -98,7 +98,7 @@ def log_in(given: str | None) -> tuple[str, str] | None:
 
 
 def _stop(*_: object) -> None:
-    # Once only: a second signal must not cut the cleaning short.
+    # Only once: a second signal must not interrupt the cleanup.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(0)
 
@@ -106,7 +106,7 @@ def _stop(*_: object) -> None:
 @one_line_errors()
 def main(args: argparse.Namespace) -> None:
     """Serve until Ctrl-C, then remove all files of the visits."""
-    # A stopped service should clean up as Ctrl-C does.
+    # A stopped service should clean up as with Ctrl-C.
     signal.signal(signal.SIGTERM, _stop)
     login = log_in(args.auth)
     with tempfile.TemporaryDirectory(prefix="mestad-app-", ignore_cleanup_errors=True) as folder:

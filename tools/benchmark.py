@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measures one part of the project; each task has its own flags (``--task eval --help``)."""
+"""Benchmark one part of the project; each task has its own flags (``--task eval --help``)."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def detect(args: argparse.Namespace) -> int:
-    """The work of ``main``."""
+    """Do the work of ``main``."""
     videos = read_list(args.list) if args.list else once_each(find_inputs(args.input))
     recipe = make_recipe(args)
     refuse_overwriting_inputs(

@@ -27,7 +27,7 @@ from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    """Command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,7 +67,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def rate_of(text: str) -> float | str:
-    """``--rate``: a number or one of the words."""
+    """Parse ``--rate``: a number or one of the words."""
     if text in ("auto", "every", "drawn"):
         return text
     try:
@@ -80,7 +80,7 @@ def rate_of(text: str) -> float | str:
 
 
 def collect(args: argparse.Namespace, files: list[tuple[Path, Labels]], rule: ActionRule) -> Imported:
-    """Rows of all videos; says what did not agree and what was left out."""
+    """Collect the rows of all videos; print what did not match and what was left out."""
     clock, result, rate = Clock(args.videos, as_setting(args.fps, "--fps")), Imported(), rate_of(args.rate)
     for _, labels in files:
         for video in labels.videos:

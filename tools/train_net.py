@@ -64,7 +64,7 @@ def main(args: Namespace) -> dict:
 
 
 def parse(arguments: list[str] | None = None) -> Namespace:
-    """Command line: detectron2's, and what is only here."""
+    """Parse the command line: detectron2's arguments and our own."""
     parser = default_argument_parser()
     parser.add_argument(
         "--accept-changes",

@@ -1,1 +1,1 @@
-"""What a model costs, counted without training it."""
+"""Compute cost and memory of a model without training it."""

@@ -1,4 +1,4 @@
-"""What a model costs: multiply-adds and parameters of its four parts (paper, Fig. 3 and Tables 1, 6, 8)."""
+"""Count multiply-adds and parameters of a model's four parts (paper, Fig. 3 and Tables 1, 6, 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory training needs at least, counted without running anything."""
+"""Estimate a lower bound of the memory of training, without running anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cost of reading random clips of a film, against decoding the same spans with PyAV and nothing else."""
+"""Benchmark of reading random clips of a film, against plain decoding of the same spans with PyAV."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
         args.video.parent.mkdir(parents=True, exist_ok=True)
         write_film(args.video, args.seconds, size=(args.height, args.height * 16 // 9 // 2 * 2))
     dataset = _RandomClips(args.video, args.clips, args.frames, args.stride, args.short_side)
-    # The loader first: its workers are forked, and share what this process holds.
+    # The loader first: its workers are forked and share this process's memory.
     figures = loader_speed(dataset, args.workers)
     figures |= time_pairs(dataset, args.clips)
     if args.memory_clips:

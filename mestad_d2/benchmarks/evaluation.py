@@ -1,4 +1,4 @@
-"""How long the evaluation of AVA's validation set takes, and how much memory."""
+"""Benchmark of the evaluation of AVA's validation set: time and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mestad_d2.evaluation.person_ap import person_ap
 from mestad_d2.evaluation.read_rows import read_rows
 from mestad_d2.formats.label_map import read_label_map
 
-# The peak is asked of the process itself: getrusage counts what the parent held before exec, too.
+# The process itself reports its peak: getrusage also counts the parent's memory before exec.
 _CHILD = """
 import pathlib, runpy, sys
 sys.argv = sys.argv[1:]

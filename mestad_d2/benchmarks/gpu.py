@@ -1,4 +1,4 @@
-"""What only a GPU can show: clips a second by precision and mode, mixed-precision losses, and memory of training."""
+"""GPU benchmark: clips per second by precision and mode, mixed-precision losses, and memory of training."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ZOO = [
 def speeds(cfg: CfgNode, args: argparse.Namespace, figures: dict, write: Callable[[], None]) -> None:
     """Measure clips per second by speed mode, clip by clip and in one pass, for key frames one slow-pathway step apart.
 
-    They are written after every mode: the compiled one, which is last, may take longer than there is time.
+    Figures are written after every mode, as the compiled one, the last, may exceed the time.
     """
     size, count = cfg.INPUT.MIN_SIZE_TEST, args.batch * 4
     torch.manual_seed(0)
@@ -114,7 +114,7 @@ def training_losses(cfg: CfgNode, batch: int) -> dict:
             model, clips(cfg, cfg.INPUT.MIN_SIZE_TEST, 4, batch), build_optimizer(cfg, model),
             **{**step_arguments(cfg), "dump_dir": None, "amp": device == "cuda"},
         )  # fmt: skip
-        # The usual first scale overflows here, and the update that is to be compared would be left out.
+        # The default initial scale overflows here, and the compared update would be skipped.
         step.scaler = torch.amp.GradScaler("cuda", enabled=step.amp, init_scale=256.0)
         rows[device] = []
         begin = time.perf_counter()
@@ -199,7 +199,7 @@ def main(argv: list[str] | None = None) -> None:
     figures: dict = {"card": torch.cuda.get_device_name(), "torch": torch.__version__, "batch": args.batch}
 
     def write() -> None:
-        # After every part, so that a run that is cut off leaves what it has.
+        # After every part, so that an aborted run keeps its figures.
         figures["seconds"] = round(time.perf_counter() - begin, 1)
         if args.output:
             args.output.write_text(json.dumps(figures, indent=2) + "\n")

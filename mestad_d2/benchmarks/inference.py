@@ -1,4 +1,4 @@
-"""What a detector costs: backbone, whole detector, speed modes, two stages, and a video end to end."""
+"""Benchmark of inference: backbone, whole detector, speed modes, two stages, and a video end to end."""
 
 from __future__ import annotations
 

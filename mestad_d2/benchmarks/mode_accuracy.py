@@ -1,4 +1,4 @@
-"""What speed modes and one pass change in the results: differences to eager float32, and mAP."""
+"""Accuracy of speed modes and one pass: differences to eager float32, and mAP."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def detect_all(cfg: CfgNode, model: nn.Module) -> tuple[list[Instances], dict[st
 def accuracy_of_modes(cfg: CfgNode, modes: list[SpeedMode]) -> dict[str, dict[str, float]]:
     """Measure mAP of eager float32 and of every mode, with 99th percentiles and maxima of the differences.
 
-    Only people who are surer than the threshold by 0.1 are compared: nearer to it rounding decides.
+    Only people with a score 0.1 above the threshold are compared, as rounding decides closer to it.
     """
     model = load_model(cfg)
     wanted, metrics = detect_all(cfg, model)
@@ -105,7 +105,7 @@ def as_instances(found: KeyframeDetections) -> Instances:
 
 
 def accuracy_of_passes(cfg: CfgNode, speed: SpeedMode, segment_seconds: float) -> dict[str, dict[str, float]]:
-    """Percent of both modes on ``DATASETS.TEST``'s first set, and pass minus clip; key frames at their exact times."""
+    """Evaluate both modes on the first test set, in percent, and pass minus clip; key frames are at exact times."""
     name = cfg.DATASETS.TEST[0]
     videos: dict[str, list[dict]] = defaultdict(list)
     for item in DatasetCatalog.get(name):
@@ -126,7 +126,7 @@ def accuracy_of_passes(cfg: CfgNode, speed: SpeedMode, segment_seconds: float) -
             items = sorted(items, key=lambda item: item["timestamp"])
             wanted = [item["timestamp"] - item.get("start", 0.0) for item in items]
             for item, time, found in zip(items, wanted, predictor.predict_at(file, wanted), strict=True):
-                # A key frame that is missing or elsewhere would make all figures after it wrong.
+                # A missing or shifted key frame would invalidate all figures after it.
                 assert abs(found.timestamp - time) < 0.02 * step, (file, time, found.timestamp)
                 evaluator.process([item], [{"instances": as_instances(found)}])
         metrics = evaluator.evaluate()

@@ -1,4 +1,4 @@
-"""A film clip by clip and in one pass: seconds, processor seconds, and how many seconds of film a second gives."""
+"""Benchmark of a film clip by clip and in one pass: seconds, CPU seconds, and seconds of film per second."""
 
 from __future__ import annotations
 

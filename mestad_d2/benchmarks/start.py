@@ -1,4 +1,4 @@
-"""How long a program takes to answer ``--help`` and to its first detection, this project beside other copies of it."""
+"""Benchmark of the time to ``--help`` and to the first detection, beside other copies of this project."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mestad_d2.timing import progress
 
 ROOT = Path(__file__).resolve().parents[2]
 TICKS = os.sysconf("SC_CLK_TCK")
-# Seconds between two looks at the file of detections.
+# Seconds between two checks of the file of detections.
 LOOK = 0.01
 
 

@@ -1,4 +1,4 @@
-"""What a mean-teacher step is made of, and the label assigner's share of it (paper, section 3.4)."""
+"""Benchmark of a mean-teacher step, and the label assigner's share of it (paper, section 3.4)."""
 
 from __future__ import annotations
 

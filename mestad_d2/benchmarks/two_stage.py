@@ -1,4 +1,4 @@
-"""What the one network replaces: a person detector, then an action network on its boxes."""
+"""The two-stage baseline: a person detector, then an action network on its boxes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def spread_boxes(count: int, height: int, width: int, device: str | torch.device
 class FixedPeople(nn.Module):
     """A proposal generator that does all of its work and then gives ``count`` fixed boxes a clip.
 
-    With random weights it would find nobody, and with trained ones as many as the video happens to show.
+    Otherwise the number of people depends on the weights and the video.
     """
 
     def __init__(self, inner: nn.Module, count: int) -> None:

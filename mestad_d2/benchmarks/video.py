@@ -1,4 +1,4 @@
-"""End to end on one video in a process of its own, so that its peak memory is this run's alone."""
+"""Benchmark of one video end to end in its own process, for its peak memory."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from mestad_d2.load_config import setup_cfg
 from mestad_d2.timing import progress, timed
 from mestad_d2.video.clips import clip_tensor
 
-# The network alone is timed on at most so many batches.
+# The network alone is timed on at most this many batches.
 TIMED_BATCHES = 20
 
 
 class CountedFrames:
-    """Stands in for ``iterate_frames`` and counts what is decoded."""
+    """Replacement of ``iterate_frames`` that counts decoded frames."""
 
     def __init__(self) -> None:
         self.count, self._original = 0, predictor_module.iterate_frames

@@ -144,7 +144,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
         return bool(self._candidates())
 
     def newest_head(self) -> dict[str, Any]:
-        """The plain values at the top of the newest checkpoint that can be read."""
+        """Return the top-level plain values of the newest readable checkpoint."""
         return next((head for path in self._candidates() if (head := _head(Path(path)))), {})
 
     def last_good(self) -> str | None:

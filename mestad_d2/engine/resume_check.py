@@ -48,12 +48,12 @@ SHOWN = 12
 
 
 def notes(cfg: CfgNode) -> dict[str, Any]:
-    """What a checkpoint keeps of its run, to be compared: the config, and digests of the training labels."""
+    """Return what a checkpoint stores for comparison: the config, and digests of the training labels."""
     return {"config": cfg.dump(), "data": {name: fingerprint(name) for name in cfg.DATASETS.TRAIN}}
 
 
 def fingerprint(dataset: str) -> str:
-    """A digest of the label files of a registered dataset; empty where it has none on the disk."""
+    """Compute a digest of a registered dataset's label files; empty where none are on disk."""
     meta, found = MetadataCatalog.get(dataset), hashlib.blake2b(digest_size=16)
     paths = [meta.get(name, None) for name in ("ground_truth", "exclude", "label_map")]
     files = [Path(path) for path in paths if path and Path(path).is_file()]

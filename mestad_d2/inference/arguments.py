@@ -82,7 +82,7 @@ def detector_config(args: argparse.Namespace, more: Sequence[str] = ()) -> CfgNo
 
 
 def add_people_argument(parser: argparse.ArgumentParser) -> None:
-    """``--max-people``, for ``detector_config``."""
+    """Add ``--max-people``, for ``detector_config``."""
     parser.add_argument(
         "--max-people",
         type=int,
@@ -92,7 +92,7 @@ def add_people_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def note_on_limit(cfg: CfgNode, counts: Iterable[int]) -> str | None:
-    """One line if the limit of people a key frame cut some off; None if it did not.
+    """Return a note if the limit of people per key frame was reached, else None.
 
     Args:
         cfg: of the run.
@@ -106,7 +106,7 @@ def note_on_limit(cfg: CfgNode, counts: Iterable[int]) -> str | None:
 
 
 def note_on_nobody(cfg: CfgNode, counts: Sequence[int]) -> str | None:
-    """One line if no key frame of a run has a person; None otherwise. Arguments as for ``note_on_limit``."""
+    """Return a note if no key frame of a run has a person, else None. Arguments as for ``note_on_limit``."""
     boxes, persons = cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES, cfg.MODEL.PERSON_DETECTOR
     if not counts or any(counts):
         return None
@@ -132,7 +132,7 @@ def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> 
 
 
 def add_tubes_argument(parser: argparse.ArgumentParser) -> None:
-    """``--tubes``."""
+    """Add ``--tubes``."""
     parser.add_argument(
         "--tubes",
         action="store_true",

@@ -193,7 +193,7 @@ class VideoPredictor:
             yield replace(found, track_ids=ids, actions=actions)
 
     def predict_tubes(self, source: str | os.PathLike[str] | Iterable[StreamFrame]) -> Iterator[ActionTube]:
-        """Tubes of a video: who does what from when to when, and where; each as soon as it is complete.
+        """Yield a video's action tubes, each as soon as it is complete.
 
         Raises:
             UserError: nothing there that can be decoded.

@@ -1,4 +1,4 @@
-"""Links people of successive key frames, so that a label keeps its colour and number (ours)."""
+"""Link people of successive key frames, so that a label keeps its colour and number (ours)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class _Track:
 
 
 class ActorTracker:
-    """Online tracker: optimal one-to-one matching by box, people with a sure score first.
+    """Online tracker: optimal one-to-one matching by box, people with a high score first.
 
     GIoU instead of IoU, because at one key frame a second a walking person's boxes may only touch.
 
     Args:
         min_giou: pairs below it are not linked.
-        high_score: people with at least this score are matched before the others, so that a doubtful
-            box never takes the track of a sure one.
+        high_score: people with at least this score are matched before the others, so that a box of low
+            score never takes the track of one of high score.
         max_gap: a track unseen for longer than this, in seconds, is closed.
         smoothing: weight of the track's past in its action scores, in [0, 1); 0 turns smoothing off.
-        sureness: of two tracks that fit a box nearly as well, the one of the surer person gets it: a GIoU
-            better by this much makes up for a person score that is lower by 1.
+        sureness: weight of the person score against GIoU: a GIoU higher by this much makes up for a person
+            score lower by 1.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ActorTracker:
                 track.score = 0.9 * track.score + 0.1 * float(scores[person])
             taken = {id(track) for _, track in matches}
             free = [track for track in free if id(track) not in taken]
-        # The surest newcomer gets the lowest number.
+        # The new person of highest score gets the lowest number.
         for person in sorted(np.flatnonzero(ids < 0), key=lambda i: -scores[i]):
             ids[person] = self._next
             self._tracks.append(
@@ -88,7 +88,7 @@ class ActorTracker:
         if not tracks or not len(boxes):
             return []
         gain = pairwise_giou(boxes, np.stack([t.box for t in tracks]))
-        # A pair that is not allowed must be worse than no pair, or it would push allowed ones aside.
+        # A forbidden pair must cost more than no pair, or it would displace allowed ones.
         bonus = self.sureness * np.clip([t.score for t in tracks], 0, 1)
         gain = np.where(gain >= self.min_giou, gain + 1.0 - self.min_giou + bonus, 0.0)
         # Imported here, so that programs start faster.

@@ -47,7 +47,7 @@ def get_config_file(name: str) -> str:
 def _advice(wanted: str, known: list[str]) -> str:
     # Without the ending, which all names share.
     by_lower = {candidate.lower().removesuffix(".yaml"): candidate for candidate in known}
-    # Whoever leaves the folder out means the file's own name.
+    # A name without folder is matched with the file name.
     by_lower |= {Path(candidate).stem.lower(): candidate for candidate in reversed(known)}
     near = [
         by_lower[match] for match in get_close_matches(wanted.lower().removesuffix(".yaml"), by_lower, n=6)

@@ -116,7 +116,7 @@ def ours(gt: str, frames: str, tubes: str, protocol: str) -> dict[str, float]:
 
 
 def published(gt: str, frames: str, tubes: str, path: str) -> dict[str, float]:
-    """The same by a published evaluator, which reads its pickles for each threshold."""
+    """Evaluate by a published evaluator, which reads its pickles for each threshold."""
     spec = importlib.util.spec_from_file_location("peer_evaluator", path)
     peer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(peer)

@@ -1,4 +1,4 @@
-"""Which of the things that annotators said of a person are its actions: attributes, tick boxes or the label itself."""
+"""Decide which annotations of a person are its actions: attributes, check boxes or the label itself."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from mestad_d2.data.importers.tracks import Labels, Tags
 from mestad_d2.errors import UserError
 
-# Attributes called so hold actions, whatever else there is.
+# Attributes with these names hold actions.
 NAMED = frozenset("action actions activity activities behavior behaviour behaviors behaviours".split())
-# Attributes that say something else of a box in nearly every project.
+# Attributes that hold something else in nearly every project.
 TECHNICAL = frozenset(
     "occluded occlusion truncated truncation difficult crowd iscrowd generated lost outside keyframe rotation person_id "
     "track_id id old_id identity confidence visibility ignored comment notes gender age".split()
 )
-# What tools write where nothing was chosen.
+# Values that tools write where nothing was chosen.
 NOTHING = frozenset({"", "__undefined__", "undefined"})
 # This project's own tick boxes: the id stands in front of the name.
 NUMBERED = re.compile(r"(\d+): (.*)", re.S)
@@ -26,7 +26,7 @@ LABEL = "label"
 
 @dataclass(frozen=True)
 class ActionRule:
-    """Where actions stand.
+    """Where actions are stored.
 
     Attributes:
         attributes: names of the attributes that hold them; a tick box is an action itself, of others the value is.
@@ -45,7 +45,7 @@ class ActionRule:
         return " and ".join(filter(None, [names, LABEL if self.from_label else ""]))
 
     def actions(self, tags: Tags) -> dict[str, float | None]:
-        """Names of the actions of a box, each with its confidence, None where a person said it."""
+        """Return the action names of a box, each with its confidence, None for manual labels."""
         found = [label for label in tags.labels if self.from_label]
         for name, value in tags.attributes:
             if name in self.ticks:
@@ -67,7 +67,7 @@ class ActionRule:
 
 
 def choose_rule(files: Sequence[Labels], wanted: Sequence[str] = ()) -> ActionRule:
-    """Where the actions stand: what the user says, else what can be nothing else.
+    """Find where actions are stored: as the user says, else where only one place is possible.
 
     Args:
         files: all that was read.
@@ -134,7 +134,7 @@ def number_actions(
     known: dict[int, str],
     last: str | None = None,
 ) -> dict[str, int]:
-    """Action ids by name: those of a label map that is there, of the files, or in order of declaration from 1.
+    """Return action ids by name: from an existing label map, from the files, or in order of declaration from 1.
 
     Args:
         used: names that occur.

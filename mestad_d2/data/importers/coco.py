@@ -20,7 +20,7 @@ LAYOUT = (
     "same without videos, where file_name of an image ends in the frame's number; or YouTube-VIS: videos (id, width, "
     "height, file_names), annotations (video_id, category_id, bboxes) and categories"
 )
-# What this project's own export says of itself.
+# Marker of this project's own export.
 OURS = "AVA-style labels"
 
 

@@ -36,7 +36,7 @@ _STEP = re.compile(r"step\s*=\s*(\d+)")
 
 @dataclass(frozen=True)
 class _Task:
-    """What the head of a file says of one video."""
+    """The metadata of one video in a file."""
 
     source: str
     size: tuple[float, float] | None
@@ -212,7 +212,7 @@ def _videos_of_images(
 
 
 def tracks_of_boxes(frames: dict[int, list[tuple[int, Box, Tags]]], first: int = 0) -> list[Track]:
-    """Tracks of boxes that stand on their frames alone: one a person, and one a box where nobody is named.
+    """Make tracks of single-frame boxes: one per person, and one per box without a person id.
 
     Args:
         frames: frame -> (person id or -1, box, tags).

@@ -1,4 +1,4 @@
-"""Files of other tools: which format they are of, and reading them."""
+"""Detect the format of other tools' files and read them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sizes:
     videos: str | None = None
 
     def get(self, video_id: str) -> tuple[float, float] | None:
-        """The size for a video; None where nothing tells it."""
+        """Return the size of a video; None where it is unknown."""
         if self.given is not None or self.videos is None or not video_id:
             return self.given
         path = find_video(self.videos, video_id)
@@ -70,7 +70,7 @@ def read_labels(
 
 
 def kind_of(path: Path) -> str:
-    """Which of ``FORMATS`` a file is of, by its content.
+    """Detect which of ``FORMATS`` a file has, from its content.
 
     Raises:
         UserError: none of them.
@@ -144,7 +144,7 @@ def _one_of(path: Path, root: Path) -> Path:
     for suffix in (".xml", ".json", ".csv"):
         found = sorted(root.rglob(f"*{suffix}"))
         if len(found) == 1:
-            # The archive's own name tells the video where the file inside is called annotations.xml.
+            # The archive's name is the video id where the file inside is called annotations.xml.
             named = found[0].with_name(path.stem + suffix)
             named.write_bytes(found[0].read_bytes())
             return named
@@ -166,7 +166,7 @@ def check_videos(files: Sequence[tuple[Path, Labels]]) -> None:
 
 
 def parsed_size(text: str | None) -> tuple[float, float] | None:
-    """``1280x720`` as width and height.
+    """Parse ``1280x720`` to width and height.
 
     Raises:
         UserError: it is something else.

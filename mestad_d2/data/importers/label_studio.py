@@ -22,7 +22,7 @@ DEFAULT_FPS = 24.0
 
 
 def is_label_studio(content: Any) -> bool:
-    """Whether a json looks like Label Studio's."""
+    """Return whether a json looks like Label Studio's."""
     tasks = content if isinstance(content, list) else [content]
     return bool(tasks) and all(
         isinstance(task, dict) and ("annotations" in task and "data" in task or _regions_of_min(task))

@@ -1,4 +1,4 @@
-"""What the readers of other tools' files share: opening, names of videos, one-line errors, boxes in pixels."""
+"""Helpers of the readers of other tools' files: opening, video names, one-line errors, boxes in pixels."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class KnownSizes(Protocol):
-    """Sizes of frames from outside a file of labels."""
+    """Frame sizes given outside a file of labels."""
 
     def get(self, video_id: str) -> tuple[float, float] | None:
-        """Width and height in pixels; None where they are not known."""
+        """Return width and height in pixels; None where they are unknown."""
 
 
 @contextmanager
 def naming(path: Path, entry: str, fix: str = "export it anew") -> Iterator[None]:
-    """Turn what a malformed entry raises into a ``UserError`` that names file and entry."""
+    """Turn exceptions of a malformed entry into a ``UserError`` that names file and entry."""
     try:
         yield
     except UserError:
@@ -44,7 +44,7 @@ def naming(path: Path, entry: str, fix: str = "export it anew") -> Iterator[None
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark.
+    """Read a UTF-8 text file, with or without a byte order mark.
 
     Raises:
         UserError: no such file, or no such text.
@@ -60,7 +60,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a json file.
+    """Read a json file.
 
     Raises:
         UserError: it is no json.
@@ -72,7 +72,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_xml(path: Path) -> ET.Element:
-    """The root of an xml file; entities that the file itself declares are refused, as nobody exports any.
+    """Read the root of an xml file; files that declare entities are refused, as no tool exports any.
 
     Raises:
         UserError: it is no xml.
@@ -87,13 +87,13 @@ def read_xml(path: Path) -> ET.Element:
 
 
 def without_suffix(name: str) -> str:
-    """The name of a video without its suffix; dots of other meaning stay."""
+    """Return a video's name without a known suffix; other dots stay."""
     stem, dot, suffix = name.rpartition(".")
     return stem if stem and f".{suffix.lower()}" in SUFFIXES else name
 
 
 def name_of_address(address: str) -> str:
-    """The video id of a path or address: the last part without suffix and without the prefix of an upload.
+    """Return the video id of a path or address: its last part without suffix and upload prefix.
 
     Label Studio puts eight hexadecimal digits before the name of an uploaded file and writes ``?d=`` before the path of
     a local one.
@@ -110,7 +110,7 @@ def name_of_address(address: str) -> str:
 
 
 def picture_number(name: str) -> tuple[str, int] | None:
-    """(folder or "", number) of a picture's name: its last number counts the frames; None without one."""
+    """Return (folder or "", frame number) of a picture's name, from its last number; None without one."""
     folder, _, file = name.replace("\\", "/").rpartition("/")
     stem = file
     for suffix in _PICTURES:
@@ -121,7 +121,7 @@ def picture_number(name: str) -> tuple[str, int] | None:
 
 
 def scaled(corners: Iterable[float], width: float, height: float) -> Box:
-    """x1, y1, x2, y2 in pixels as fractions of the picture.
+    """Convert x1, y1, x2, y2 in pixels to fractions of the picture.
 
     Raises:
         ValueError: a number is not finite.
@@ -136,7 +136,7 @@ def scaled(corners: Iterable[float], width: float, height: float) -> Box:
 
 
 def turned(x1: float, y1: float, x2: float, y2: float, degrees: float, corner: bool = False) -> Box:
-    """The upright box around a turned one, in pixels.
+    """Return the axis-aligned box around a rotated one, in pixels.
 
     Args:
         degrees: clockwise.

@@ -1,4 +1,4 @@
-"""Key frames of labelled videos, and the rows that they become."""
+"""Convert key frames of labelled videos to rows."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Imported:
 
 
 def choose_frames(video: LabelledVideo, times: Sequence[float | None], rate: float | str) -> list[int]:
-    """Places in ``video.frames`` of the key frames.
+    """Choose the key frames; return their indices in ``video.frames``.
 
     Args:
         video: the labels.
@@ -58,13 +58,13 @@ def choose_frames(video: LabelledVideo, times: Sequence[float | None], rate: flo
         return [place for place in known if video.frames[place] in wanted]
     stamps = [times[place] for place in known]
     chosen: dict[int, None] = {}
-    # A millisecond of grace, as times come out of divisions.
+    # A millisecond of tolerance, as times come out of divisions.
     for number in range(int((stamps[-1] + 1e-3) * rate) + 1 if stamps else 0):
         target = number / rate
         after = bisect_left(stamps, target)
         near = [place for place in (after - 1, after) if 0 <= place < len(stamps)]
         best = min(near, key=lambda place: (abs(stamps[place] - target), place))
-        # Half a step: frames that nobody looked at have no key frame.
+        # Half a step: frames that were not annotated have no key frame.
         if abs(stamps[best] - target) < 0.5 / rate:
             chosen.setdefault(known[best])
     return list(chosen)
@@ -79,10 +79,10 @@ def rows_of(
     default_action: str | None = None,
     into: Imported | None = None,
 ) -> Imported:
-    """The rows of one video.
+    """Make the rows of one video.
 
-    Boxes of two tracks on one place are one person with the actions of both. A key frame with a person of whom no action
-    is known is left out whole, since a frame without one of its people would teach that nobody is there.
+    Boxes of two tracks on one place are one person with the actions of both. A key frame with a person without known
+    action is left out as a whole, since a frame without one of its people would be trained as background there.
 
     Args:
         video: the labels.
@@ -135,7 +135,7 @@ def rows_of(
 def people_of(
     shown: Sequence[tuple[int, Mark]], rule: ActionRule, counts: Counter[str]
 ) -> list[tuple[int, Box, dict[str, float | None]]]:
-    """(person id, box, actions with their confidence) of the people on a frame; boxes on one place are one person.
+    """Return (person id, box, actions with confidence) of the people on a frame; equal boxes are one person.
 
     Args:
         shown: (person id, box) of each track on the frame.

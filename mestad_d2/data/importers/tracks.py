@@ -1,4 +1,4 @@
-"""What an annotation tool knows of a video: people on frames, drawn by hand or interpolated between."""
+"""The labels of an annotation tool: people on frames, drawn by hand or interpolated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Tags:
-    """What annotators said of a box: ``labels`` by name, ``attributes`` as (name, text); tick boxes are true or false."""
+    """The annotations of a box: ``labels`` by name, ``attributes`` as (name, text); tick boxes are true or false."""
 
     labels: tuple[str, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
@@ -25,7 +25,7 @@ class Mark:
     Attributes:
         frame: number of the frame in the tool's counting, moved so that the file's first frame is 0.
         box: x1, y1, x2, y2 as fractions of width and height.
-        tags: what was said of it.
+        tags: its annotations.
         visible: the person is there on this frame.
         lasts: the person is there from this frame to the next mark, and after the last one to the end.
         drawn: a person drew it; false where the tool interpolated.
@@ -41,7 +41,7 @@ class Mark:
 
 @dataclass
 class Track:
-    """One person (or one box that belongs to nobody in particular, ``person_id`` -1) over time."""
+    """One person (or one box without a person id, ``person_id`` -1) over time."""
 
     person_id: int
     marks: list[Mark] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Track:
         return [mark.frame for mark in self.marks]
 
     def at(self, frame: float) -> Mark | None:
-        """The person on a frame: linear in time between two marks, at rest after the last one; None if not there."""
+        """Return the person on a frame: interpolated between two marks, constant after the last; None if absent."""
         after = bisect_right(self.frames, frame)
         if not after:
             return None
@@ -91,7 +91,7 @@ class LabelledVideo:
     length: int | None = None
 
     def drawn(self) -> list[float]:
-        """Frames on which somebody drew a box that is visible there, ascending."""
+        """Return the frames with a visible box that was drawn by hand, ascending."""
         looked_at = set(self.frames)
         found = {m.frame for track in self.tracks for m in track.marks if m.drawn and m.visible}
         return sorted(found & looked_at)

@@ -20,7 +20,7 @@ _LINE = re.compile(r"\s*\d+(\s+-?[\d.]+){4}\s+\d+(\s+[01]){3}\s+\S")
 
 
 def is_vatic(text: str) -> bool:
-    """Whether a text begins as VATIC's."""
+    """Return whether a text starts like VATIC's."""
     return bool(_LINE.match(text.lstrip("\n")))
 
 

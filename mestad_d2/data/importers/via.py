@@ -22,7 +22,7 @@ _ATTRIBUTE_HEADS = ("# ATTRIBUTE =", "# ATTRIBUTES =")
 
 
 def is_via(text: str) -> bool:
-    """Whether a text is a csv of VIA 3."""
+    """Return whether a text is a csv of VIA 3."""
     return "CSV_HEADER" in text[:100_000] and "temporal_coordinates" in text[:100_000]
 
 

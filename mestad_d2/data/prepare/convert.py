@@ -34,7 +34,7 @@ class Timing:
             raise UserError(f"--step {self.step}: give at least 1")
 
     def key_frames(self, video: str, instances: Sequence[Sequence[int]]) -> dict[int, float]:
-        """Key frames of a video with their times in s; its instances are on the given frames, counted from 0."""
+        """Return the key frames of a video with their times in s; instances are on the given frames, from 0."""
         frames = {frame for shown in instances for frame in shown if frame % self.step == 0}
         if self.every_instance:
             for shown in instances:
@@ -63,7 +63,7 @@ class Tally:
             self.classes_with_row.add(action)
 
     def lines(self) -> list[str]:
-        """What a user should know, a line each; nothing where all instances have rows."""
+        """Return notes for the user, one line each; empty where all instances have rows."""
         if not self.without_row:
             return []
         lost = len(self.classes - self.classes_with_row)
@@ -248,7 +248,7 @@ def ucf24_names(content: Mapping[str, Any]) -> dict[int, str]:
 
 
 def class_names(names: Iterable[Any]) -> dict[int, str]:
-    """AnnotationRow map of a list of class names: ids from 1."""
+    """Return the label map of a list of class names: ids from 1."""
     return {i: str(name) for i, name in enumerate(names, start=1)}
 
 

@@ -12,7 +12,7 @@ from mestad_d2.video.stream import iterate_frames
 
 
 def frame_times(video: VideoSource | str | os.PathLike[str], folder_fps: float = FOLDER_FPS) -> np.ndarray:
-    """Times (F,) of all frames in s since the first one, ascending; nothing is decoded if it can be helped.
+    """Return the ascending times (F,) of all frames in s since the first one, without decoding where possible.
 
     Args:
         video: description, or what ``open_source`` makes one of.

@@ -19,7 +19,7 @@ SAME_RATE = 1e-3
 
 
 def add_rate_arguments(parser: argparse.ArgumentParser, default: float) -> None:
-    """``--videos`` and ``--fps``, for ``Clock.of_arguments``."""
+    """Add ``--videos`` and ``--fps``, for ``Clock.of_arguments``."""
     parser.add_argument(
         "--videos", help="folder of the videos: the times of each file's own frames are taken"
     )
@@ -51,13 +51,13 @@ class Clock:
 
     @classmethod
     def of_arguments(cls, args: argparse.Namespace, lengths: Mapping[str, int] | None = None) -> Clock:
-        """As a command line with ``add_rate_arguments`` says."""
+        """Make a clock from a command line with ``add_rate_arguments``."""
         return cls(args.videos, as_setting(args.fps, "--fps"), lengths or {})
 
     def seconds(
         self, video: str, frames: Sequence[float], own_fps: float | None = None
     ) -> list[float | None]:
-        """Times of frames in s; None for frames behind the end of the file.
+        """Return the times of frames in s; None for frames after the end of the file.
 
         Args:
             video: its id.
@@ -120,7 +120,7 @@ class Clock:
             )
 
     def lines(self) -> list[str]:
-        """What a user should know, a line each."""
+        """Return notes for the user, one line each."""
         lines = self.notes[:5] + (
             [f"... and {len(self.notes) - 5} more videos"] if len(self.notes) > 5 else []
         )
@@ -137,7 +137,7 @@ class Clock:
 
 
 def step_of(times: np.ndarray) -> float:
-    """Seconds between two frames, on average."""
+    """Return the average seconds between two frames."""
     return (
         float(times[-1] - times[0]) / (len(times) - 1)
         if len(times) > 1 and times[-1] > times[0]

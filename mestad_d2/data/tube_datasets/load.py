@@ -26,7 +26,7 @@ def load_tube_dataset(
     step: int = 1,
     fps: float = FPS,
 ) -> list[dict]:
-    """Labelled dataset dicts, one a key frame; frames without people are key frames too.
+    """Load labelled dataset dicts, one per key frame; frames without people are key frames too.
 
     Args:
         video_root: folder of videos or folders of frames, named as in the ground truth (``Class/video``).
@@ -103,5 +103,5 @@ def _scale(video: VideoInfo, height: int, width: int) -> np.ndarray:
 
 
 def label_map_path(dataset: str) -> Path:
-    """Label map of "ucf101_24", "jhmdb" or "multisports", in this package."""
+    """Return the path of the packaged label map of "ucf101_24", "jhmdb" or "multisports"."""
     return Path(__file__).parent / "label_maps" / f"{dataset}.txt"

@@ -50,7 +50,7 @@ def read_dense_csv(path: str | Path) -> list[AnnotationRow]:
 
 
 def read_people_free(path: str | Path) -> list[tuple[str, str]]:
-    """Video and timestamp, as text, of the rows of key frames without people.
+    """Read video and timestamp, as text, of the rows of key frames without people.
 
     Raises:
         UserError: names file and row.

@@ -26,7 +26,7 @@ class _OneSize:
 def read_other_cvat(
     path: Path, video: VideoFacts, before: Sequence[AnnotationRow], names: Mapping[int, str]
 ) -> list[AnnotationRow]:
-    """Rows of an xml that CVAT exported in another form than the one that was uploaded.
+    """Read the rows of a CVAT xml in another format than the uploaded one.
 
     Args:
         path: the xml.

@@ -53,7 +53,7 @@ def frame_map(
 
 
 def frame_groups(det: FrameBoxes, truth: FrameBoxes) -> tuple[np.ndarray, np.ndarray]:
-    """A number for the frame of each detection and of each ground-truth box."""
+    """Number the frame of each detection and of each ground-truth box."""
     frames = 1 + max(int(truth.frame.max(initial=0)), int(det.frame.max(initial=0)))
     kind = np.int32 if frames * max(len(det.videos), 1) < 2**31 else np.int64
     return tuple(

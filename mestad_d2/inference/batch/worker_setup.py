@@ -115,7 +115,7 @@ class DetectorRecipe:
 
 
 def weights_digest(path: str) -> str:
-    """sha256 of a local weights file; the address itself of a remote one.
+    """Return the sha256 of a local weights file; the address itself of a remote one.
 
     Raises:
         UserError: no such file.

@@ -42,7 +42,7 @@ def use_font(path: str | os.PathLike[str] | None) -> None:
 
 @lru_cache(maxsize=64)
 def letters_of(path: str) -> frozenset[int]:
-    """Code points that a font file has; none where it can't be read."""
+    """Return the code points of a font file; none where it can't be read."""
     try:
         return frozenset(FT2Font(path).get_charmap())
     except (OSError, RuntimeError):
@@ -59,7 +59,7 @@ def _installed() -> tuple[str, ...]:
 
 
 def missing_letters(texts: Iterable[str], path: str) -> str:
-    """Letters of ``texts`` that a font has not, in order, each once."""
+    """Return the letters of ``texts`` that a font lacks, in order, each once."""
     letters = dict.fromkeys(letter for text in texts for letter in text if not letter.isspace())
     have = letters_of(path)
     return "".join(letter for letter in letters if ord(letter) not in have)
@@ -67,7 +67,7 @@ def missing_letters(texts: Iterable[str], path: str) -> str:
 
 @lru_cache(maxsize=4096)
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The font, ``size`` pixels high, that has most letters of a text: the chosen one, the default, or an installed one."""
+    """Return the font, ``size`` pixels high, with most letters of a text: the user's, the default or an installed one."""
     paths = [*_chosen, DEFAULT]
     best = min(paths, key=lambda path: len(missing_letters([text], path)))
     if missing_letters([text], best):
@@ -76,7 +76,7 @@ def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 def undrawable(names: Iterable[str]) -> str:
-    """Letters of names that no font at hand has."""
+    """Return the letters of names that every available font lacks."""
     lost: dict[str, None] = {}
     for name in names:
         lost.update(dict.fromkeys(missing_letters([name], font_for(name, 12).path)))
@@ -84,7 +84,7 @@ def undrawable(names: Iterable[str]) -> str:
 
 
 def note_on_letters(names: Iterable[str]) -> str | None:
-    """One line on letters of action names that can't be drawn; None where all can."""
+    """Return a note on letters of action names that can't be drawn; None where all can."""
     lost = undrawable(names)
     if not lost:
         return None

@@ -14,7 +14,7 @@ MAX_SIZES = 4
 
 
 class CompiledBackbone(nn.Module):
-    """Compiles for the sizes it meets; runs the backbone as it is where that is no gain or no option.
+    """Compile the backbone per clip size; run it uncompiled where that is slower or impossible.
 
     Uncompiled are the last, smaller batch or shorter segment of a video, sizes after the first
     ``MAX_SIZES``, and everything, after one warning, where the compiler fails or is absent.

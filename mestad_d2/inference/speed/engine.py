@@ -1,7 +1,7 @@
-"""A backbone computed by another library on the CPU: OpenVINO or onnxruntime (ours).
+"""Run a backbone with another library on the CPU: OpenVINO or onnxruntime (ours).
 
 Pyramid and heads stay in torch, so that every model of this project works, clip by clip and in one pass. The network is
-translated for each size of clips that comes, as ``CompiledBackbone`` compiles for it.
+converted for each clip size, as ``CompiledBackbone`` compiles for it.
 """
 
 from __future__ import annotations

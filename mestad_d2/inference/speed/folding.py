@@ -13,7 +13,7 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 
 
 class _ChildrenAreLeaves(fx.Tracer):
-    """Traces one module's own forward; what its children do inside does not matter here."""
+    """Trace one module's own forward, without its children."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return True
@@ -49,7 +49,7 @@ def fold_batch_norm(model: nn.Module) -> int:
 
 
 def _uses(model: nn.Module) -> dict[nn.Module, int]:
-    """In how many places of the model each module stands."""
+    """Number of uses of each module in the model."""
     uses: dict[nn.Module, int] = {}
     for parent in model.modules():
         for child in parent._modules.values():

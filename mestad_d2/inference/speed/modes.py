@@ -1,7 +1,7 @@
 """Speed modes of a trained detector: precision, folded batch norm, memory layout, compilation (ours).
 
-What needs float32 keeps it in every mode: the last layers of the actor head, boxes, NMS, ROIAlign and the
-action classifier. Backbone, key-frame FPN and the head's towers, where the work is, run in the lower one.
+The last layers of the actor head, boxes, NMS, ROIAlign and the action classifier use float32 in every mode.
+Backbone, key-frame FPN and the head's towers, which are most of the work, run in lower precision.
 """
 
 from __future__ import annotations

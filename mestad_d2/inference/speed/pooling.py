@@ -1,4 +1,4 @@
-"""Max pooling that the compiler does badly, given to the library's kernel (ours).
+"""Max pooling by the library's kernel where compiled code is slow (ours).
 
 Generated code takes channels sixteen at a time in bfloat16; a fast pathway's stem has eight, and falls back to one by
 one: 26 ms in place of 7 on the maps of 32x128x128 (one thread).
@@ -32,7 +32,7 @@ def _shape_of_pool(x: Tensor, kernel: list[int], stride: list[int], padding: lis
 
 
 class NarrowPool(nn.MaxPool3d):
-    """A pool that leaves narrow bfloat16 maps on the CPU to the library."""
+    """A pool that uses the library's kernel for narrow bfloat16 maps on the CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool (N, C, T, H, W)."""
@@ -46,7 +46,7 @@ def _three(value: int | tuple[int, ...]) -> list[int]:
 
 
 def ease_pooling(model: nn.Module) -> None:
-    """Make the plain 3-D max pools of ``model`` ``NarrowPool``, in place."""
+    """Replace the plain 3-D max pools of ``model`` by ``NarrowPool``, in place."""
     for parent in list(model.modules()):
         for name, pool in list(parent.named_children()):
             plain = type(pool) is nn.MaxPool3d and pool.dilation in (1, (1, 1, 1))

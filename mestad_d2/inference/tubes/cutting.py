@@ -1,4 +1,4 @@
-"""Where in a track of one person each action starts and ends, by its scores."""
+"""Cut actions out of a person's track by their scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CutSettings:
         least_score: ... and at least this.
         bridge: pauses up to this long don't end an action.
         least_length: shorter stretches are dropped, unless they are the whole track.
-        score_best: a tube's score is the mean of so many best ones, so that long tubes are not the lower ones.
+        score_best: a tube's score is the mean of so many best ones, so that long tubes do not score lower.
     """
 
     window: int = 5
@@ -30,7 +30,7 @@ class CutSettings:
 
     @classmethod
     def at_rate(cls, rate: float) -> CutSettings:
-        """The same settings in seconds for ``rate`` key frames a second; the defaults are for 25."""
+        """Return the same settings in seconds for ``rate`` key frames per second; the defaults are for 25."""
         scale = rate / 25
         return cls(
             window=max(round(cls.window * scale), 1),
@@ -52,7 +52,7 @@ class Cut:
 def filled(
     frames: np.ndarray, boxes: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A track without gaps: boxes (n, 4) and scores (n, A) of missing frames are interpolated linearly.
+    """Fill the gaps of a track: boxes (n, 4) and scores (n, A) of missing frames are interpolated linearly.
 
     Args:
         frames: (n,) increasing whole numbers.
@@ -85,7 +85,7 @@ def cut_track(scores: np.ndarray, settings: CutSettings) -> list[Cut]:
     for label in np.flatnonzero(best >= settings.least_score).tolist():
         on = smooth[:, label] >= max(settings.share * best[label], settings.least_score)
         if settings.bridge > 0:
-            # Padded, or a closing would eat into the ends.
+            # Padded, as a closing would otherwise shorten the ends.
             pad = settings.bridge + 1
             on = binary_closing(np.pad(on, pad), np.ones(settings.bridge + 1))[pad:-pad] | on
         edges = np.flatnonzero(np.diff(np.pad(on.astype(np.int8), 1)))

@@ -1,4 +1,4 @@
-"""Tubes of a dataset in AVA's form whose every frame is labelled (its dense csv)."""
+"""Ground-truth tubes of a dataset in AVA's format with labels on every frame (its dense csv)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mestad_d2.formats.tubes.records import Tubes, VideoInfo, tubes_of
 
 
 def dense_truth(dataset_name: str) -> tuple[TubeDataset, Tubes]:
-    """Tubes of a registered dataset: stretches of frames in which one person does one action.
+    """Return the tubes of a registered dataset: stretches of frames in which one person does one action.
 
     Frames count from 1 at the file's start. Rows without person id (-1) are left out: they name no one.
 
@@ -49,7 +49,7 @@ def dense_truth(dataset_name: str) -> tuple[TubeDataset, Tubes]:
 
 
 def _frames(entry: dict) -> int:
-    # The last label is not the end of the video, and a linker must not learn from it.
+    # The last label is not the end of the video.
     return round((entry["source"].seconds() or 0.0) * entry["fps"])
 
 

@@ -1,4 +1,4 @@
-"""detectron2 evaluator: video-mAP of the tubes that a linker makes of key-frame detections, and frame-mAP."""
+"""detectron2 evaluator: video-mAP of tubes linked from key-frame detections, and frame-mAP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @EVALUATOR_REGISTRY.register()
 class TubeEvaluator(DatasetEvaluator):
-    """Collects detections on key frames, links them and judges tubes and frames.
+    """Collect detections on key frames, link them, and evaluate tubes and frames.
 
     The ground truth is the dataset's ``tubes`` (UCF101-24, JHMDB, MultiSports), or tubes made of its ``dense``
     csv. ``evaluate`` returns, in percent: ``video_map`` with mAP@0.2, mAP@0.5, mAP@0.75, mAP@0.5:0.95 and AP/<name>
@@ -95,7 +95,7 @@ class TubeEvaluator(DatasetEvaluator):
             self._parts.append((video, frame, label, actions[person, label], boxes[person]))
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
-        """Results in percent on the main process, None on the others."""
+        """Compute results in percent on the main process; return None on the others."""
         parts, seen = self._parts, self._seen
         if self._distributed and comm.get_world_size() > 1:
             comm.synchronize()
@@ -106,7 +106,7 @@ class TubeEvaluator(DatasetEvaluator):
             seen = set().union(*(frames for _, frames in gathered))
         found = _frame_boxes(parts, self._dataset.names)
         tubes = link(found, self._dataset, self._linker)
-        # Frames that were not looked at are neither missed nor found.
+        # Frames without detection are neither missed nor found.
         truth = self._truth.as_frames()
         looked = [key in seen for key in zip(truth.video.tolist(), truth.frame.tolist(), strict=True)]
         return self._results(found, tubes, truth.select(np.array(looked, dtype=bool)))

@@ -1,7 +1,7 @@
 """Our linker: people are tracked online, gaps bridged, and each action is cut out of its person's track.
 
 Unlike the published linkers it follows people, not boxes of one class, so that a weak score for some frames
-doesn't end a tube, and two actors of one class are two tubes. What it holds does not grow with the video.
+doesn't end a tube, and two actors of one class are two tubes. Its memory does not grow with the video.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class TubeLinker:
         return done
 
     def oldest(self, default: int) -> int:
-        """First frame of the tracks that are held, or ``default`` without any."""
+        """Return the first frame of the tracks in memory, or ``default`` without any."""
         return min((track.frames[0] for track in self._tracks.values()), default=default)
 
     def finish(self) -> list[Tube]:

@@ -19,7 +19,7 @@ ENDINGS = ("_tubes.csv", "_tubes.json", "_tubes.png")
 
 
 def tube_json(tube: ActionTube, names: ActionNames) -> dict:
-    """One tube as plain values: action, start, end, score, and a box in pixels for each key frame."""
+    """Convert a tube to plain values: action, start, end, score, and a box in pixels for each key frame."""
     return {
         "action": names[tube.action_id],
         "action_id": tube.action_id,
@@ -35,12 +35,12 @@ def tube_json(tube: ActionTube, names: ActionNames) -> dict:
 
 
 def tube_line(video_id: str, tube: ActionTube, names: ActionNames) -> str:
-    """One tube as a line of JSON that says all by itself."""
+    """Format a tube as a self-contained line of JSON."""
     return json.dumps({"video": video_id, "tube": tube_json(tube, names)}) + "\n"
 
 
 def shown(tubes: Iterable[ActionTube], names: ActionNames, threshold: float) -> list[ActionTube]:
-    """Tubes of at least ``threshold`` whose actions are shown, by start."""
+    """Return the tubes of at least ``threshold`` whose actions are shown, sorted by start."""
     kept = [tube for tube in tubes if tube.score >= threshold and names.shown(tube.action_id)]
     return sorted(kept, key=lambda tube: (tube.start, tube.track_id, tube.action_id))
 

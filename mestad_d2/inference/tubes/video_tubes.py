@@ -1,4 +1,4 @@
-"""Tubes of a video that is being detected: who does what from when to when, and where."""
+"""Action tubes of a video during detection."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ActionTube:
         return float(self.times[-1])
 
     def at(self, times: np.ndarray) -> np.ndarray:
-        """Boxes (k, 4) at other times (k,) between start and end, interpolated."""
+        """Interpolate boxes (k, 4) at times (k,) between start and end."""
         return np.stack([np.interp(times, self.times, side) for side in self.boxes.T], axis=1)
 
 

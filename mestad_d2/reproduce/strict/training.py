@@ -131,7 +131,7 @@ def burn_in_file(plan: Plan, task: Task) -> Path:
 
 
 def teacher_file(plan: Plan, task: Task) -> Path:
-    """Where the final teacher of a row lies, if another row wants it."""
+    """Return the path of a row's final teacher, if another row uses it."""
     return plan.work / f"{task.condition}_seed{task.seed}_{task_key(plan, task)}_teacher.pth"
 
 
@@ -143,10 +143,10 @@ class FixedTeacher(ModelEMA):
         self.model.load_state_dict(state)
 
     def copy_from(self, student: torch.nn.Module) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
     def update(self, student: torch.nn.Module) -> None:
-        """Stay as it is."""
+        """Do nothing."""
 
 
 def run_task(plan: Plan, task: Task) -> dict:

@@ -31,7 +31,7 @@ class LastSeen:
 
 
 def missing_end(source: VideoSource, reached: float) -> float:
-    """Seconds that a file announces and has not; 0.0 where it is whole.
+    """Return the seconds missing at the end compared with the header; 0.0 for a complete file.
 
     Args:
         source: description of the video.
