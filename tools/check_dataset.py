@@ -139,18 +139,25 @@ def add_protocol_notes(path: str, report: DatasetReport) -> None:
     except UserError:
         # Its faults are in the report.
         return
+    left_out, refused = [], defaultdict(list)
     for name, protocol in PROTOCOLS.items():
         if not truth.readable(protocol):
-            report.notes.append(
-                f"{path}: timestamps between whole seconds; protocol {name} is left out in training"
-            )
+            left_out.append(name)
             continue
         try:
             read_rows(path, "gt", protocol)
         except UserError as error:
-            report.notes.append(
-                f"the published evaluator ({name}) refuses the file, this project's training does not: {error}"
-            )
+            # Protocols that refuse a file for one reason are told of in one line.
+            where, _, what = str(error).partition(", row ")
+            refused[f"{where}, row {what.replace(name, 'it')}"].append(name)
+    if left_out:
+        report.notes.append(
+            f"{path}: timestamps between whole seconds; protocols {', '.join(left_out)} are left out in training"
+        )
+    for error, names in refused.items():
+        report.notes.append(
+            f"published evaluators ({', '.join(names)}) refuse the file, this project's training does not: {error}"
+        )
 
 
 def print_report(report: DatasetReport, show: int, rows: str = "rows") -> None:

@@ -12,7 +12,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.evaluation.fast_csv import Chunk, NotPlain, chunks
 from mestad_d2.evaluation.frame_map.protocols import Protocol, get_protocol
 from mestad_d2.evaluation.rows import Rows
-from mestad_d2.formats.ava_csv import raw_csv_lines
+from mestad_d2.formats.ava_csv import as_number, raw_csv_lines
 
 Path = str | PathLike[str]
 
@@ -184,7 +184,8 @@ class _Reader:
 
 
 def _key(video: str, timestamp: str, protocol: Protocol, path: str, number: int) -> str:
-    header = "; remove the header row" if number == 1 else ""
+    # A number is no column name.
+    header = "; remove the header row" if number == 1 and as_number(timestamp) is None else ""
     if protocol.fractional:
         try:
             value = float(Decimal(timestamp))
@@ -199,7 +200,7 @@ def _key(video: str, timestamp: str, protocol: Protocol, path: str, number: int)
         return f"{video},{int(timestamp):04d}"
     except ValueError:
         what = f"timestamp is {timestamp!r}"
-        fix = "slowfast needs whole seconds; use activitynet" + header
+        fix = f"{protocol.name} needs whole seconds; use activitynet" + header
         raise _bad(path, number, what, fix) from None
 
 

@@ -66,7 +66,7 @@ def test_both_splits_of_a_config(tool: ModuleType, config: Path, capsys: pytest.
     text = capsys.readouterr().out
     assert "video_in_both: 1" in text and "b is in pair_train too" in text
     assert "class_only_in_test: 1" in text and "action 2 (stand): 1 rows, none to learn from" in text
-    assert "protocol slowfast is left out" in text
+    assert text.count("left out in training") == 1 and "protocols slowfast" in text
     # One of them alone is sound.
     assert tool.main(["--config-file", str(config), "pair_val"]) == 0
 
@@ -77,7 +77,14 @@ def test_what_the_published_evaluators_refuse_is_told(
     (config.parent / "val.csv").write_text(f"c,1,{BOX},1,0,\nc,2,{BOX},2,0\n")
     assert tool.main(["--config-file", str(config), "pair_val"]) == 0
     text = capsys.readouterr().out
-    assert "the published evaluator (activitynet) refuses the file" in text and "no faults" in text
+    assert "published evaluators (activitynet) refuse the file" in text and "no faults" in text
+    assert text.count("refuse the file") == 2 and "it accepts 7 or 8 columns" in text
+    # One line for all that refuse it for one reason; a number is no column name.
+    (config.parent / "val.csv").write_text(f"c,1.0,{BOX},1,0\n")
+    assert tool.main(["--config-file", str(config), "pair_val"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("refuse the file") == 1 and "row 1: timestamp is '1.0'; it needs whole seconds" in text
+    assert "header" not in text
 
 
 def test_person_boxes(tool: ModuleType, config: Path, capsys: pytest.CaptureFixture[str]) -> None:

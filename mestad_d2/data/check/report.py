@@ -24,7 +24,7 @@ KINDS = {
     "video_id": "rename the video: ids must not leave the folder of videos",
     "setting": "give START and FPS as numbers, or a csv with a row of each video",
     "missing_video": "put the file there, or exclude its key frames (--fix-exclude)",
-    "unreadable_video": "encode it anew, or exclude its key frames (--fix-exclude)",
+    "unreadable_video": "mend it as the line says, or exclude its key frames (--fix-exclude)",
     "damaged_end": "fetch or encode it anew, or exclude these key frames (--fix-exclude)",
     "outside_video": "check START and the unit of the timestamps, or exclude these (--fix-exclude)",
     "frame_rate": "encode at 10 frames a second or more; actions can't be seen otherwise",
