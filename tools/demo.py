@@ -21,6 +21,8 @@ from mestad_d2.inference.arguments import (
     add_rate_argument,
     add_speed_arguments,
     add_tubes_argument,
+    add_window_arguments,
+    check_window,
     detector_config,
     mode_of_arguments,
     note_on_limit,
@@ -42,6 +44,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how long the camera is watched")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results, made if absent")
     add_rate_argument(parser)
+    add_window_arguments(parser)
     parser.add_argument(
         "--score-threshold",
         type=float,
@@ -67,6 +70,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if not args.input and args.webcam is None:
         parser.error("give --input or --webcam")
+    if args.webcam is not None and (args.start, args.end) != (0.0, float("inf")):
+        parser.error("--start and --end are for films; a camera is watched for --seconds")
     return args
 
 
@@ -118,10 +123,11 @@ class Demo:
                 results of the rest are written.
         """
         source = open_source(video, folder_fps=self.predictor.folder_fps)
+        source = source.between(self.args.start, self.args.end)
         found: list[KeyframeDetections] = []
-        frames = LastSeen(iterate_frames(source))
+        frames = LastSeen(iterate_frames(self.predictor.needed(source)))
         try:
-            self._detect(source, frames, stem, found, source.fps, source.seconds())
+            self._detect(source, frames, stem, found, source.fps, source.window_seconds())
         except UserError:
             beside(stem, ".jsonl").unlink(missing_ok=True)
             raise
@@ -170,13 +176,15 @@ class Demo:
                 lines.write(json_line(stem.name, sure, self.names, self.args.score_threshold))
                 lines.flush()
                 bar.update()
-                frames_a_second = keyframe.timestamp * fps / max(bar.format_dict["elapsed"], 1e-6)
+                frames_a_second = (
+                    (keyframe.timestamp - found[0].timestamp) * fps / max(bar.format_dict["elapsed"], 1e-6)
+                )
                 bar.set_postfix_str(f"{frames_a_second:.0f} fps", refresh=False)
 
     def _write_all(self, video: VideoSource, stem: Path, found: list[KeyframeDetections]) -> None:
         if self.args.tubes:
             tubes = list(tubes_of_video(found, self.predictor.keyframes_per_second))
-            end = video.seconds() or (found[-1].timestamp if found else 0.0)
+            end = min(video.seconds() or (found[-1].timestamp if found else 0.0), video.window[1])
             write_tubes(stem, tubes, self.names, self.args.score_threshold, video.fps, end)
         # Weak scores are kept in the csv, which is for evaluation; people look at the others.
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
@@ -187,7 +195,7 @@ class Demo:
         shown = self.names, self.args.score_threshold
         write_json(beside(stem, ".json"), stem.name, found, *shown)
         write_strip(beside(stem, ".png"), video, found, *shown, max_labels=self.args.max_labels)
-        seconds = video.seconds()
+        seconds = video.window_seconds()
         total = round(seconds * video.fps) if seconds else None
         with tqdm(total=total, unit=" frames", desc=f"{stem.name}: drawing", leave=False) as bar:
             write_video(
@@ -236,6 +244,7 @@ def stems(inputs: list[str], output: Path) -> list[Path]:
 @one_line_errors()
 def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
+    check_window(args)
     args.input = find_inputs(args.input)
     places = stems(args.input, args.output)
     cfg = detector_config(args)

@@ -33,6 +33,8 @@ from mestad_d2.inference.arguments import (
     add_rate_argument,
     add_speed_arguments,
     add_tubes_argument,
+    add_window_arguments,
+    check_window,
     detector_config,
     mode_of_arguments,
 )
@@ -51,6 +53,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output", type=Path, required=True, help="folder for the results; those in it are kept"
     )
     add_rate_argument(parser)
+    add_window_arguments(parser)
     add_people_argument(parser)
     parser.add_argument(
         "--score-threshold", type=float, default=0.05, help="least action score that is kept (%(default)s)"
@@ -116,6 +119,7 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
         raise UserError("--workers and --cpus-per-worker must be at least 1")
     if not args.keyframes_per_second > 0:
         raise UserError(f"--keyframes-per-second: {args.keyframes_per_second} is not above 0")
+    check_window(args)
     cfg = detector_config(args)
     return DetectorRecipe(
         cfg=cfg,
@@ -128,6 +132,8 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
         person_threshold=args.person_threshold,
         threads=args.cpus_per_worker,
         imports=tuple(args.imports),
+        start=args.start,
+        end=args.end,
     )
 
 

@@ -131,6 +131,28 @@ def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> 
     )
 
 
+def add_window_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--start`` and ``--end``, for ``check_window``."""
+    parser.add_argument(
+        "--start", type=float, default=0.0, metavar="S", help="first second of each film that is looked at"
+    )
+    parser.add_argument(
+        "--end", type=float, default=float("inf"), metavar="S", help="second of each film before which to end"
+    )
+
+
+def check_window(args: argparse.Namespace) -> None:
+    """Refuse a window that holds nothing.
+
+    Raises:
+        UserError: ``--start`` is below 0, or not before ``--end``.
+    """
+    if not 0 <= args.start < args.end:
+        raise UserError(
+            f"--start {args.start:g} --end {args.end:g}: give seconds, 0 or more, the start before the end"
+        )
+
+
 def add_tubes_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--tubes``."""
     parser.add_argument(

@@ -32,7 +32,7 @@ from mestad_d2.inference.person_detector.sources import PersonSource, build_pers
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 from mestad_d2.modeling.build import build_detector
-from mestad_d2.video.clips import clip_offsets, clip_tensor, without_pauses
+from mestad_d2.video.clips import TIE, clip_offsets, clip_tensor, without_pauses
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 from mestad_d2.video.transforms import GeometrySampler
@@ -160,6 +160,12 @@ class VideoPredictor:
             grid = KeyframeGrid.for_rate(spacing, clip.NUM_FRAMES, stride, keyframes_per_second)
             self.segments = SegmentDetector(self.model, grid)
             self.segment_steps = max(round(segment_seconds / (spacing * stride)), 1)
+        # Seconds of film around a key frame that its clip or segment needs, and one for frames far apart.
+        self.reach = float(np.abs(self.offsets).max()) + 1.0
+        if self.mode == "pass":
+            grid = self.segments.grid
+            ahead = float(np.abs(grid.offsets(self.segment_steps)).max())
+            self.reach = ahead + self.segment_steps * grid.ticks_per_step * grid.tick + 1.0
         self._geometry = GeometrySampler((cfg.INPUT.MIN_SIZE_TEST,), max_size=cfg.INPUT.MAX_SIZE_TEST)
 
     def clips(
@@ -261,6 +267,11 @@ class VideoPredictor:
         geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
         return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]
 
+    def needed(self, source: VideoSource) -> VideoSource:
+        """Return the video with what the clips of its window's key frames need on both sides."""
+        begin, end = source.window
+        return replace(source, window=(max(begin - self.reach, 0.0), end + self.reach))
+
     def _keys(
         self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
     ) -> tuple[VideoSource | Iterable[StreamFrame], Iterable[float]]:
@@ -269,6 +280,9 @@ class VideoPredictor:
         if not isinstance(source, (VideoSource, str, os.PathLike)):
             return source, keys
         source = open_source(source, folder_fps=self.folder_fps)
+        begin, end = source.window
+        keys = itertools.dropwhile(lambda key: key < begin - TIE, keys)
+        keys = itertools.takewhile(lambda key: key < end - TIE, keys)
         stamps = source.frame_times()
         if stamps is None or len(stamps) < 2:
             return source, keys
@@ -289,7 +303,8 @@ class VideoPredictor:
     ) -> Iterable[StreamFrame]:
         named = isinstance(source, (VideoSource, str, os.PathLike))
         if frames is None:
-            frames = iterate_frames(source, folder_fps=self.folder_fps) if named else source
+            named_source = open_source(source, folder_fps=self.folder_fps) if named else None
+            frames = iterate_frames(self.needed(named_source)) if named else source
         if self.persons is None:
             return frames
         return self.persons.watch(frames, keys, Path(source).resolve().stem if named else None)

@@ -39,6 +39,7 @@ class VideoSource:
         joined: whether time stamps restart within the file, as in recordings joined by ``cat``.
         max_pixels: a larger picture anywhere in the video is refused.
         max_seconds: the video is cut here, whatever its container says.
+        window: first second that is read and the one behind the last, by the video's own time stamps.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class VideoSource:
     joined: bool = False
     max_pixels: int = MAX_PIXELS
     max_seconds: float = MAX_SECONDS
+    window: tuple[float, float] = (0.0, float("inf"))
 
     def __str__(self) -> str:
         return str(self.place)
@@ -78,6 +80,24 @@ class VideoSource:
     def starting_at(self, start: float) -> VideoSource:
         """Return the same video, its first frame at timestamp ``start``."""
         return replace(self, start=start)
+
+    def between(self, begin: float, end: float) -> VideoSource:
+        """Return the same video, read from second ``begin`` to before ``end`` alone; time stamps stay as they are.
+
+        Raises:
+            UserError: the video ends before ``begin``.
+        """
+        seconds = self.seconds() if begin > 0 else None
+        if seconds is not None and begin >= seconds:
+            raise UserError(
+                f"{self}: nothing from {begin:g} s on, it ends at {seconds:.2f} s; give an earlier --start"
+            )
+        return replace(self, window=(begin, end))
+
+    def window_seconds(self) -> float | None:
+        """Return the length in s of what is read; None where it is not known."""
+        seconds, (begin, end) = self.seconds(), self.window
+        return None if seconds is None else min(seconds, end) - begin
 
     def seconds(self) -> float | None:
         """Return the length in s, from the packets where the container does not store it (recordings).

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cached_property, partial
 
 import av
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 
 from mestad_d2.errors import UserError
+from mestad_d2.video.clips import TIE
 from mestad_d2.video.decode.container import open_video, reason
 from mestad_d2.video.decode.timestamps import SteadyStamps, counts_frames
 from mestad_d2.video.folder import FOLDER_FPS, read_picture
@@ -24,6 +26,9 @@ from mestad_d2.video.pictures import PictureMaker, pixel_aspect, shrink
 from mestad_d2.video.source import VideoSource, camera_number, open_source
 
 logger = logging.getLogger(__name__)
+
+# Windows that begin earlier, in s, are reached by decoding.
+SOUGHT_FROM = 10.0
 
 
 class StreamFrame:
@@ -65,6 +70,8 @@ def iterate_frames(
 ) -> Iterator[StreamFrame]:
     """Yield all frames in the order they are shown, each decoded once; the file's rotation is applied.
 
+    Of a video with a ``window`` only the frames in it are given, with the time stamps that they have in the video.
+
     Args:
         video: description, or any input of ``open_source``.
         folder_fps: frames per second of a folder, where ``video`` is no description.
@@ -73,12 +80,17 @@ def iterate_frames(
         UserError: nothing there that can be decoded. Damage further on ends the video with a warning.
     """
     source = open_source(video, folder_fps=folder_fps)
+    begin, end = source.window
     if source.kind == "camera":
-        yield from _camera_frames(camera_number(source))
-    elif source.kind == "file":
-        yield from _video_frames(source)
+        frames = _camera_frames(camera_number(source))
     else:
-        yield from _folder_frames(source)
+        frames = _video_frames(source) if source.kind == "file" else _folder_frames(source)
+    with closing(frames):
+        for frame in frames:
+            if frame.time >= end - TIE:
+                return
+            if frame.time >= begin - TIE:
+                yield frame
 
 
 def _video_frames(source: VideoSource) -> Iterator[StreamFrame]:
@@ -90,6 +102,9 @@ def _video_frames(source: VideoSource) -> Iterator[StreamFrame]:
         counted = counts_frames(container, stream)
         steady = SteadyStamps(stream, source.fps)
         first, last = None, None
+        if not counted and (sought := _place_before(source)) is not None:
+            first, place = sought
+            container.seek(place, stream=stream)
         for frame in _decoded(source, stream, steady):
             first = frame.time if first is None else first
             # Files without time stamps (raw streams) count frames instead.
@@ -106,6 +121,29 @@ def _video_frames(source: VideoSource) -> Iterator[StreamFrame]:
             yield DecodedFrame(now, make_picture.shown_size(frame), partial(make_picture, frame))
         if last is None:
             raise UserError(f"{source}: no frame in this video")
+
+
+def _place_before(source: VideoSource) -> tuple[float, int] | None:
+    """The first frame's time in s, and the place in ticks from where decoding shows all frames of the window.
+
+    None where the film is read from its beginning: the window is near, or the file can't be sought in.
+    """
+    begin = source.window[0]
+    if begin < SOUGHT_FROM or source.joined:
+        return None
+    container, stream = open_video(source.place, source.stream)
+    with container:
+        try:
+            first = next(container.decode(stream)).time
+            if first is None:
+                return None
+            # A second more: frames next to an open group of pictures lack what they refer to.
+            place = int((first + begin - 1.0) / stream.time_base)
+            container.seek(place, stream=stream)
+            landed = next(container.decode(stream)).time
+        except (av.FFmpegError, StopIteration):
+            return None
+    return (first, place) if landed is not None and landed - first <= begin - 0.5 else None
 
 
 def _decoded(source: VideoSource, stream: av.VideoStream, steady: SteadyStamps) -> Iterator[av.VideoFrame]:

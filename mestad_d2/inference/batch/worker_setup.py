@@ -40,6 +40,8 @@ class DetectorRecipe:
         imports: see ``import_extensions``.
         mode: "clip" or "pass", see ``VideoPredictor``.
         tubes: whether lines of tubes follow those of the key frames.
+        start: first second of each film that is looked at.
+        end: second of each film before which to end.
     """
 
     cfg: CfgNode
@@ -52,6 +54,8 @@ class DetectorRecipe:
     imports: tuple[str, ...] = ()
     mode: str = "clip"
     tubes: bool = False
+    start: float = 0.0
+    end: float = float("inf")
 
     def settings(self) -> dict:
         """Return the settings that results depend on, by name, for ``check_settings``."""
@@ -66,6 +70,8 @@ class DetectorRecipe:
         }
         # Left out where it is the default: results of earlier versions can be added to.
         more = {"mode": self.mode} if self.mode != "clip" else {}
+        if (self.start, self.end) != (0.0, float("inf")):
+            more["window"] = f"{self.start:g} to {self.end:g} s"
         return settings | more | ({"tubes": True} if self.tubes else {})
 
     def _config(self) -> str:
@@ -93,8 +99,8 @@ class DetectorRecipe:
         def detect(video: str) -> bytes:
             lines, linker = [], VideoTubes(self.keyframes_per_second) if self.tubes else None
             tubes: list[ActionTube] = []
-            source = open_source(video, folder_fps=predictor.folder_fps)
-            frames = LastSeen(iterate_frames(source))
+            source = open_source(video, folder_fps=predictor.folder_fps).between(self.start, self.end)
+            frames = LastSeen(iterate_frames(predictor.needed(source)))
             for found in predictor.predict(source, frames):
                 people = filter_by_score(found, self.person_threshold)
                 lines.append(json_line(video, people, self.names, self.score_threshold))

@@ -161,7 +161,7 @@ def write_video(
     max_labels: int | None = None,
     progress: Callable[[float], None] = lambda time: None,
 ) -> None:
-    """Write an annotated mp4 with the source's frame times and, if any, its sound.
+    """Write an annotated mp4 with the source's frame times and, if any, its sound; of a window it begins with that.
 
     ``max_labels``: people with a label on a frame, at most. ``progress`` is called with the time of every frame, in s.
 
@@ -175,7 +175,7 @@ def write_video(
         drawn = ((frame.time, overlay.draw(frame)) for frame in frames)
         # Drawn while the frame before is encoded, which takes longer.
         for time, image in in_background(drawn, ahead=4):
-            writer.write(time, image)
+            writer.write(time - source.window[0], image)
             progress(time)
 
 

@@ -37,7 +37,7 @@ def missing_end(source: VideoSource, reached: float) -> float:
         source: description of the video.
         reached: time of the last frame that could be read, in s since the first.
     """
-    if source.kind != "file" or source.duration is None:
+    if source.kind != "file" or source.duration is None or reached + 1.0 / source.fps >= source.window[1]:
         return 0.0
     least = max(LEAST_MISSING, LEAST_SHARE * source.duration)
     if source.duration - reached - 1.0 / source.fps <= least:

@@ -22,7 +22,7 @@ COPIED = {"aac", "mp3", "mp3float", "opus", "ac3", "eac3", "alac", "flac"}
 class SoundTrack:
     """Carries the first sound stream of ``video`` into ``out``, in step with the picture.
 
-    Time 0 of ``out`` is the first frame of the source's picture; sound before it is left out. Where the
+    Time 0 of ``out`` is the first frame of the source's picture, or of its window; other sound is left out. Where the
     sound is damaged it ends with a warning: the picture matters more.
     """
 
@@ -30,7 +30,8 @@ class SoundTrack:
         self._out, self._name = out, str(video)
         self._source, picture = open_video(video.place, video.stream)
         stream = self._source.streams.audio[0]
-        self._start = float((picture.start_time or 0) * picture.time_base)
+        picture_start = float((picture.start_time or 0) * picture.time_base)
+        self._start, self._end = (picture_start + second for second in video.window)
         rate = stream.rate or 44100
         # An mp4 holds mp3 from 16 kHz on.
         copies = stream.codec_context.name in COPIED and (
@@ -69,6 +70,8 @@ class SoundTrack:
         for packet in packets:
             if packet.dts is None or packet.dts < shift:
                 continue
+            if packet.dts * packet.time_base >= self._end:
+                return
             packet.dts -= shift
             packet.pts = packet.dts if packet.pts is None else packet.pts - shift
             packet.stream = self._stream
@@ -77,14 +80,15 @@ class SoundTrack:
     def _encoded(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
         codec = self._stream.codec_context
         resampler = av.AudioResampler(format="fltp", layout=codec.layout, rate=codec.rate)
-        for packet in packets:
-            for frame in packet.decode():
-                if frame.time is not None and frame.time < self._start:
-                    continue
-                if frame.pts is not None:
-                    frame.pts -= round(self._start / frame.time_base)
-                for part in resampler.resample(frame):
-                    yield from self._stream.encode(part)
+        for frame in (frame for packet in packets for frame in packet.decode()):
+            if frame.time is not None and frame.time < self._start:
+                continue
+            if frame.time is not None and frame.time >= self._end:
+                break
+            if frame.pts is not None:
+                frame.pts -= round(self._start / frame.time_base)
+            for part in resampler.resample(frame):
+                yield from self._stream.encode(part)
         for part in resampler.resample(None):
             yield from self._stream.encode(part)
         yield from self._stream.encode(None)
