@@ -100,6 +100,7 @@ def test_flags_are_those_of_argparse() -> None:
     arguments.add_people_argument(parser)
     arguments.add_speed_arguments(parser)
     arguments.add_tubes_argument(parser)
+    arguments.add_window_arguments(parser)
     arguments.add_config_options(parser)
     known = {option for option in parser._option_string_actions if option.startswith("--")}
     assert flags("mestad_d2/inference/arguments.py") == known
