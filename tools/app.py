@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A web page where people upload or record a video and see who does what when (needs the extra `app`)."""
+"""Serve a web page that detects actions in uploaded or recorded videos (needs the extra `app`)."""
 
 from __future__ import annotations
 

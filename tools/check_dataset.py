@@ -84,7 +84,7 @@ def named_paths(args: argparse.Namespace, name: str, num_classes: int | None) ->
     known = MetadataCatalog.get(name).as_dict() if name in MetadataCatalog.list() else {}
     if "tubes" in known:
         if args.fix_exclude:
-            raise UserError(f"--fix-exclude: {name} has tubes, which no exclusion list leaves out")
+            raise UserError(f"--fix-exclude: {name} has tubes, which exclusion lists do not apply to")
         return {"metadata": MetadataCatalog.get(name), "num_classes": num_classes}
     if "ground_truth" not in known:
         raise UserError(f"{name}: no dataset of this name; give --videos, --annotations and --label-map")
@@ -133,7 +133,7 @@ def datasets(args: argparse.Namespace) -> tuple[dict[str, dict], list[str], dict
 
 
 def add_protocol_notes(path: str, report: DatasetReport) -> None:
-    """Say which evaluation protocols can't judge a dataset, and what the published evaluators refuse in its file."""
+    """Note which evaluation protocols can't be used with a dataset, and what published evaluators refuse in its file."""
     try:
         truth = GroundTruth(path)
     except UserError:

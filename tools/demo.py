@@ -30,7 +30,7 @@ from mestad_d2.inference.arguments import (
 )
 from mestad_d2.quick_start import start_quickly
 
-# Of the files that an input becomes.
+# Suffixes of the output files of an input.
 ENDINGS = (".mp4", ".csv", ".json", ".jsonl", ".png")
 
 
@@ -109,7 +109,7 @@ from mestad_d2.video.stream import StreamFrame, iterate_frames
 
 
 class Demo:
-    """Runs the model over videos and writes what it finds below ``args.output``."""
+    """Run the model over videos and write results below ``args.output``."""
 
     def __init__(self, args: argparse.Namespace, predictor: VideoPredictor, names: ActionNames) -> None:
         self.args, self.predictor, self.names = args, predictor, names
@@ -144,7 +144,7 @@ class Demo:
         Raises:
             UserError: no picture comes from it.
         """
-        # Opened here, so that a camera that is not there leaves no file.
+        # Opened here, so that a missing camera leaves no file.
         frames = iterate_frames(f"camera:{number}")
         first = next(frames)
         recording, found = beside(stem, "_recording.mp4"), []
@@ -172,7 +172,7 @@ class Demo:
             for keyframe in self.predictor.predict(source, frames):
                 found.append(keyframe)
                 sure = filter_by_score(keyframe, self.args.person_threshold)
-                # Each line is there as soon as it is known: others may follow a stream.
+                # Each line is flushed at once, as other programs may follow a stream.
                 lines.write(json_line(stem.name, sure, self.names, self.args.score_threshold))
                 lines.flush()
                 bar.update()
@@ -186,7 +186,7 @@ class Demo:
             tubes = list(tubes_of_video(found, self.predictor.keyframes_per_second))
             end = min(video.seconds() or (found[-1].timestamp if found else 0.0), video.window[1])
             write_tubes(stem, tubes, self.names, self.args.score_threshold, video.fps, end)
-        # Weak scores are kept in the csv, which is for evaluation; people look at the others.
+        # Low scores are kept only in the csv, which is for evaluation.
         write_csv(beside(stem, ".csv"), stem.name, found, threshold=0.002)
         if isinstance(self.predictor.persons, DetectedPersons):
             self._write_persons(stem, found, self.predictor.persons)
@@ -206,7 +206,7 @@ class Demo:
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png{more}")
 
     def _write_persons(self, stem: Path, found: list[KeyframeDetections], persons: DetectedPersons) -> None:
-        """Keep the person detector's boxes, so that another run needs no detector, and say what it cost."""
+        """Write the person detector's boxes, so that another run needs no detector, and print its time."""
         boxes = {
             (stem.name, round(keyframe.timestamp, 3)): np.column_stack(
                 [keyframe.boxes / ([keyframe.width, keyframe.height] * 2), keyframe.scores]

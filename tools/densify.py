@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Sparse labels in, dense labels out; and corrected labels back in as training data.
+"""Densify sparse labels, and collect corrected labels as training data.
 
 tools/densify.py --config-file configs/toy/SlowOnly_tiny.yaml --annotations sparse.csv --videos DIR \
     --output dense.csv --rate 5 --review review.html --opts MODEL.WEIGHTS model_final.pth
@@ -94,7 +94,7 @@ def bar(name: str, items: Iterable, total: int) -> Iterable:
 
 
 def train(args: Namespace, cfg: CfgNode, keys: dict[str, list[KeyFrame]], names: dict[int, str]) -> CfgNode:
-    """Train on the sparse labels, going on where an earlier run stopped; the config with its weights."""
+    """Train on the sparse labels, resuming an earlier run; return the config with its weights."""
     start = as_setting(args.start, "--start")
     output = args.output.with_name(args.output.name + ".train")
     plan = training_cfg(cfg, args.annotations, args.videos, keys, names, output, args.exclude, start)

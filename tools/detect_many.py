@@ -110,7 +110,7 @@ from mestad_d2.inference.output_files import output_folder, said_if_unwritable
 
 
 def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
-    """Read and check all that the workers get.
+    """Read and check the workers' settings.
 
     Raises:
         UserError: an argument makes no sense, or a file is missing.
@@ -169,7 +169,7 @@ def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> 
 
 
 class Stopped(BaseException):
-    """SIGINT or SIGTERM came; ``code`` is the exit status that shells give such an end."""
+    """SIGINT or SIGTERM was received; ``code`` is the shell's exit status for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

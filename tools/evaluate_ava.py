@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Frame-mAP of a detection csv, exactly as the published AVA evaluators count it."""
+"""Compute frame-mAP of a detection csv, exactly as the published AVA evaluators do."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     frames = None
     if videos:
-        # Only here: a figure alone shall not wait for the libraries that decode.
+        # Imported here: a plain evaluation should not wait for the decoding libraries.
         from mestad_d2.data.frame_lookup import FrameLookup
         from mestad_d2.data.per_video import as_setting
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Video-mAP and frame-mAP of action tubes, exactly as the published evaluators count them, or by sound defaults.
+"""Compute video-mAP and frame-mAP of action tubes, exactly as the published evaluators do, or by consistent defaults.
 
 Ground truth: csv video,class,tube,frame,x1,y1,x2,y2; the pickles of ACT, MOC and MultiSports; finalAnnots.mat or
 pyannot.pkl of UCF101-24. Detections: csv of tubes or frames, MultiSports' pickles, a folder of ACT's or MOC's
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError("--write-tubes: there are no tubes; give --detections with tubes, or --link")
         write_tubes(args.write_tubes, inputs.tubes)
     if args.report:
-        # Only here: a figure alone shall not wait for the page.
+        # Imported here: a plain evaluation should not wait for the report's libraries.
         from mestad_d2.evaluation.report.tube_page import write_tube_report
 
         print(f"report: {write_tube_report(args.report, inputs, results)}")
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
 def _linker(name: str | None):
     if name is None:
         return None
-    # Only here: most evaluations link nothing.
+    # Imported here, as most evaluations do not link.
     from mestad_d2.inference.tubes.linkers import check_linker, link
 
     check_linker(name)

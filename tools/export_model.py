@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the whole detector as one ONNX or TorchScript file: clip in; boxes, person and action scores out."""
+"""Export the whole detector to one ONNX or TorchScript file: clip in; boxes, person and action scores out."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def main(args: argparse.Namespace) -> int:
         f"{tuple(clips[0].shape)}: eager {1e3 * medians['eager']:.1f} ms, "
         f"{args.format} {1e3 * medians['exported']:.1f} ms ({medians['eager'] / medians['exported']:.2f}x)"
     )
-    # Integers differ by design; what they cost is for their user to judge.
+    # Integers differ by design, so there is no limit on the difference.
     return 0 if parity.holds or args.format == "openvino-int8" else 1
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Labels of CVAT, Label Studio, VIA, COCO, YouTube-VIS, MOT or VATIC to AVA's csv and a label map.
+"""Convert labels of CVAT, Label Studio, VIA, COCO, YouTube-VIS, MOT or VATIC to AVA's csv and a label map.
 
 tools/import_labels.py task.xml --videos my/videos --output my/train.csv --label-map my/labels.txt --rate 1
 """

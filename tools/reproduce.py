@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Tables 2 to 8 of the paper: tools/reproduce.py --table 5 --dataset toy --seeds 3 [KEY VALUE ...]."""
+"""Reproduce tables 2 to 8 of the paper: tools/reproduce.py --table 5 --dataset toy --seeds 3 [KEY VALUE ...]."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def main() -> None:
             raise UserError("--strict: only Table 5 has a strict form; add --table 5")
         strict.run(args)
         return
-    # The rows' processes find it where this one does.
+    # The rows' processes inherit this folder.
     os.environ.setdefault("DETECTRON2_DATASETS", "datasets")
     if args.jobs > 1:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -122,9 +122,9 @@ def main() -> None:
     failures = run_all(runs, args.jobs)
     words = sys.argv[1:]
     if "--output" in words:
-        # Where somebody's files lie is nothing that readers of the table need.
+        # Local paths are left out of the published command.
         del words[words.index("--output") : words.index("--output") + 2]
-    # Rows that an earlier command finished belong into the table too.
+    # Rows finished by an earlier command are part of the table too.
     print(write(table, args.dataset, planned, args.output, f"tools/reproduce.py {shlex.join(words)}"))
     if failures:
         raise UserError(f"{len(failures)} of {len(runs)} runs failed; {failures[0]}")

@@ -46,7 +46,7 @@ def main(args: Namespace) -> dict:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="mestad_d2")
     if args.eval_only:
         trainer = trainer_class(cfg)
-        # A file that can't be evaluated is told before anything else.
+        # Files that can't be evaluated are reported first.
         trainer.open_test_sets(cfg)
         model = trainer.build_model(cfg)
         checkpointer = MESTADCheckpointer(model, cfg.OUTPUT_DIR, cfg=cfg)
@@ -71,7 +71,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
         action="store_true",
         help="with --resume: go on although the model, optimiser, seed or training data changed",
     )
-    # detectron2's own default is one port a user, so a second run on the machine would fail.
+    # detectron2's default is one port per user, so a second run on the machine would fail.
     parser.set_defaults(dist_url="auto")
     add_import_argument(parser)
     return parser.parse_args(arguments)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Pictures of what the model sees: the key frame with boxes and actions, and all frames of its clip below."""
+"""Draw the model's input: the key frame with boxes and actions, and all frames of its clip below."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def people(
     """Return what to draw of annotated people; ``scale`` enlarges boxes (x, y)."""
     boxes = instances.gt_boxes.tensor.numpy() * np.array([*scale, *scale])
     actions = [(row.nonzero().flatten() + 1).tolist() for row in instances.gt_actions]
-    # People without a number (-1) are told apart by their place in the list.
+    # People without an id (-1) are numbered by their position in the list.
     tracks = [int(t) if t >= 0 else place for place, t in enumerate(instances.gt_person_ids)]
     return [
         Person(box, 1.0, track, [(f"{mark}{names.get(i, i)}", 1.0) for i in ids])

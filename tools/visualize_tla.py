@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> None:
     """Label clips of the first of DATASETS.TRAIN with MODEL.WEIGHTS as teacher; draw and evaluate them."""
     one_each = ["SOLVER.IMS_PER_BATCH", "1", "SEMISUP.UNLABELED_RATIO", "1.0"]
     cfg = setup_cfg(args.config_file, [*args.opts, *one_each], freeze=False)
-    # Names and starts belong to one dataset.
+    # Names and start timestamps belong to one dataset.
     cfg.DATASETS.TRAIN = cfg.DATASETS.TRAIN[:1]
     if not cfg.MODEL.WEIGHTS:
         raise UserError("MODEL.WEIGHTS: name the checkpoint of a teacher, as in MODEL.WEIGHTS model.pth")
