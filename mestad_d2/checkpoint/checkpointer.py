@@ -63,7 +63,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
             UserError: no such file, unreadable, unknown format, or too little in it for the backbone.
         """
         if path and "://" not in path and not os.path.isfile(path):
-            raise UserError(f"MODEL.WEIGHTS: {path} is no file; give the path of a weights file, or none")
+            none = "" if self._whole else ", or none"
+            raise UserError(f"MODEL.WEIGHTS: {path} is no file; give the path of a weights file{none}")
         try:
             return super().load(path, *args, **kwargs)
         except OSError as error:
@@ -82,7 +83,8 @@ class MESTADCheckpointer(DetectionCheckpointer):
             if self._allow_missing:
                 return self.load(path, checkpointables=[])
             raise UserError(
-                "MODEL.WEIGHTS is empty: give the trained weights, as in --opts MODEL.WEIGHTS model_final.pth"
+                "MODEL.WEIGHTS is empty: give the trained weights, as in --opts MODEL.WEIGHTS model_final.pth "
+                "(tools/demo.py, detect_many.py and app.py: --weights FILE too)"
             )
         self._whole = True
         try:

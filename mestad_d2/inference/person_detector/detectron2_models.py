@@ -52,8 +52,8 @@ class Detectron2PersonDetector(PersonDetector):
         own = _detector_config(node.MODEL)
         if node.WEIGHTS == "":
             raise UserError(
-                f"person detector {node.MODEL}: name its weights file in MODEL.PERSON_DETECTOR.WEIGHTS "
-                "(detectron2's MODEL_ZOO.md has the address)"
+                f"person detector {node.MODEL}: name its weights file by --persons-weights "
+                "(MODEL.PERSON_DETECTOR.WEIGHTS); detectron2's MODEL_ZOO.md has the address"
             )
         own.MODEL.DEVICE = cfg.MODEL.DEVICE
         own.MODEL.WEIGHTS = ""

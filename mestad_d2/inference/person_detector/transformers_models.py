@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +51,11 @@ class TransformersPersonDetector(PersonDetector):
             raise UserError(
                 "MODEL.PERSON_DETECTOR.WEIGHTS: detectors of transformers bring their weights; name their folder in "
                 "MODEL.PERSON_DETECTOR.MODEL and leave WEIGHTS empty"
+            )
+        # A hub name is at most owner/name; the library would take a longer path for a bad one.
+        if (os.path.isabs(node.MODEL) or node.MODEL.count("/") > 1) and not os.path.isdir(node.MODEL):
+            raise UserError(
+                f"person detector {node.MODEL}: no such folder; name a folder with config.json and weights"
             )
         from transformers import AutoImageProcessor, AutoModelForObjectDetection
 

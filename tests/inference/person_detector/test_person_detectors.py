@@ -128,7 +128,8 @@ def test_people_are_selected_by_score_overlap_and_number() -> None:
     [
         ("torchvision:nobody", None, "torchvision has no detector 'nobody'"),
         (f"torchvision:{SSD}", "absent.pth", "absent.pth: can't be opened"),
-        ("detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml", None, "name its weights file"),
+        ("detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml", None, "weights file by --persons-weights"),
+        ("transformers:/nowhere/rtdetr", None, "/nowhere/rtdetr: no such folder"),
         ("detectron2:nobody", "random", "neither a file nor a config"),
         ("transformers:absent", "w.pth", "bring their weights"),
         ("yolo:v1", None, "there is no kind 'yolo'; there are csv, detectron2, torchvision, transformers"),
