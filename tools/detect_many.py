@@ -104,12 +104,12 @@ from mestad_d2.inference.batch.jobs import (
     write_failures,
 )
 from mestad_d2.inference.batch.local_workers import LocalWorkers
-from mestad_d2.inference.batch.worker_setup import DetectorRecipe
+from mestad_d2.inference.batch.worker_setup import WorkerSetup
 from mestad_d2.inference.inputs import STDIN, find_inputs
 from mestad_d2.inference.output_files import output_folder, said_if_unwritable
 
 
-def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
+def make_setup(args: argparse.Namespace) -> WorkerSetup:
     """Read and check the workers' settings.
 
     Raises:
@@ -121,7 +121,7 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
         raise UserError(f"--keyframes-per-second: {args.keyframes_per_second} is not above 0")
     check_window(args)
     cfg = detector_config(args)
-    return DetectorRecipe(
+    return WorkerSetup(
         cfg=cfg,
         names=action_names(cfg, args.labels),
         speed=mode_of_arguments(args, cfg.MODEL.DEVICE),
@@ -137,16 +137,16 @@ def make_recipe(args: argparse.Namespace) -> DetectorRecipe:
     )
 
 
-def make_pool(args: argparse.Namespace, recipe: DetectorRecipe, jobs: int) -> WorkerPool:
+def make_pool(args: argparse.Namespace, setup: WorkerSetup, jobs: int) -> WorkerPool:
     """Start workers here or on a Ray cluster, no more than there are videos."""
-    on_gpu = recipe.cfg.MODEL.DEVICE.startswith("cuda")
+    on_gpu = setup.cfg.MODEL.DEVICE.startswith("cuda")
     if args.ray:
         ray_backend.connect(args.ray)
         count = args.workers or ray_backend.cluster_size(args.cpus_per_worker, int(on_gpu))
-        return ray_backend.RayWorkers(recipe, min(count, jobs), args.cpus_per_worker, int(on_gpu))
+        return ray_backend.RayWorkers(setup, min(count, jobs), args.cpus_per_worker, int(on_gpu))
     count = torch.cuda.device_count() if on_gpu else (os.cpu_count() or 1) // args.cpus_per_worker
     count = min(args.workers or max(count, 1), jobs)
-    return LocalWorkers(recipe, count, args.time_limit, stall_limit=args.stall_limit or None)
+    return LocalWorkers(setup, count, args.time_limit, stall_limit=args.stall_limit or None)
 
 
 def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> list[Finished]:
@@ -208,23 +208,23 @@ def main(args: argparse.Namespace) -> int:
 def detect(args: argparse.Namespace) -> int:
     """Do the work of ``main``."""
     videos = read_list(args.list) if args.list else once_each(find_inputs(args.input))
-    recipe = make_recipe(args)
+    setup = make_setup(args)
     refuse_overwriting_inputs(
         [
             *videos,
             None if args.list == STDIN else args.list,
             args.config_file,
             args.labels,
-            recipe.cfg.MODEL.WEIGHTS,
+            setup.cfg.MODEL.WEIGHTS,
         ],
         [args.output / name for name in (*map(result_name, videos), FAILURES, SETTINGS)],
     )
     output_folder(args.output)
-    check_settings(args.output, recipe.settings())
+    check_settings(args.output, setup.settings())
     todo = unfinished(videos, args.output)
     failures: list[Finished] = []
     if todo:
-        pool = make_pool(args, recipe, len(todo))
+        pool = make_pool(args, setup, len(todo))
         try:
             failures = run(args.output, todo, pool, len(videos) - len(todo))
         finally:

@@ -67,7 +67,7 @@ def write_training_csv(
         path: the csv.
         rows: of people.
         people_free: (video, timestamp) of key frames without people, which formats of boxes can't hold; those where
-            somebody drew a person since are left out.
+            a person was added are left out.
     """
     rows = list(rows)
     lines = [as_line(replace(row, confidence=None)) for row in rows]

@@ -179,7 +179,7 @@ def _split_entry(text: str, mark: str | None) -> Entry | None:
         fields = [field.strip() for field in next(csv.reader([text], delimiter=mark), [])]
     except csv.Error:
         return None
-    # A name may have commas in it that nobody quoted.
+    # A name may contain unquoted commas.
     kind = fields.pop() if len(fields) > 2 and fields[-1] in _GROUP_OF_TYPE else None
     if len(fields) >= 2 and _is_id(fields[0]) and not all(map(_is_number, fields[1:])):
         return fields[0], f"{mark} ".join(fields[1:]) if len(fields) > 2 else fields[1], kind

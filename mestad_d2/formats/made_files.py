@@ -38,12 +38,12 @@ def made_files(folder: Path) -> list[Path]:
 
 
 def changed_since(folder: Path) -> list[Path]:
-    """Return the listed files that somebody has changed since."""
+    """Return the listed files that have changed since."""
     return [path for path, mark in _listed(folder) if mark is not None and _mark(path) != mark]
 
 
 def remove_made(folder: Path) -> None:
-    """Remove the files that ``note_made`` listed and that nobody changed since, and folders that are empty then."""
+    """Remove the unchanged files that ``note_made`` listed, and folders that are empty then."""
     changed, folders = set(changed_since(folder)), set()
     for path, _ in _listed(folder):
         if path not in changed:
@@ -58,7 +58,7 @@ def remove_made(folder: Path) -> None:
 def _listed(folder: Path) -> list[tuple[Path, str | None]]:
     """Listed files that are there."""
     files = [(folder / name, mark) for name, mark in _read(folder).items()]
-    # A list that somebody edited must not reach files elsewhere, nor through a link.
+    # An edited list must not reach files elsewhere, nor through a link.
     return [
         (path, mark)
         for path, mark in files

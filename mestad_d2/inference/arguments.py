@@ -132,7 +132,7 @@ def add_rate_argument(parser: argparse.ArgumentParser, default: float = 1.0) -> 
 
 
 def add_window_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--start`` and ``--end``, for ``check_window``."""
+    """Add ``--start`` and ``--end``, for ``check_window``."""
     parser.add_argument(
         "--start", type=float, default=0.0, metavar="S", help="first second of each film that is looked at"
     )

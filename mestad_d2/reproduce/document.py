@@ -59,7 +59,7 @@ def document(output: Path, path: Path) -> list[Path]:
     for file in files:
         content = json.loads(file.read_text())
         contents.append(content)
-        # The page may be made anew from the folder beside it.
+        # The page can be generated again from the folder beside it.
         if folder.resolve() != output.resolve():
             refuse_overwriting_inputs(files, [folder / file.name])
             write_text(folder / file.name, file.read_text())

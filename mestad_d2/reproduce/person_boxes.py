@@ -18,7 +18,7 @@ def simulate_person_boxes(dataset: str, path: Path, seed: int = 0) -> None:
     """Write a csv of person boxes for a registered dataset, unless it is there.
 
     Each person of a key frame is found but for ``MISSED`` of them, with edges that are off by a normal share
-    ``SHIFT`` of the box's sides; ``FALSE`` times as many boxes hold nobody. Scores are those of a detector that
+    ``SHIFT`` of the box's sides; ``FALSE`` times as many boxes are empty. Scores are those of a detector that
     is sure: 0.9 to 1, of false boxes 0.8 to 1.
     """
     if path.is_file():

@@ -168,7 +168,7 @@ class VideoReader:
                 self.container.seek(0, unsupported_byte_offset=True)
 
     def _seek_byte(self, time: float) -> None:
-        """Where stamps begin anew, a time may be there twice, a byte is not."""
+        """Find a byte to seek to: where stamps restart, a time may occur twice, but a byte position does not."""
         before = [key for key in self.table if key[0] <= time]
         _, self._offset, byte = before[-1] if before else (0.0, 0, 0)
         self.container.seek(byte, stream=self.stream, unsupported_byte_offset=True)

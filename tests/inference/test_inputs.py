@@ -220,7 +220,7 @@ def test_start_and_end_of_many_videos(tmp_path: Path, monkeypatch) -> None:
         worker_setup, "VideoPredictor", lambda cfg, speed, **kw: VideoPredictor(cfg, model, **kw)
     )
     write_numbered_video(tmp_path / "a.mp4", 160, Fraction(10))
-    whole = worker_setup.DetectorRecipe(tiny_cfg(), ActionNames({}), SpeedMode(), 1.0, 0.0, 0.0, 1)
+    whole = worker_setup.WorkerSetup(tiny_cfg(), ActionNames({}), SpeedMode(), 1.0, 0.0, 0.0, 1)
     part = replace(whole, start=12.0, end=14.0)
     lines = part(0)(str(tmp_path / "a.mp4")).decode().splitlines()
     assert [json.loads(line)["timestamp"] for line in lines] == [12, 13]

@@ -222,7 +222,7 @@ def tracks_of_boxes(frames: dict[int, list[tuple[int, Box, Tags]]], first: int =
     for frame, boxes in sorted(frames.items()):
         seen: Counter[int] = Counter()
         for person, box, tags in boxes:
-            # Several boxes of one person on a frame, and boxes of nobody, are tracks of their own.
+            # Several boxes of one person on a frame, and boxes without person id, are separate tracks.
             track = people.setdefault((person, seen[person]), Track(person))
             seen[person] += 1
             track.marks.append(Mark(frame - first, box, tags))

@@ -20,7 +20,7 @@ BEYOND = 0.5
 
 @dataclass(frozen=True)
 class KeyFrameRow:
-    """One person with its actions on a key frame; without a box, that nobody is there."""
+    """A person with its actions on a key frame; without a box, a key frame without people."""
 
     video_id: str
     timestamp: float
@@ -44,7 +44,7 @@ def choose_frames(video: LabelledVideo, times: Sequence[float | None], rate: flo
     Args:
         video: the labels.
         times: of ``video.frames``, in s; None where the file has no such frame.
-        rate: key frames a second, or ``every`` frame, or ``drawn``: those on which somebody drew a box, or ``auto``:
+        rate: key frames a second, or ``every`` frame, or ``drawn``: those with a box drawn by hand, or ``auto``:
             every frame where two a second or fewer were labelled, else one a second.
     """
     known = [place for place, time in enumerate(times) if time is not None]
@@ -107,7 +107,7 @@ def rows_of(
     passed = len({*video.drawn()} - {video.frames[place] for place in chosen})
     if passed and rate != "drawn":
         result.counts[
-            "frames with boxes that somebody drew are no key frames (--rate drawn or every takes them)"
+            "frames with boxes drawn by hand are not key frames (--rate drawn or every takes them)"
         ] += passed
     for place in chosen:
         frame, time = video.frames[place], times[place]

@@ -87,7 +87,7 @@ def make_toy(
 
 
 def _check_folder(root: Path) -> None:
-    """Refuse a folder in which rendering would lose somebody's files."""
+    """Refuse a folder in which rendering would overwrite a user's files."""
     if not root.exists():
         return
     if not root.is_dir():
@@ -108,7 +108,7 @@ def _check_folder(root: Path) -> None:
 
 def _take_place(part: Path, root: Path) -> None:
     """Move a rendered dataset to its place: as a whole, or file by file where others' files are there."""
-    # Rendering takes minutes, in which somebody may have changed a file.
+    # A file may have been changed during the minutes of rendering.
     _check_folder(root)
     remove_made(root)
     if root.exists() and not any(root.iterdir()):

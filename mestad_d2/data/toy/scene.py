@@ -47,7 +47,7 @@ def paint_background(rng: np.random.Generator, width: int, height: int) -> np.nd
 
 @dataclass
 class Distractor:
-    """Something that moves and is nobody; lengths in pixels, speeds in cycles a second."""
+    """A moving object that is not a person; lengths in pixels, speeds in cycles a second."""
 
     kind: str
     colour: tuple[int, int, int]

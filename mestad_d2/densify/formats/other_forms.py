@@ -31,7 +31,7 @@ def read_other_cvat(
     Args:
         path: the xml.
         video: the one that it is of.
-        before: rows of the video that were to be corrected. Their frames count, and those on which somebody drew a box;
+        before: rows of the video that were to be corrected. Their frames count, and those with a new box;
             rows of frames that the xml does not list stay as they are.
         names: actions by id, for labels and attributes without a number.
 

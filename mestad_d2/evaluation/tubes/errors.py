@@ -22,7 +22,7 @@ from mestad_d2.formats.tubes.records import FrameBoxes, Tubes
 
 FRAME_KINDS = {
     "localization": "the action is in this frame, but not in this place",
-    "classification": "somebody there does something else",
+    "classification": "a person there does another action",
     "timing": "the action is in this video, but not in this frame",
     "other": "nothing of it in this video",
 }
@@ -30,7 +30,7 @@ VIDEO_KINDS = {
     "repeat": "found twice",
     "extra": "nothing there",
     "localization": "right time, wrong place",
-    "classification": "somebody there does something else",
+    "classification": "a person there does another action",
     "timing": "right place, wrong time",
     "cls+time": "something else, and at another time",
     "cls+loc": "something else, and in another place",

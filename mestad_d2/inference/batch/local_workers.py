@@ -18,7 +18,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.inference.batch.jobs import Finished
 
 # makes, from the worker's number, the function video -> result; must be picklable.
-Recipe = Callable[[int], Callable[[str], bytes]]
+Setup = Callable[[int], Callable[[str], bytes]]
 # Give up after this many failed starts in a row.
 MAX_FALSE_STARTS = 8
 WONT_START = "workers die while they load the model; use fewer of them if memory is short"
@@ -44,7 +44,7 @@ class LocalWorkers:
     """A ``WorkerPool`` of processes that are started anew when they die.
 
     Args:
-        recipe: see ``Recipe``; it runs once in each process.
+        setup: see ``Setup``; it runs once in each process.
         count: number of processes.
         time_limit: seconds after which a video's worker is ended, None for no limit.
         stall_limit: the same for seconds without a sign of life (``alive``).
@@ -54,14 +54,14 @@ class LocalWorkers:
 
     def __init__(
         self,
-        recipe: Recipe,
+        setup: Setup,
         count: int,
         time_limit: float | None = None,
         start_method: str = "spawn",
         stall_limit: float | None = None,
     ) -> None:
         self._context = multiprocessing.get_context(start_method)
-        self._recipe, self._false_starts = recipe, 0
+        self._setup, self._false_starts = setup, 0
         self._time_limit, self._stall_limit = time_limit, stall_limit
         self._workers: list[_Worker] = []
         try:
@@ -110,7 +110,7 @@ class LocalWorkers:
 
     def _start(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(self._recipe, number, theirs), daemon=True)
+        process = self._context.Process(target=_serve, args=(self._setup, number, theirs), daemon=True)
         # Spawning starts Python's tracker of shared memory, and that lets signals in again.
         resource_tracker.ensure_running()
         # A signal handler that raises would leave a half-started process.
@@ -208,7 +208,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _serve(recipe: Recipe, number: int, pipe: Connection) -> None:
+def _serve(setup: Setup, number: int, pipe: Connection) -> None:
     global _pipe
     # Ctrl-C reaches the whole group; the main process decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -219,7 +219,7 @@ def _serve(recipe: Recipe, number: int, pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _pipe = pipe
     try:
-        detect = recipe(number)
+        detect = setup(number)
     except Exception as error:  # reported to the main process
         pipe.send(("broken", one_line(error)))
         return

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.batch.jobs import Finished
-from mestad_d2.inference.batch.local_workers import MAX_FALSE_STARTS, WONT_START, Recipe, attempt, one_line
+from mestad_d2.inference.batch.local_workers import MAX_FALSE_STARTS, WONT_START, Setup, attempt, one_line
 
 # Seconds without any worker before the run gives up.
 PATIENCE = 600.0
@@ -51,11 +51,11 @@ def cluster_size(cpus: int, gpus: int) -> int:
 class _Servant:
     """The actor on the cluster: runs the setup once, then videos."""
 
-    def __init__(self, recipe: Recipe, number: int) -> None:
+    def __init__(self, setup: Setup, number: int) -> None:
         self._detect: Callable[[str], bytes] | None = None
         self._broken: str | None = None
         try:
-            self._detect = recipe(number)
+            self._detect = setup(number)
         except Exception as error:  # reported to the main process
             self._broken = one_line(error)
 
@@ -72,15 +72,15 @@ class RayWorkers:
     Results come back through Ray, so that only the videos and weights need to be seen by all machines.
 
     Args:
-        recipe: see ``local_workers.Recipe``; it runs once in each actor.
+        setup: see ``local_workers.Setup``; it runs once in each actor.
         count: number of actors; where the cluster has no room for all, those that fit work.
         cpus: that Ray reserves for each; gpus: the same.
     """
 
-    def __init__(self, recipe: Recipe, count: int, cpus: int, gpus: int = 0) -> None:
+    def __init__(self, setup: Setup, count: int, cpus: int, gpus: int = 0) -> None:
         import ray
 
-        self._ray, self._recipe = ray, recipe
+        self._ray, self._setup = ray, setup
         self._actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_Servant)
         self._starting: dict = {}
         self._busy: dict = {}
@@ -121,7 +121,7 @@ class RayWorkers:
             self._ray.kill(actor)
 
     def _start(self, number: int) -> None:
-        actor = self._actor.remote(self._recipe, number)
+        actor = self._actor.remote(self._setup, number)
         # A video is given only to a worker that is up: a place in the cluster may never become free.
         self._starting[actor.broken.remote()] = (number, actor, 0)
 

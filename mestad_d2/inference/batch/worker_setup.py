@@ -26,7 +26,7 @@ from mestad_d2.video.stream import iterate_frames
 
 
 @dataclass(frozen=True)
-class DetectorRecipe:
+class WorkerSetup:
     """Everything a worker needs, read and checked before it is sent.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Recipes that need no model, for tests of what runs them; the names of "videos" say what happens."""
+"""Worker setups without a model, for tests of worker pools; the names of "videos" say what happens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class FakeRecipe:
+class FakeSetup:
     """``die-once`` and ``die-always`` kill their own process, ``bad`` raises, ``slow`` sleeps for a minute.
 
     Attributes:

@@ -16,7 +16,7 @@ from pathlib import Path
 import fake_workers
 import pytest
 import torch
-from fake_workers import FakeRecipe
+from fake_workers import FakeSetup
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbered_video import write_numbered_video
@@ -76,7 +76,7 @@ def test_workers_that_all_die_end_the_run() -> None:
 
 def test_local_workers_lose_nothing(tmp_path: Path) -> None:
     videos = ["a", "die-once", "b", "bad", "die-always", "c", "d"]
-    pool = LocalWorkers(FakeRecipe(tmp_path), 2, start_method="fork")
+    pool = LocalWorkers(FakeSetup(tmp_path), 2, start_method="fork")
     try:
         ended = {done.video: done for done in run_jobs(videos, pool)}
     finally:
@@ -91,7 +91,7 @@ def test_local_workers_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_worker_killed_from_outside_while_idle_or_at_work(tmp_path: Path) -> None:
-    pool = LocalWorkers(FakeRecipe(tmp_path), 1, start_method="fork")
+    pool = LocalWorkers(FakeSetup(tmp_path), 1, start_method="fork")
     try:
         first = list(run_jobs(["a"], pool))
         (pid,) = pool.pids()
@@ -103,7 +103,7 @@ def test_worker_killed_from_outside_while_idle_or_at_work(tmp_path: Path) -> Non
 
 
 def test_time_limit_ends_one_video_only(tmp_path: Path) -> None:
-    pool = LocalWorkers(FakeRecipe(tmp_path), 1, time_limit=1.0, start_method="fork")
+    pool = LocalWorkers(FakeSetup(tmp_path), 1, time_limit=1.0, start_method="fork")
     try:
         ended = {done.video: done for done in run_jobs(["slow", "a"], pool)}
     finally:
@@ -111,8 +111,8 @@ def test_time_limit_ends_one_video_only(tmp_path: Path) -> None:
     assert ended["slow"].error == "not done after 1 s" and ended["a"].content == b"a\n"
 
 
-def test_recipe_that_fails_is_one_line(tmp_path: Path) -> None:
-    pool = LocalWorkers(FakeRecipe(tmp_path, broken=True), 1, start_method="fork")
+def test_setup_that_fails_is_one_line(tmp_path: Path) -> None:
+    pool = LocalWorkers(FakeSetup(tmp_path, broken=True), 1, start_method="fork")
     try:
         with pytest.raises(UserError, match="^ValueError: no weights here$"):
             list(run_jobs(["a"], pool))
@@ -135,7 +135,7 @@ def test_ray_cluster_of_two_nodes_loses_nothing(tmp_path: Path, monkeypatch: pyt
         assert len([node for node in ray.nodes() if node["Alive"]]) == 2 and cluster_size(1, 0) == 2
         videos = ["a", "die-once", "bad", "die-always", *(f"v{i}" for i in range(8))]
         # One more than fits: it must not be waited for.
-        pool = RayWorkers(FakeRecipe(tmp_path), 3, cpus=1)
+        pool = RayWorkers(FakeSetup(tmp_path), 3, cpus=1)
         ended = {done.video: done for done in run_jobs(videos, pool)}
         pool.close()
     finally:

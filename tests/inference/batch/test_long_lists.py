@@ -19,30 +19,30 @@ from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.batch.jobs import check_settings, result_name, run_jobs, unfinished
 from mestad_d2.inference.batch.local_workers import LocalWorkers, alive
-from mestad_d2.inference.batch.worker_setup import DetectorRecipe
+from mestad_d2.inference.batch.worker_setup import WorkerSetup
 from mestad_d2.inference.speed.modes import SpeedMode
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
 from mestad_d2.video.source import open_source
 from mestad_d2.video.stream import iterate_frames
 
 
-def recipe(weights: Path) -> DetectorRecipe:
-    """A recipe whose weights lie there."""
+def worker_setup(weights: Path) -> WorkerSetup:
+    """A setup with weights at this path."""
     cfg = tiny_cfg("MODEL.WEIGHTS", weights)
-    return DetectorRecipe(cfg, ActionNames(), SpeedMode(), 1.0, 0.05, 0.3, 1)
+    return WorkerSetup(cfg, ActionNames(), SpeedMode(), 1.0, 0.05, 0.3, 1)
 
 
 def test_results_are_of_weights_not_of_a_path(tmp_path: Path) -> None:
     first, second = tmp_path / "a.pth", tmp_path / "b.pth"
     torch.save({"model": {"a": torch.zeros(3)}}, first)
     second.write_bytes(first.read_bytes())
-    check_settings(tmp_path / "out", recipe(first).settings())
-    check_settings(tmp_path / "out", recipe(second).settings())
+    check_settings(tmp_path / "out", worker_setup(first).settings())
+    check_settings(tmp_path / "out", worker_setup(second).settings())
     torch.save({"model": {"a": torch.ones(3)}}, first)
     with pytest.raises(UserError, match="were made with another weights; use another --output"):
-        check_settings(tmp_path / "out", recipe(first).settings())
+        check_settings(tmp_path / "out", worker_setup(first).settings())
     with pytest.raises(UserError, match=r"MODEL\.WEIGHTS: .*none\.pth can't be read"):
-        recipe(tmp_path / "none.pth").settings()
+        worker_setup(tmp_path / "none.pth").settings()
 
 
 def stalling(number: int):

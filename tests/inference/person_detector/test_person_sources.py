@@ -120,9 +120,9 @@ def test_a_file_of_many_videos_and_a_pause_in_one(tmp_path: Path, monkeypatch: p
     write_person_boxes(tmp_path / "boxes.csv", boxes)
     runner = predictor(FilePersons(tmp_path / "boxes.csv"), 1.0)
     monkeypatch.setattr(worker_setup, "VideoPredictor", lambda *_, **__: runner)
-    recipe = worker_setup.DetectorRecipe(tiny_cfg(), ActionNames(), SpeedMode(), 1.0, 0.0, 0.0, 1)
+    setup = worker_setup.WorkerSetup(tiny_cfg(), ActionNames(), SpeedMode(), 1.0, 0.0, 0.0, 1)
     for name, left in (("v", 0.1), ("w", 0.4)):
-        lines = [json.loads(line) for line in recipe(0)(str(tmp_path / f"{name}.mp4")).splitlines()]
+        lines = [json.loads(line) for line in setup(0)(str(tmp_path / f"{name}.mp4")).splitlines()]
         people = {line["timestamp"]: line["people"] for line in lines}
         assert {0.0, 1.0, 60.0, 61.0} <= set(people) and not set(people) - {0.0, 1.0, 2.0, 60.0, 61.0, 62.0}
         assert people[60.0][0]["box"][0] == pytest.approx(left * lines[0]["width"], abs=0.1)
