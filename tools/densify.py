@@ -68,9 +68,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
     parser.add_argument(
         "--corrected", type=Path, help="corrected csv, json, xml or folder of xml: makes training data"
     )
-    parser.add_argument(
-        "--min-confidence", type=float, default=0.8, help="of a frame's uncorrected rows"
-    )
+    parser.add_argument("--min-confidence", type=float, default=0.8, help="of a frame's uncorrected rows")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
     return parser.parse_args(argv)
 
