@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,6 +24,7 @@ from mestad_d2.inference.arguments import (
     add_speed_arguments,
     add_tubes_argument,
     add_window_arguments,
+    check_streams,
     check_window,
     detector_config,
     mode_of_arguments,
@@ -41,7 +44,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_persons_arguments(parser)
     parser.add_argument("--input", nargs="+", default=[], help=INPUTS)
     parser.add_argument("--webcam", type=int, metavar="N", help="camera number N, until Ctrl-C or --seconds")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long the camera is watched")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="how long a camera or stream is watched"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results, made if absent")
     add_rate_argument(parser)
     add_window_arguments(parser)
@@ -103,6 +108,8 @@ from mestad_d2.inference.tubes.outputs import ENDINGS as TUBE_ENDINGS
 from mestad_d2.inference.tubes.outputs import write_all as write_tubes
 from mestad_d2.inference.tubes.video_tubes import tubes_of_video
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
+from mestad_d2.video.live.address import is_address, shown_address
+from mestad_d2.video.live.frames import LiveFrames
 from mestad_d2.video.output.writer import VideoWriter, recorded
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
@@ -138,6 +145,34 @@ class Demo:
                 "results are of what is there; download or copy it again"
             )
 
+    def stream(self, address: str, stem: Path) -> None:
+        """Process a stream of the network; what was taken of it is recorded beside the results.
+
+        Raises:
+            UserError: no video comes from the address.
+        """
+        live = LiveFrames(address, self.args.seconds)
+        frames, batch_size = iter(live), self.predictor.batch_size
+        first = next(frames)
+        recording, found = beside(stem, "_recording.mp4"), []
+        if live.live:
+            # A key frame is not kept waiting for the next ones.
+            self.predictor.batch_size = 1
+        try:
+            with VideoWriter(recording, 30.0) as writer, ended_by_ctrl_c(live):
+                passing = recorded(chained(first, frames), writer, self.args.seconds)
+                print(f"{live.name}: watching; Ctrl-C ends it", file=sys.stderr)
+                times = live.key_times(self.predictor.keyframes_per_second)
+                self._detect(passing, None, stem, found, 30.0, None, times)
+        finally:
+            self.predictor.batch_size = batch_size
+        if live.dropped:
+            print(
+                f"note: {live.name}: {live.dropped} frames were dropped to keep up with the stream",
+                file=sys.stderr,
+            )
+        self._write_all(open_source(recording), stem, found)
+
     def camera(self, number: int, stem: Path) -> None:
         """Process a camera; its frames are recorded beside the results.
 
@@ -163,13 +198,14 @@ class Demo:
         found: list[KeyframeDetections],
         fps: float,
         duration: float | None,
+        times: Iterable[float] | None = None,
     ) -> None:
         total = int(duration * self.predictor.keyframes_per_second) + 1 if duration else None
         with (
             open(beside(stem, ".jsonl"), "w") as lines,
             tqdm(total=total, unit=" key frames", desc=stem.name) as bar,
         ):
-            for keyframe in self.predictor.predict(source, frames):
+            for keyframe in self.predictor.predict(source, frames, times):
                 found.append(keyframe)
                 sure = filter_by_score(keyframe, self.args.person_threshold)
                 # Each line is flushed at once, as other programs may follow a stream.
@@ -234,11 +270,29 @@ def stems(inputs: list[str], output: Path) -> list[Path]:
     """Return the output path of each input: its name without suffix, numbered where names repeat."""
     taken: list[Path] = []
     for video in inputs:
-        path = Path(video).resolve()
+        path = Path(shown_address(video)).resolve()
         name = path.name if path.is_dir() else path.stem
         wanted = [output / name, *(output / f"{name}_{i}" for i in range(2, len(inputs) + 2))]
         taken.append(next(stem for stem in wanted if stem not in taken))
     return taken
+
+
+@contextmanager
+def ended_by_ctrl_c(live: LiveFrames) -> Iterator[None]:
+    """Let the first Ctrl-C end a stream, so that what came of it is still detected and written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        live.stop()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @one_line_errors()
@@ -246,6 +300,7 @@ def main(args: argparse.Namespace) -> int:
     """Run over all inputs; one that fails does not stop the others. Returns the exit status."""
     check_window(args)
     args.input = find_inputs(args.input)
+    check_streams(args, args.input)
     places = stems(args.input, args.output)
     cfg = detector_config(args)
     refuse_overwriting_inputs(
@@ -268,7 +323,7 @@ def main(args: argparse.Namespace) -> int:
     for video, stem in zip(args.input, places, strict=True):
         try:
             with said_if_unwritable(stem):
-                demo.file(video, stem)
+                (demo.stream if is_address(video) else demo.file)(video, stem)
         except UserError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)

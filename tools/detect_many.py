@@ -34,6 +34,7 @@ from mestad_d2.inference.arguments import (
     add_speed_arguments,
     add_tubes_argument,
     add_window_arguments,
+    check_streams,
     check_window,
     detector_config,
     mode_of_arguments,
@@ -63,6 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=int, help="default: one a GPU, or as --cpus-per-worker allows")
     parser.add_argument("--cpus-per-worker", type=int, default=4, help="threads of a worker (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="how long a stream is watched")
     parser.add_argument("--time-limit", type=float, help="seconds a video may take (without --ray)")
     parser.add_argument(
         "--stall-limit",
@@ -134,6 +136,7 @@ def make_setup(args: argparse.Namespace) -> WorkerSetup:
         imports=tuple(args.imports),
         start=args.start,
         end=args.end,
+        seconds=args.seconds,
     )
 
 
@@ -208,6 +211,7 @@ def main(args: argparse.Namespace) -> int:
 def detect(args: argparse.Namespace) -> int:
     """Do the work of ``main``."""
     videos = read_list(args.list) if args.list else once_each(find_inputs(args.input))
+    check_streams(args, videos)
     setup = make_setup(args)
     refuse_overwriting_inputs(
         [

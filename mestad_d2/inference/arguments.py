@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from mestad_d2.inference.speed.modes import SpeedMode
 
-INPUTS = "videos, folders of videos or of one video's frames, patterns in quotes ('clips/*.mp4'), - for a list on stdin"
+INPUTS = (
+    "videos, folders of videos or of one video's frames, patterns in quotes ('clips/*.mp4'), rtsp:// or http(s):// "
+    "addresses, - for a list on stdin"
+)
 
 
 def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +154,19 @@ def check_window(args: argparse.Namespace) -> None:
         raise UserError(
             f"--start {args.start:g} --end {args.end:g}: give seconds, 0 or more, the start before the end"
         )
+
+
+def check_streams(args: argparse.Namespace, inputs: Iterable[str]) -> None:
+    """Refuse a window of a stream, which has no beginning to count from.
+
+    Raises:
+        UserError: an input is an address, and ``--start`` or ``--end`` is given.
+    """
+    from mestad_d2.video.live.address import is_address, shown_address
+
+    streams = [shown_address(place) for place in inputs if is_address(place)]
+    if streams and (args.start, args.end) != (0.0, float("inf")):
+        raise UserError(f"{streams[0]}: --start and --end are for films; watch a stream for --seconds")
 
 
 def add_tubes_argument(parser: argparse.ArgumentParser) -> None:

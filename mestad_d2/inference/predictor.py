@@ -180,6 +180,7 @@ class VideoPredictor:
         self,
         source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame],
         frames: Iterable[StreamFrame] | None = None,
+        times: Iterable[float] | None = None,
     ) -> Iterator[KeyframeDetections]:
         """Detect on a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
 
@@ -188,13 +189,14 @@ class VideoPredictor:
         Args:
             source: a description or what ``open_source`` makes one of (a path), or frames in order of time.
             frames: all frames of a described ``source``, for callers that look at them as they pass.
+            times: of other key frames, increasing, in s; streams leave out those that they have dropped.
 
         Raises:
             UserError: nothing there that can be decoded.
         """
         tracker = ActorTracker(smoothing=self.smoothing)
         source, keys = self._keys(source)
-        for found in self.predict_at(source, keys, frames):
+        for found in self.predict_at(source, keys if times is None else times, frames):
             ids, actions = tracker.update(found.timestamp, found.boxes, found.scores, found.actions)
             yield replace(found, track_ids=ids, actions=actions)
 

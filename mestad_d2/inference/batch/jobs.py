@@ -16,6 +16,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.csv_cells import text_cell
 from mestad_d2.formats.files import write_bytes
 from mestad_d2.inference.inputs import find_inputs, read_lines
+from mestad_d2.video.live.address import shown_address
 from mestad_d2.video.source import camera_number
 
 # A video whose worker died is given to another one, once: the video may be what killed it.
@@ -115,7 +116,7 @@ def result_name(video: str) -> str:
     """Return the file name of a video's result: its stem and a digest of its whole path."""
     digest = hashlib.sha256(os.fsencode(os.path.abspath(video))).hexdigest()[:10]
     # Stems may be longer than a file system allows once the rest is added.
-    stem = os.fsencode(Path(video).stem)[:180].decode(errors="ignore")
+    stem = os.fsencode(Path(shown_address(video)).stem)[:180].decode(errors="ignore")
     return f"{stem}.{digest}.jsonl"
 
 

@@ -21,6 +21,8 @@ from mestad_d2.inference.tubes.outputs import shown, tube_line
 from mestad_d2.inference.tubes.video_tubes import ActionTube, VideoTubes
 from mestad_d2.load_config import import_extensions
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
+from mestad_d2.video.live.address import is_address, shown_address
+from mestad_d2.video.live.frames import LiveFrames
 from mestad_d2.video.source import open_source
 from mestad_d2.video.stream import iterate_frames
 
@@ -42,6 +44,7 @@ class WorkerSetup:
         tubes: whether lines of tubes follow those of the key frames.
         start: first second of each film that is looked at.
         end: second of each film before which to end.
+        seconds: how long a stream is watched.
     """
 
     cfg: CfgNode
@@ -56,6 +59,7 @@ class WorkerSetup:
     tubes: bool = False
     start: float = 0.0
     end: float = float("inf")
+    seconds: float = float("inf")
 
     def settings(self) -> dict:
         """Return the settings that results depend on, by name, for ``check_settings``."""
@@ -72,6 +76,8 @@ class WorkerSetup:
         more = {"mode": self.mode} if self.mode != "clip" else {}
         if (self.start, self.end) != (0.0, float("inf")):
             more["window"] = f"{self.start:g} to {self.end:g} s"
+        if self.seconds != float("inf"):
+            more["seconds"] = self.seconds
         return settings | more | ({"tubes": True} if self.tubes else {})
 
     def _config(self) -> str:
@@ -80,6 +86,13 @@ class WorkerSetup:
         cfg.defrost()
         cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR, cfg.MODEL.DEVICE = "", "", ""
         return cfg.dump()
+
+    def _stream(self, address: str) -> LiveFrames:
+        stream = LiveFrames(address, self.seconds)
+        if stream.live and self.seconds == float("inf"):
+            stream.stop()
+            raise UserError(f"{stream.name}: a stream has no end; give --seconds")
+        return stream
 
     def __call__(self, number: int) -> Callable[[str], bytes]:
         """Return the function video -> JSON lines of worker ``number``; workers share the GPUs in turn."""
@@ -99,21 +112,27 @@ class WorkerSetup:
         def detect(video: str) -> bytes:
             lines, linker = [], VideoTubes(self.keyframes_per_second) if self.tubes else None
             tubes: list[ActionTube] = []
-            source = open_source(video, folder_fps=predictor.folder_fps).between(self.start, self.end)
-            frames = LastSeen(iterate_frames(predictor.needed(source)))
-            for found in predictor.predict(source, frames):
+            source, name = None, shown_address(video)
+            if is_address(video):
+                stream = self._stream(video)
+                detections = predictor.predict(stream, times=stream.key_times(self.keyframes_per_second))
+            else:
+                source = open_source(video, folder_fps=predictor.folder_fps).between(self.start, self.end)
+                frames = LastSeen(iterate_frames(predictor.needed(source)))
+                detections = predictor.predict(source, frames)
+            for found in detections:
                 people = filter_by_score(found, self.person_threshold)
-                lines.append(json_line(video, people, self.names, self.score_threshold))
+                lines.append(json_line(name, people, self.names, self.score_threshold))
                 tubes += linker.update(found) if linker else []
                 alive()
-            if missing := missing_end(source, frames.time):
+            if source is not None and (missing := missing_end(source, frames.time)):
                 raise UserError(
                     f"{video}: the last {missing:.1f} of {source.duration:.1f} s are missing from the file; "
                     "download or copy it again"
                 )
             tubes += linker.finish() if linker else []
             lines += [
-                tube_line(video, tube, self.names) for tube in shown(tubes, self.names, self.score_threshold)
+                tube_line(name, tube, self.names) for tube in shown(tubes, self.names, self.score_threshold)
             ]
             return "".join(lines).encode()
 
