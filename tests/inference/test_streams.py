@@ -246,9 +246,9 @@ def test_streams_of_the_tools(demo, server: Server, tmp_path: Path, monkeypatch,
     monkeypatch.setattr(
         worker_setup, "VideoPredictor", lambda cfg, speed, **kw: VideoPredictor(cfg, model, **kw)
     )
-    recipe = worker_setup.DetectorRecipe(tiny_cfg(), ActionNames({}), SpeedMode(), 1.0, 0.0, 0.0, 1)
-    found = [json.loads(line) for line in recipe(0)(film).decode().splitlines()]
+    setup = worker_setup.WorkerSetup(tiny_cfg(), ActionNames({}), SpeedMode(), 1.0, 0.0, 0.0, 1)
+    found = [json.loads(line) for line in setup(0)(film).decode().splitlines()]
     assert [line["timestamp"] for line in found] == [0, 1, 2] and found[0]["video"] == film
     server.parts = whole(tmp_path)
     with pytest.raises(UserError, match="a stream has no end; give --seconds"):
-        recipe(0)(f"{server.address}/live")
+        setup(0)(f"{server.address}/live")
