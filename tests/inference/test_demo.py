@@ -138,7 +138,7 @@ def test_output_that_cannot_be_written_is_one_line(demo: ModuleType, tmp_path: P
     (tmp_path / "out" / "x.mp4").mkdir(parents=True)
     write_numbered_video(tmp_path / "y.mp4", 10, Fraction(20))
     assert run(demo, tmp_path / "out", "--input", tmp_path / "x.mp4", tmp_path / "y.mp4") == 2
-    assert f"error: {tmp_path / 'out' / 'x.mp4'}: can't be written" in capfd.readouterr().err
+    assert f"error: {tmp_path / 'out' / 'x.mp4'}: is a folder" in capfd.readouterr().err
     assert (tmp_path / "out" / "y.mp4").stat().st_size > 0
 
 

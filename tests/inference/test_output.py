@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numbered_video import write_numbered_video
 
+from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import Annotator, Person, short_name
@@ -70,6 +71,25 @@ def test_video_has_every_frame_and_its_length(tmp_path: Path, video: str) -> Non
     assert len(frames) == 50
     assert frames[-1][0] == pytest.approx(49 / 25, abs=0.01)
     assert frames[0][1] % 2 == 0 and frames[0][1] >= 480
+
+
+def test_a_pause_of_a_night_and_a_drawing_that_is_stopped(tmp_path: Path) -> None:
+    times = [*(i / 25 for i in range(10)), *(36000 + i / 25 for i in range(10))]
+    write_numbered_video(tmp_path / "v.mkv", 20, Fraction(25), times=times)
+    write_video(tmp_path / "out.mp4", str(tmp_path / "v.mkv"), [], NAMES, 0.5)
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        shown = [frame.time for frame in file.decode(video=0)]
+    missing = [t for t in times if min(abs(t - s) for s in shown) > 2e-3]
+    assert not missing and len(shown) == 20 + 9 and shown == sorted(shown)
+    before = (tmp_path / "out.mp4").read_bytes()
+
+    def stop(time: float) -> None:
+        raise UserError("stopped")
+
+    with pytest.raises(UserError, match="stopped"):
+        write_video(tmp_path / "out.mp4", str(tmp_path / "v.mkv"), [], NAMES, 0.5, progress=stop)
+    assert (tmp_path / "out.mp4").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"v.mkv", "out.mp4"}
 
 
 def test_video_and_strip_without_any_person(tmp_path: Path, video: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mestad_d2.formats.csv_cells import text_cell
+from mestad_d2.formats.files import atomic_path
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.clip_stream import in_background
 from mestad_d2.inference.output_files import said_if_unwritable
@@ -164,13 +165,18 @@ def write_video(
     """Write an annotated mp4 with the source's frame times and, if any, its sound; of a window it begins with that.
 
     ``max_labels``: people with a label on a frame, at most. ``progress`` is called with the time of every frame, in s.
+    It is written aside: what fails leaves no file, and an old one as it is.
 
     Raises:
         UserError: ``path`` can't be written.
     """
     source = open_source(video, folder_fps=folder_fps)
     overlay = Overlay(detections, names, threshold, max_labels)
-    with said_if_unwritable(path), VideoWriter(path, source.fps, source) as writer:
+    with (
+        said_if_unwritable(path),
+        atomic_path(path, keep_suffix=True, fix="give another --output") as aside,
+        VideoWriter(aside, source.fps, source) as writer,
+    ):
         frames = iterate_frames(source)
         drawn = ((frame.time, overlay.draw(frame)) for frame in frames)
         # Drawn while the frame before is encoded, which takes longer.

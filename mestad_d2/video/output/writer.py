@@ -18,10 +18,14 @@ from mestad_d2.video.stream import StreamFrame
 
 # Half the time of x264's defaults at the same quality, for files a third larger.
 X264 = {"preset": "veryfast", "crf": "20"}
+# In s: mp4 holds the time that a frame is shown in 31 bits, which is 6.6 h at 90,000 ticks a second.
+LONGEST_SHOWN = 3600.0
 
 
 class VideoWriter:
     """Writes an mp4 that every player plays; use it as a context manager.
+
+    In a pause of hours the last frame before it is repeated once an hour, since mp4 can't show one frame for longer.
 
     Args:
         path: of the mp4.
@@ -45,6 +49,7 @@ class VideoWriter:
             self._stream.bit_rate = 4_000_000
         self._sound = open_sound(self._out, sound_of) if sound_of else None
         self._size: tuple[int, int] | None = None
+        self._last: tuple[float, np.ndarray] | None = None
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -59,6 +64,12 @@ class VideoWriter:
             self._stream.height, self._stream.width = self._size
         if image.shape[:2] != self._size:
             image = cv2.resize(image, self._size[::-1], interpolation=cv2.INTER_AREA)
+        while self._last is not None and time - self._last[0] > LONGEST_SHOWN:
+            self._encode(self._last[0] + LONGEST_SHOWN, self._last[1])
+        self._encode(time, image)
+
+    def _encode(self, time: float, image: np.ndarray) -> None:
+        self._last = time, image
         frame = to_bt709(av.VideoFrame.from_ndarray(image, format="rgb24"), *self._size[::-1])
         frame.time_base = self._stream.codec_context.time_base
         frame.pts = round(time / frame.time_base)
