@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import signal
+import socketserver
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -191,6 +193,60 @@ def test_a_stream_that_falls_silent_ends_at_its_seconds(server: Server, tmp_path
     list(stream)
     done.set()
     assert time.monotonic() - start < 8
+
+
+SDP = (
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    "m=video 0 RTP/AVP 33\r\na=control:track1\r\n"
+)
+
+
+class Camera(socketserver.StreamRequestHandler):
+    """A camera by RFC 2326 that plays ``content``, a transport stream, in packets between its answers (RFC 2250)."""
+
+    content, plays = b"", 0
+
+    def handle(self) -> None:
+        while (line := self.rfile.readline().decode().split()) and len(line) == 3:
+            headers = dict(
+                field.strip().split(": ", 1) for field in iter(lambda: self.rfile.readline().decode(), "\r\n")
+            )
+            answer = f"RTSP/1.0 200 OK\r\nCSeq: {headers['CSeq']}\r\nSession: 1\r\n"
+            body = ""
+            if line[0] == "DESCRIBE":
+                body, answer = SDP, f"{answer}Content-Type: application/sdp\r\nContent-Length: {len(SDP)}\r\n"
+            elif line[0] == "SETUP":
+                answer += f"Transport: {headers['Transport']}\r\n"
+            self.wfile.write(f"{answer}\r\n{body}".encode())
+            if line[0] == "PLAY":
+                type(self).plays += 1
+                self._play()
+                return
+
+    def _play(self) -> None:
+        size = 7 * 188
+        for number in range(0, len(self.content), size):
+            head = struct.pack(">BBHII", 0x80, 33, number // size & 0xFFFF, number, 1)
+            packet = head + self.content[number : number + size]
+            self.wfile.write(struct.pack(">cBH", b"$", 0, len(packet)) + packet)
+
+
+def test_a_camera_by_rtsp(tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "a.ts", FRAMES, Fraction(20), codec="libx264", g="10", bf="0")
+    handler = type("Played", (Camera,), {"content": (tmp_path / "a.ts").read_bytes()})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stream = LiveFrames(
+            f"rtsp://127.0.0.1:{server.server_address[1]}/1", seconds=4, wait=0.01, latency=60
+        )
+        frames = list(stream)
+        server.shutdown()
+    numbers = [read_number(frame.image) for frame in frames]
+    assert stream.live and handler.plays >= 2
+    # The film, and after the connection was lost the film again; a stream's last picture may be cut off.
+    assert set(range(FRAMES - 2)) <= set(numbers[:FRAMES]) and numbers.count(5) >= 2
+    times = [frame.time for frame in frames]
+    assert times[:10] == pytest.approx([n / 20 for n in range(10)], abs=0.002) and times == sorted(times)
 
 
 @pytest.fixture

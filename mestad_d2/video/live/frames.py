@@ -74,6 +74,8 @@ class LiveFrames:
     def stop(self) -> None:
         """End the stream; frames that came already are not given any more."""
         self._stopped.set()
+        if self._thread.ident is None and self._container is not None:
+            self._container.close()
 
     def key_times(self, per_second: float) -> Iterator[float]:
         """Yield 0, 1 / per_second ..., without those in a part of the stream that was dropped."""
