@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # torch passes an error of a loader process on as text: the traceback, which ends with the message.
@@ -27,6 +28,8 @@ def one_line_errors() -> Iterator[None]:
 
     Also usable as a decorator of a tool's ``main``.
     """
+    handle = logging.Handler.handleError
+    logging.Handler.handleError = _handle_log_error(handle)
     try:
         yield
     except UserError as error:
@@ -38,3 +41,16 @@ def one_line_errors() -> Iterator[None]:
         where = error.filename or "the output folder"
         print(f"error: {where}: not written ({error.strerror}); make room there", file=sys.stderr)
         sys.exit(2)
+    finally:
+        logging.Handler.handleError = handle
+
+
+def _handle_log_error(handle: Callable[[logging.Handler, logging.LogRecord], None]) -> Callable:
+    """Leave out lines of a log that the disk has no room for; logging prints a traceback for each."""
+
+    def handle_but_full(handler: logging.Handler, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not (isinstance(error, OSError) and error.errno in _FULL):
+            handle(handler, record)
+
+    return handle_but_full

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from itertools import takewhile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tabulate import tabulate
 from mestad_d2.analysis.cost import cost_of_config, draw_cost
 from mestad_d2.analysis.memory import training_memory
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.files import write_json
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.modeling.build import build_detector
@@ -62,7 +62,7 @@ def main(args: argparse.Namespace) -> None:
         rows.append(("total", cost["total_gflops"], cost["params_millions"]))
         print(tabulate(rows, headers=["part", "GFLOPs", "parameters (M)"], floatfmt=".2f"))
         if args.output:
-            args.output.write_text(json.dumps(cost, indent=2) + "\n")
+            write_json(args.output, cost, indent=2)
         if args.chart:
             draw_cost(cost, args.chart, Path(args.config_file).stem)
     if "memory" in args.tasks:

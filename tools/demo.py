@@ -92,7 +92,7 @@ from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.inputs import find_inputs
-from mestad_d2.inference.output_files import output_folder, said_if_unwritable
+from mestad_d2.inference.output_files import LineFile, output_folder, said_if_unwritable
 from mestad_d2.inference.person_detector.sources import DetectedPersons
 from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
 from mestad_d2.inference.results.fonts import note_on_letters, use_font
@@ -202,7 +202,7 @@ class Demo:
     ) -> None:
         total = int(duration * self.predictor.keyframes_per_second) + 1 if duration else None
         with (
-            open(beside(stem, ".jsonl"), "w") as lines,
+            LineFile(beside(stem, ".jsonl")) as lines,
             tqdm(total=total, unit=" key frames", desc=stem.name) as bar,
         ):
             for keyframe in self.predictor.predict(source, frames, times):
@@ -210,7 +210,6 @@ class Demo:
                 sure = filter_by_score(keyframe, self.args.person_threshold)
                 # Each line is flushed at once, as other programs may follow a stream.
                 lines.write(json_line(stem.name, sure, self.names, self.args.score_threshold))
-                lines.flush()
                 bar.update()
                 frames_a_second = (
                     (keyframe.timestamp - found[0].timestamp) * fps / max(bar.format_dict["elapsed"], 1e-6)

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import atomic_path
 from mestad_d2.modeling.build import build_detector
 from mestad_d2.modeling.roi_heads.video_roi_heads import pool_time
 
@@ -145,4 +146,5 @@ def draw_cost(cost: dict, path: str | Path, name: str) -> None:
         axes.set_title(
             f"{name if title == 'ours' else 'two-stage detector'}: {total:.1f} GFLOPs", fontsize=11
         )
-    figure.savefig(path, dpi=120)
+    with atomic_path(path, keep_suffix=True) as aside:
+        figure.savefig(aside, dpi=120)

@@ -15,6 +15,7 @@ from mestad_d2.data.per_video import Setting
 from mestad_d2.densify.key_frames import KeyFrame
 from mestad_d2.densify.pipeline import file_print
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import write_bytes, write_text
 
 DATASET = "densify_sparse"
 LABELS, PRINT = "labels.txt", "trained_on.txt"
@@ -54,7 +55,7 @@ def training_cfg(
     ids = sorted(used | set(names))
     # A name with a line break would be read as two.
     lines = [f"{i}: {' '.join(names.get(i, f'action {i}').split()) or f'action {i}'}" for i in ids]
-    label_map.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(label_map, "".join(f"{line}\n" for line in lines))
     register_ava_dataset(
         DATASET, video_root=videos, annotations=annotations, label_map=label_map, exclude=exclude, start=start
     )
@@ -97,5 +98,5 @@ def keep_or_clear(plan: CfgNode, files: Iterable[str | Path], overwrite: bool) -
         labels = (folder / LABELS).read_bytes()
         shutil.rmtree(folder)
         folder.mkdir()
-        (folder / LABELS).write_bytes(labels)
-    note.write_text(own)
+        write_bytes(folder / LABELS, labels)
+    write_text(note, own)

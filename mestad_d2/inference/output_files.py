@@ -23,6 +23,40 @@ def said_if_unwritable(path: str | os.PathLike[str]) -> Iterator[None]:
         raise UserError(f"{where}: can't be written ({error.strerror}); give another --output") from error
 
 
+class LineFile:
+    """Writes lines that others may read at once; use it as a context manager.
+
+    Where the disk is full, the file ends with its last whole line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with said_if_unwritable(path):
+            # Without a buffer: it would be written again when the file is closed.
+            self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+
+    def __enter__(self) -> LineFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def write(self, line: str) -> None:
+        """Write one line whole, or nothing of it.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        content, begin, done = line.encode("utf-8", "surrogateescape"), self._file.tell(), 0
+        try:
+            with said_if_unwritable(self._path):
+                while done < len(content):
+                    done += self._file.write(content[done:])
+        except UserError:
+            self._file.truncate(begin)
+            raise
+
+
 def output_folder(path: Path) -> Path:
     """Return the folder, created if missing.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from mestad_d2.analysis.cost import cost_of_config
 from mestad_d2.errors import UserError
+from mestad_d2.formats.files import atomic_path, write_json, write_text
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.reproduce.execution import test_seconds
 from mestad_d2.reproduce.runs import Run
@@ -159,7 +159,8 @@ def draw(table: Table, dataset: str, summary: Sequence[dict], path: Path) -> Non
     axes.invert_yaxis()
     axes.set_xlabel(f"frame-mAP on {dataset}, percent")
     axes.set_title(f"Table {table.number}: {table.title}", fontsize=10)
-    figure.savefig(path, dpi=120)
+    with atomic_path(path, keep_suffix=True) as aside:
+        figure.savefig(aside, dpi=120)
 
 
 def write(table: Table, dataset: str, runs: Sequence[Run], folder: Path, command: str) -> str:
@@ -168,9 +169,9 @@ def write(table: Table, dataset: str, runs: Sequence[Run], folder: Path, command
     text = markdown(table, dataset, summary, command)
     stem = f"table{table.number}_{dataset}"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{stem}.md").write_text(text)
+    write_text(folder / f"{stem}.md", text)
     content = {"table": table.number, "dataset": dataset, "command": command, "rows": summary}
-    (folder / f"{stem}.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_json(folder / f"{stem}.json", content)
     if any("map" in line for line in summary):
         draw(table, dataset, summary, folder / f"{stem}.png")
     return text

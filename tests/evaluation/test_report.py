@@ -134,5 +134,5 @@ def test_without_detections_or_ground_truth(tmp_path: Path) -> None:
 
 def test_a_bad_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match="not written"):
         write_report(tmp_path / "file", _result(), LABELS)

@@ -18,6 +18,7 @@ from mestad_d2.densify.review.page import write_page
 from mestad_d2.densify.review.stretches import cards, film_strip
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import AnnotationRow
+from mestad_d2.formats.files import write_json
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def write_all(
         write_cvat(cvat_file(paths.cvat, video_id), video, [r for r in rows if r.video_id == video_id], names)
     paths.cvat.mkdir(exist_ok=True)
     used = {**{row.action_id: f"action {row.action_id}" for row in rows}, **names}
-    (paths.cvat / "labels.json").write_text(json.dumps(label_spec(used), indent=1))
+    write_json(paths.cvat / "labels.json", label_spec(used))
     if paths.review is not None:
         by_id = {video.video_id: video for video in videos}
         found = cards(dense)

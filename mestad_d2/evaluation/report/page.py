@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mestad_d2.errors import UserError
 from mestad_d2.evaluation.frame_map.score import ClassAP, FrameMAP, precision_recall, rank_scores
 from mestad_d2.evaluation.report.charts import precision_recall_svg, score_histogram_svg
 from mestad_d2.evaluation.report.examples import (
@@ -20,6 +19,7 @@ from mestad_d2.evaluation.report.examples import (
 )
 from mestad_d2.evaluation.report.pictures import Frames, picture
 from mestad_d2.evaluation.report.style import html_page
+from mestad_d2.formats.files import write_text
 from mestad_d2.formats.label_map import LabelMap
 
 
@@ -39,11 +39,9 @@ def write_report(
         UserError: the page can't be written.
     """
     path = Path(folder) / "index.html"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_page(result, label_map, frames, note), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror}); choose another --report") from None
+    write_text(
+        path, _page(result, label_map, frames, note), fix="make room there, or choose another --report"
+    )
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from mestad_d2.errors import UserError
 from mestad_d2.formats.csv_cells import text_cell
-from mestad_d2.formats.files import write_bytes
+from mestad_d2.formats.files import atomic_open, write_bytes
 from mestad_d2.inference.inputs import find_inputs, read_lines
 from mestad_d2.video.live.address import shown_address
 from mestad_d2.video.source import camera_number
@@ -154,6 +154,6 @@ def write_failures(output: Path, failures: Sequence[Finished]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with atomic_open(path, newline="") as file:
         rows = ((text_cell(done.video), text_cell(done.error or "")) for done in failures)
         csv.writer(file, lineterminator="\n").writerows([("video", "error"), *rows])

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mestad_d2.formats.csv_cells import text_cell
-from mestad_d2.formats.files import atomic_path
+from mestad_d2.formats.files import atomic_open, atomic_path, write_text
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.clip_stream import in_background
 from mestad_d2.inference.output_files import said_if_unwritable
@@ -62,7 +62,7 @@ def between(before: KeyframeDetections, after: KeyframeDetections | None, time: 
 
 def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections], threshold: float) -> None:
     """Write AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with atomic_open(path, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         for found in detections:
             size = np.array([found.width, found.height] * 2)
@@ -106,7 +106,7 @@ def write_json(
     """Write all key frames of a video to one JSON file."""
     size = {"height": detections[0].height, "width": detections[0].width} if detections else {}
     frames = [as_json(found, names, threshold) for found in detections]
-    path.write_text(json.dumps({"video": video_id, **size, "key_frames": frames}, indent=1) + "\n")
+    write_text(path, json.dumps({"video": video_id, **size, "key_frames": frames}, indent=1) + "\n")
 
 
 class Overlay:
@@ -219,7 +219,8 @@ def write_strip(
         before = frame
     if before is not None and len(pictures) < len(wanted):
         take(before)
-    film_strip(pictures, times).save(path)
+    with atomic_path(path, keep_suffix=True) as aside:
+        film_strip(pictures, times).save(aside)
 
 
 def film_strip(pictures: Sequence[np.ndarray], times: Sequence[float]) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mestad_d2.formats.files import atomic_path
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import short_name, track_color
@@ -81,7 +82,8 @@ def write_timeline(path: Path, actors: Sequence[Actor], end: float) -> None:
             row += 1
         axes.axhline(row, color="#e3e6ec", linewidth=1, zorder=0)
     _dress(axes, ticks, max(end, 1e-3), rows, len(actors) - len(shown))
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.15)
+    with atomic_path(path, keep_suffix=True) as aside:
+        figure.savefig(aside, bbox_inches="tight", pad_inches=0.15)
 
 
 def _dress(axes, ticks: list[tuple[float, str, str]], end: float, rows: int, left_out: int) -> None:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from mestad_d2.formats.files import atomic_path, write_text
 from mestad_d2.reproduce.strict.data import CONDITIONS
 from mestad_d2.reproduce.strict.rows import ROWS
 from mestad_d2.reproduce.strict.schedule import read_results
@@ -138,7 +139,8 @@ def draw_differences(results: Sequence[dict], path: Path, condition: str = "toy"
     axes.set_yticks(places, [name for name, _ in found], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"frame-mAP on {condition}: points over None, with 95 % intervals over seeds")
-    figure.savefig(path, dpi=120)
+    with atomic_path(path, keep_suffix=True) as aside:
+        figure.savefig(aside, dpi=120)
 
 
 def write_report(output: Path) -> str:
@@ -159,6 +161,6 @@ def write_report(output: Path) -> str:
         curve_table(results, best),
     ]
     text = "\n\n".join(parts) + "\n"
-    (output / "strict.md").write_text(text)
+    write_text(output / "strict.md", text)
     draw_differences(results, output / "strict.png")
     return text
