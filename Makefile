@@ -13,7 +13,9 @@ export OMP_NUM_THREADS ?= 2
 setup: $(STAMP)
 
 $(STAMP): requirements.txt setup.py scripts/install_detectron2.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -e $(VENV) || test -L $(VENV) || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+		{ echo "error: $(VENV) is there, but its Python or pip does not run; remove it (rm -rf $(VENV)) and run make again" >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python scripts/install_detectron2.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -1,0 +1,35 @@
+"""Set-up with a broken environment says what to remove, and removes nothing itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tiny import ROOT
+
+
+@pytest.mark.parametrize("kind", ["no python", "python that does not run", "dangling link", "file"])
+def test_a_broken_environment_is_one_line(tmp_path: Path, kind: str) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.txt", "setup.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "install_detectron2.py").touch()
+    venv = tmp_path / ".venv"
+    if kind == "dangling link":
+        venv.symlink_to("nowhere")
+    elif kind == "file":
+        venv.touch()
+    else:
+        (venv / "bin").mkdir(parents=True)
+    if kind == "python that does not run":
+        # As a copied environment has it: the link of its interpreter leads nowhere, or to another machine's.
+        (venv / "bin" / "python").write_text("#!/nowhere/python3\n")
+        (venv / "bin" / "python").chmod(0o755)
+    done = subprocess.run(["make", "setup"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert len(lines) == 1 and lines[0].startswith("error: .venv is there") and "rm -rf .venv" in lines[0]
+    assert venv.is_symlink() or venv.exists()
