@@ -21,7 +21,7 @@ FOLDER = "tests/reliability"
 # The longest first.
 PARTS = {
     "killed 20 times, full disks": [f"{FOLDER}/test_interruption.py"],
-    "full disks under every tool": [f"{FOLDER}/test_full_disks.py"],
+    "full disks under every tool": [f"{FOLDER}/disks"],
     "fuzzers": [f"{FOLDER}/test_fuzz.py", f"{FOLDER}/test_csv_fuzz.py"],
     "memory, files, shared memory": [f"{FOLDER}/test_leaks.py"],
     "two processes, a dead one": [f"{FOLDER}/ranks"],
