@@ -6,13 +6,15 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import pytest
+from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from numbered_video import write_numbered_video
 from reliability.leaks import Usage, watch
 from reliability.runs import BOTH_PHASES
 from tiny import tiny_cfg
 
-from mestad_d2.engine import build_trainer
+from mestad_d2.engine import build_trainer, trainer_class
 from mestad_d2.video import frames as video
 from mestad_d2.video.frames import read_frames
 from mestad_d2.video.source import open_source
@@ -54,6 +56,14 @@ def test_training_is_flat(tmp_path: Path, on_toy: None) -> None:
         usage = watch(step, STEPS, STEPS // 4)
     # The history of scalars that is kept for the curves is some KB a step at most.
     flat(usage, 12.0 if LONG else 200.0, "training")
+
+
+@pytest.mark.slow
+def test_evaluations_with_loader_processes_are_flat(tmp_path: Path, on_toy: None) -> None:
+    workers = ["DATASETS.TEST", "('toy_val',)", "DATALOADER.NUM_WORKERS", 1, "OUTPUT_DIR", tmp_path]
+    cfg = tiny_cfg(*workers, "MODEL.PROPOSALS.SCORE_THRESH_TEST", 0.99)
+    model = build_model(cfg).eval()
+    flat(watch(lambda: trainer_class(cfg).test(cfg, model), 200, 50), 5.0, "evaluations")
 
 
 def test_a_film_read_to_its_end_is_flat(tmp_path: Path) -> None:
