@@ -11,8 +11,10 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +276,15 @@ def _instructions() -> dict[int, Any]:
         "APPEND": _Unpickler.load_append,
         "APPENDS": _Unpickler.load_appends,
     }
-    return {**table, **{getattr(pickle, name)[0]: function for name, function in own.items()}}
+    refused = {ord(opcode.code): _refuse(opcode.name) for opcode in pickletools.opcodes}
+    return {**refused, **table, **{getattr(pickle, name)[0]: function for name, function in own.items()}}
+
+
+def _refuse(name: str) -> Callable[[_Unpickler], None]:
+    def load(unpickler: _Unpickler) -> None:
+        raise ForbiddenGlobal(f"the instruction {name}")
+
+    return load
 
 
 _Unpickler.dispatch = _instructions()

@@ -39,7 +39,9 @@ def execute(run: Run) -> dict:
         check_same_options(run.trained_by)
         copy_checkpoint(run.trained_by.folder, run.folder)
     log = run.folder / "run.log"
-    command = [sys.executable, str(TRAIN_NET), "--config-file", str(run.folder / "row.yaml"), "--resume"]
+    # A row that goes on from another's burn-in differs from it on purpose.
+    flags = ["--accept-changes", "--resume"]
+    command = [sys.executable, str(TRAIN_NET), "--config-file", str(run.folder / "row.yaml"), *flags]
     with log.open("a") as file:
         code = subprocess.run(
             [*command, *run.options()], stdout=file, stderr=subprocess.STDOUT, check=False

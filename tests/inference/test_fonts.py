@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib import font_manager
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.results import fonts
@@ -36,10 +37,12 @@ def test_an_installed_font_takes_over_where_the_default_lacks_letters(
 ) -> None:
     # STIX has a letter that DejaVu lacks; it stands for an East Asian font here.
     stix = str(FONTS / "STIXGeneral.ttf")
-    letter = chr(min(fonts.letters_of(stix) - fonts.letters_of(fonts.DEFAULT)))
+    letter = chr(min(fonts.letters_of(stix) - fonts.letters_of(fonts.default_font())))
     monkeypatch.setattr(fonts, "_installed", lambda: (stix,))
     fonts.font_for.cache_clear()
-    assert fonts.font_for(letter, 20).path == stix and fonts.font_for("stand", 20).path == fonts.DEFAULT
+    assert (
+        fonts.font_for(letter, 20).path == stix and fonts.font_for("stand", 20).path == fonts.default_font()
+    )
     assert fonts.note_on_letters([letter]) is None
 
 
@@ -56,7 +59,7 @@ def test_a_chosen_font_is_used(tmp_path: Path) -> None:
 def test_names_of_likely_fonts_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     files = ["/f/Latin.ttf", "/f/wqy-zenhei.ttc", "/f/NotoSansCJK-Regular.ttc"]
     monkeypatch.setattr(
-        fonts.font_manager, "findSystemFonts", lambda fontext="ttf": files if fontext == "ttf" else []
+        font_manager, "findSystemFonts", lambda fontext="ttf": files if fontext == "ttf" else []
     )
     fonts._installed.cache_clear()
     assert fonts._installed() == ("/f/NotoSansCJK-Regular.ttc", "/f/wqy-zenhei.ttc")

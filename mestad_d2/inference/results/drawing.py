@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mestad_d2.inference.results.fonts import DEFAULT, font_for
+from mestad_d2.inference.results.fonts import default_font, font_for
 from mestad_d2.inference.results.label_placement import place_labels
 
 # Frames with a shorter side below this are enlarged for the output, or labels would not fit.
@@ -170,4 +170,4 @@ def _render(
 @lru_cache(maxsize=16)
 def font(size: int) -> ImageFont.FreeTypeFont:
     """Return the font of labels, ``size`` pixels high."""
-    return ImageFont.truetype(DEFAULT, size)
+    return ImageFont.truetype(default_font(), size)

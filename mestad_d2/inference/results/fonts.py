@@ -7,20 +7,25 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
-from matplotlib import font_manager
-from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 from mestad_d2.errors import UserError
 
-DEFAULT = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 # Parts of the names of font files that have Chinese, Japanese or Korean letters, the most common ones first.
 EAST_ASIAN = (
     "notosanscjk", "notosanssc", "notosansjp", "notosanskr", "sourcehansans", "wqy", "droidsansfallback", "ipag", "takao",
     "nanum", "unifont", "msyh", "simhei", "msgothic", "malgun", "pingfang", "hiragino", "applegothic", "arialunicode",
 )  # fmt: skip
 _chosen: list[str] = []
+
+
+@lru_cache(maxsize=1)
+def default_font() -> str:
+    """Return the path of the font that matplotlib brings."""
+    # Imported at first use: a detector starts without it.
+    import matplotlib
+
+    return os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def use_font(path: str | os.PathLike[str] | None) -> None:
@@ -43,6 +48,8 @@ def use_font(path: str | os.PathLike[str] | None) -> None:
 @lru_cache(maxsize=64)
 def letters_of(path: str) -> frozenset[int]:
     """Return the code points of a font file; none where it can't be read."""
+    from matplotlib.ft2font import FT2Font
+
     try:
         return frozenset(FT2Font(path).get_charmap())
     except (OSError, RuntimeError):
@@ -52,6 +59,8 @@ def letters_of(path: str) -> frozenset[int]:
 @lru_cache(maxsize=1)
 def _installed() -> tuple[str, ...]:
     """Installed font files that may have East Asian letters, likely ones first."""
+    from matplotlib import font_manager
+
     files = [*font_manager.findSystemFonts(), *font_manager.findSystemFonts(fontext="afm")]
     named = {path: "".join(c for c in Path(path).name.lower() if c.isalnum()) for path in files}
     likely = [p for part in EAST_ASIAN for p in sorted(named) if part in named[p]]
@@ -68,7 +77,7 @@ def missing_letters(texts: Iterable[str], path: str) -> str:
 @lru_cache(maxsize=4096)
 def font_for(text: str, size: int) -> ImageFont.FreeTypeFont:
     """Return the font, ``size`` pixels high, with most letters of a text: the user's, the default or an installed one."""
-    paths = [*_chosen, DEFAULT]
+    paths = [*_chosen, default_font()]
     best = min(paths, key=lambda path: len(missing_letters([text], path)))
     if missing_letters([text], best):
         best = min([best, *_installed()], key=lambda path: len(missing_letters([text], path)))

@@ -40,8 +40,8 @@ def spoil_when_loaded(video: Path) -> None:
     """From now on a trainer that has loaded its model cuts the file off."""
     resume_or_load = MESTADTrainer.resume_or_load
 
-    def spoil(trainer: MESTADTrainer, resume: bool = True) -> None:
-        resume_or_load(trainer, resume)
+    def spoil(trainer: MESTADTrainer, **how: bool) -> None:
+        resume_or_load(trainer, **how)
         os.truncate(video, 100)
 
     MESTADTrainer.resume_or_load = spoil
