@@ -40,8 +40,14 @@ def _add_input(cfg: CN) -> None:
     cfg.INPUT.CLIP.SAMPLING_RATE = 2
     # Frames per second in which SAMPLING_RATE counts (AVA is used at 30).
     cfg.INPUT.CLIP.FPS = 30.0
+    # Move every training frame by a random time of its own, -1 or 0 frames at SAMPLING_RATE 2; in general from
+    # -(SAMPLING_RATE / 2) on and below (SAMPLING_RATE + 1) / 2, both rounded down (release: True; paper: silent).
+    cfg.INPUT.CLIP.TIME_JITTER = False
     # Repeat the key frame instead of sampling: a control that measures the value of motion (ours).
     cfg.INPUT.CLIP.STILL = False
+    # How frames are resized: "area", which averages the pixels that become one (ours), or "bilinear" from the full
+    # picture without that average, cv2's INTER_LINEAR (release, PySlowFast, mmaction2); docs/weights.md.
+    cfg.INPUT.CLIP.RESIZE = "area"
     # Brightness, contrast, saturation (factors 1 +- x) and hue (+- x turns), one draw a clip; zeros
     # turn it off (release: 0.4, 0.4, 0.4, 0.1).
     cfg.INPUT.CLIP.COLOR_JITTER = [0.4, 0.4, 0.4, 0.1]
@@ -382,6 +388,8 @@ def _add_test(cfg: CN) -> None:
     # figure), "slowfast" (most published numbers), "release" (the paper's release) and "mmaction2" (its own
     # averaging). All use IoU 0.5.
     cfg.TEST.PROTOCOLS = ["activitynet", "slowfast"]
+    # Report the first protocol at IoU 0.75 (mAP75) and its mean over 0.5, 0.55, ... 0.95 (mAP50:95) too (EVAD).
+    cfg.TEST.STRICTER_IOUS = False
     # What judges each dataset of DATASETS.TEST, by name: "AVAEvaluator" (frame-mAP and person AP of a csv of key
     # frames), "TubeEvaluator" (tubes: video-mAP and frame-mAP; docs/tubes.md).
     cfg.TEST.EVALUATORS = ["AVAEvaluator"]

@@ -15,6 +15,7 @@ from mestad_d2.errors import UserError
 
 CHOICES: dict[str, tuple] = {
     "INPUT.CLIP.ON_ERROR": ("raise", "skip"),
+    "INPUT.CLIP.RESIZE": ("area", "bilinear"),
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": ("choice", "range"),
     "INPUT.RANDOM_FLIP": ("none", "horizontal"),
     "INPUT.CROP.TYPE": ("absolute",),

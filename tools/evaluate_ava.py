@@ -30,6 +30,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--exclude", help="csv: video,timestamp of frames left out (slowfast protocol only)")
     parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="activitynet")
+    parser.add_argument(
+        "--stricter-ious", action="store_true", help="also at IoU 0.75 and over 0.5 to 0.95, as EVAD reports"
+    )
     parser.add_argument("--output", help="write the figures to this JSON file")
     parser.add_argument(
         "--report", metavar="DIR", help="write a page with curves and examples to DIR/index.html"

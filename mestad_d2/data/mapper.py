@@ -10,7 +10,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.clips import clip_tensor
+from mestad_d2.video.clips import clip_tensor, time_shifts
 from mestad_d2.video.folder import FOLDER_FPS
 from mestad_d2.video.frames import ClipReader
 from mestad_d2.video.source import VideoSource, open_source
@@ -41,7 +41,9 @@ class ClipMapper:
         jitter: Sequence[float] = (0, 0, 0, 0),
         min_visible: float = 0.0,
         flip_pairs: Sequence[tuple[int, int]] = (),
+        time_jitter: bool = False,
     ) -> None:
+        self.time_jitter = time_jitter
         self.reader, self.geometry, self.num_classes = reader, geometry, num_classes
         self.jitter, self.min_visible = jitter, min_visible
         self.flip_ids = {a: b for pair in flip_pairs for a, b in (pair, pair[::-1])}
@@ -68,11 +70,13 @@ class ClipMapper:
                 scale_range=tuple(clip.SCALE_RANGE) if is_train else (1.0, 1.0),
                 crop=tuple(inputs.CROP.SIZE) if is_train and inputs.CROP.ENABLED else None,
                 flip=0.5 if is_train and inputs.RANDOM_FLIP == "horizontal" else 0.0,
+                resize=clip.RESIZE,
             ),
             "num_classes": cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES,
             "jitter": clip.COLOR_JITTER if is_train else (0, 0, 0, 0),
             "min_visible": clip.MIN_VISIBLE if is_train else 0.0,
             "flip_pairs": flip_pairs,
+            "time_jitter": is_train and clip.TIME_JITTER,
         }
 
     def __call__(self, dataset_dict: dict, rng: np.random.Generator, frame_stride: int = 1) -> dict:
@@ -108,9 +112,12 @@ class ClipMapper:
         self, dataset_dict: dict, timestamp: float, rng: np.random.Generator
     ) -> tuple[np.ndarray, ClipGeometry]:
         geometry = self.geometry.draw((dataset_dict["height"], dataset_dict["width"]), rng)
-        # Frames are kept a little larger than any geometry needs; the geometry resizes them.
-        largest = round(max(self.geometry.short_sides) * max(self.geometry.scale_range[1], 1.0))
-        return self.reader(source_of(dataset_dict), timestamp, largest), geometry
+        shifts = None
+        if self.time_jitter:
+            # Drawn after the geometry, which stays as it is without the jitter.
+            shifts = time_shifts(self.reader.num_frames, self.reader.sampling_rate, self.reader.fps, rng)
+        side = self.geometry.reading_side()
+        return self.reader(source_of(dataset_dict), timestamp, side, shifts), geometry
 
     @staticmethod
     def _fields(dataset_dict: dict, timestamp: float) -> dict:

@@ -10,7 +10,7 @@ from mestad_d2.evaluation.frame_map.protocols import get_protocol
 from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
 from mestad_d2.evaluation.ground_truth import exclusion_keys
 from mestad_d2.evaluation.read_rows import read_rows
-from mestad_d2.evaluation.report.tables import per_class_table, result_json
+from mestad_d2.evaluation.report.tables import none_if_nan, per_class_table, result_json
 from mestad_d2.formats.ava_csv import read_exclusions
 from mestad_d2.formats.files import write_json
 from mestad_d2.formats.label_map import LabelMap, read_label_map
@@ -28,12 +28,14 @@ def evaluate_files(
     output: str | None = None,
     report: str | None = None,
     frames: Frames | None = None,
+    stricter_ious: bool = False,
 ) -> str:
     """Evaluate files, write what is asked for, and return a summary to print.
 
     Args:
         output: JSON file to write.
         report: folder that gets a page ``index.html``; ``frames`` gives it pictures.
+        stricter_ious: add the mean at IoU 0.75 and over 0.5, 0.55, ... 0.95.
     Raises:
         UserError: a file can't be read or written, or has a row that the protocol does not accept.
     """
@@ -44,9 +46,16 @@ def evaluate_files(
     det = read_rows(detections, "det", rules, ids)
     excluded = exclusion_keys(read_exclusions(exclude), rules) if exclude else set()
     result = frame_map(gt, det, label_map, rules, excluded)
+    stricter = result.stricter() if stricter_ious else {}
     if output:
-        write_json(output, result_json(result), fix="choose another --output")
+        write_json(
+            output,
+            result_json(result) | {name: none_if_nan(value) for name, value in stricter.items()},
+            fix="choose another --output",
+        )
     text = summary(result, label_map)
+    for name, value in stricter.items():
+        text += f"\nframe-{name} ({result.protocol}): {100 * value:.2f}"
     if exclude and not rules.exclusions:
         text += f"\nnote: protocol {rules.name} has no exclusions; {exclude} was not used"
     frames_apart = frames_note(gt, det)

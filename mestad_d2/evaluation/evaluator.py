@@ -39,7 +39,8 @@ class AVAEvaluator(DatasetEvaluator):
     metadata. ``evaluate`` returns, in percent as detectron2 does::
 
         frame_map: mAP (first protocol), mAP_<protocol> (others), mAP_pose, mAP_object, mAP_person
-                   (where the label map has these groups), num_classes, AP/<name>
+                   (where the label map has these groups), num_classes, AP/<name>;
+                   mAP75, mAP50:95 with ``stricter_ious``
         person:    AP50, AP50:95, AR@10
 
     All files are read when the evaluator is created, so that mistakes in them are found before training, not
@@ -53,6 +54,7 @@ class AVAEvaluator(DatasetEvaluator):
         distributed: gather the detections of all processes.
         score_thresh: action scores below it are ignored; None: from the config, or 0.
         prefix: put before the two keys of the results.
+        stricter_ious: report the first protocol at IoU 0.75 and over 0.5 to 0.95 too; None: from the config, or False.
     Raises:
         UserError: the metadata or the files it names can't be used.
     """
@@ -65,12 +67,16 @@ class AVAEvaluator(DatasetEvaluator):
         distributed: bool = True,
         score_thresh: float | None = None,
         prefix: str = "",
+        stricter_ious: bool | None = None,
     ) -> None:
         if isinstance(protocols, CfgNode):
             cfg = protocols
             protocols = cfg.TEST.PROTOCOLS
             if score_thresh is None:
                 score_thresh = cfg.MODEL.ROI_ACTION_HEAD.SCORE_THRESH_TEST
+            if stricter_ious is None:
+                stricter_ious = cfg.TEST.STRICTER_IOUS
+        self._stricter_ious = bool(stricter_ious)
         self._protocols = [get_protocol(name) for name in protocols]
         if not self._protocols:
             raise UserError("TEST.PROTOCOLS is empty: give one of " + ", ".join(PROTOCOLS))
@@ -202,6 +208,8 @@ class AVAEvaluator(DatasetEvaluator):
         main = judged[0]
         results = {"mAP": 100 * main.mAP}
         results.update({f"mAP_{r.protocol}": 100 * r.mAP for r in judged[1:]})
+        if self._stricter_ious:
+            results.update({name: 100 * value for name, value in main.stricter().items()})
         results.update({f"mAP_{g}": 100 * v for g, v in main.groups(self._label_map).items()})
         results["num_classes"] = main.num_classes
         used = Counter(c.name for c in main.per_class.values())

@@ -10,13 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from mestad_d2.boxes import paired_iou
-from mestad_d2.evaluation.frame_map.score import precision_recall
+from mestad_d2.evaluation.frame_map.score import COCO_IOUS, precision_recall
 from mestad_d2.evaluation.rows import Rows
 
 MAX_ACTORS = 10
-# COCO's settings: detections judged a frame, IoU thresholds, and recalls at which precision is read.
+# COCO's settings: detections judged a frame, and recalls at which precision is read.
 MAX_DETECTIONS = 100
-IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 
 
@@ -85,8 +84,8 @@ def _claim(
 
     The first detections of all frames are matched at once, then the second ones, and so on.
     """
-    tp = np.zeros((len(IOU_THRESHOLDS), len(boxes)), dtype=bool)
-    taken = np.zeros((len(IOU_THRESHOLDS), len(gt)), dtype=bool)
+    tp = np.zeros((len(COCO_IOUS), len(boxes)), dtype=bool)
+    taken = np.zeros((len(COCO_IOUS), len(gt)), dtype=bool)
     low = np.searchsorted(gt_frame, frame, "left")
     n = np.searchsorted(gt_frame, frame, "right") - low
     by_place = np.argsort(place, kind="stable")
@@ -95,12 +94,12 @@ def _claim(
         first_pair = np.cumsum(n[dets]) - n[dets]
         pair_gt = np.arange(len(pair_det)) - np.repeat(first_pair - low[dets], n[dets])
         iou = _overlaps(boxes[pair_det], gt[pair_gt])
-        near = iou >= IOU_THRESHOLDS[0]
+        near = iou >= COCO_IOUS[0]
         pair_det, pair_gt, iou = pair_det[near], pair_gt[near], iou[near]
         if not len(iou):
             continue
         starts = np.flatnonzero(np.diff(pair_det, prepend=-1))
-        free = (iou >= IOU_THRESHOLDS[:, None]) & ~taken[:, pair_gt]
+        free = (iou >= COCO_IOUS[:, None]) & ~taken[:, pair_gt]
         value = np.where(free, iou, 0.0)
         top = np.repeat(np.maximum.reduceat(value, starts, axis=1), np.diff(starts, append=len(iou)), axis=1)
         at_top = np.where(free & (value == top), np.arange(len(iou)), -1)

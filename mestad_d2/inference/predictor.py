@@ -166,7 +166,9 @@ class VideoPredictor:
             grid = self.segments.grid
             ahead = float(np.abs(grid.offsets(self.segment_steps)).max())
             self.reach = ahead + self.segment_steps * grid.ticks_per_step * grid.tick + 1.0
-        self._geometry = GeometrySampler((cfg.INPUT.MIN_SIZE_TEST,), max_size=cfg.INPUT.MAX_SIZE_TEST)
+        self._geometry = GeometrySampler(
+            (cfg.INPUT.MIN_SIZE_TEST,), max_size=cfg.INPUT.MAX_SIZE_TEST, resize=cfg.INPUT.CLIP.RESIZE
+        )
 
     def clips(
         self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame]
@@ -267,7 +269,7 @@ class VideoPredictor:
         """Resize to the picture (h, w, 3) uint8 that the model sees, as the test-time mapper does."""
         # With one size, no crop and no flip nothing is random.
         geometry = self._geometry.draw(frame.size, np.random.default_rng(0))
-        return geometry.clip(frame.small(self._geometry.short_sides[0])[None])[0]
+        return geometry.clip(frame.small(self._geometry.reading_side())[None])[0]
 
     def needed(self, source: VideoSource) -> VideoSource:
         """Return the video with what the clips of its window's key frames need on both sides."""

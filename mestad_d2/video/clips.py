@@ -21,6 +21,15 @@ def clip_times(center: float, num_frames: int, sampling_rate: float, fps: float)
     return center + clip_offsets(num_frames, sampling_rate, fps)
 
 
+def time_shifts(num_frames: int, sampling_rate: int, fps: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw a shift (T,) in s for each frame of a clip: whole frames of ``fps``, within half a ``sampling_rate``.
+
+    At ``sampling_rate`` 2 it is -1 or 0 frames, as in the release; the key frame is moved too.
+    """
+    low, high = -sampling_rate // 2, (sampling_rate + 1) // 2
+    return rng.integers(low, high, num_frames) / fps
+
+
 def later_is_nearer(before: float, after: float, time: float) -> bool:
     """Return whether frame ``after`` is nearer to ``time`` than frame ``before``; a tie goes to ``before``."""
     return after - time < time - before - TIE

@@ -123,20 +123,29 @@ class ClipReader:
         self._used = 0
         self.decoded_dir = decoded_dir
 
-    def __call__(self, video: VideoSource | str, timestamp: float, short_side: int | None) -> np.ndarray:
-        """Read the frames (T, H, W, 3) uint8 RGB of the clip around ``timestamp`` (s, as in the annotations)."""
+    def __call__(
+        self,
+        video: VideoSource | str,
+        timestamp: float,
+        short_side: int | None,
+        shifts: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Read the frames (T, H, W, 3) uint8 RGB of the clip around ``timestamp`` (s, as in the annotations).
+
+        ``shifts`` (T,) in s moves the frames one by one; such a clip is not kept, as its like hardly comes again.
+        """
         source = open_source(video)
         center = timestamp - source.start
         key = (source, round(center, 4), short_side)
-        if key in self._cache:
+        if shifts is None and key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
         times = clip_times(center, self.num_frames, self.sampling_rate, self.fps)
-        times = np.full_like(times, center) if self.still else times
+        times = np.full_like(times, center) if self.still else times + (0 if shifts is None else shifts)
         if self.decoded_dir and source.kind == "file":
             return read_decoded(source.place, times, self.decoded_dir, short_side)
         frames = read_frames(source, times, short_side=short_side)
-        if frames.nbytes <= self.cache_bytes:
+        if shifts is None and frames.nbytes <= self.cache_bytes:
             self._cache[key] = frames
             self._used += frames.nbytes
             while self._used > self.cache_bytes:

@@ -38,8 +38,8 @@ class StreamFrame:
         self.time, self.image = time, image
         self.size = image.shape[:2]
 
-    def small(self, short_side: int) -> np.ndarray:
-        """Return (h, w, 3) uint8 RGB with the shorter side at most ``short_side`` pixels, as clips are read."""
+    def small(self, short_side: int | None) -> np.ndarray:
+        """Return (h, w, 3) uint8 RGB with the shorter side at most ``short_side`` pixels (None: whole)."""
         return shrink(self.image, short_side)
 
 
@@ -60,7 +60,7 @@ class DecodedFrame(StreamFrame):
         """The picture in full size."""
         return self._make(None)
 
-    def small(self, short_side: int) -> np.ndarray:
+    def small(self, short_side: int | None) -> np.ndarray:
         """Return the picture as ``StreamFrame.small`` does, shrunk while its colours are converted."""
         return self._make(short_side)
 

@@ -17,12 +17,14 @@ class ClipGeometry:
         source: height and width before; scaled: after scaling; in pixels.
         crop: x, y, width, height inside the scaled frame.
         flip: mirror left and right at the end.
+        resize: "area" or "bilinear", see ``GeometrySampler``.
     """
 
     source: tuple[int, int]
     scaled: tuple[int, int]
     crop: tuple[int, int, int, int]
     flip: bool = False
+    resize: str = "area"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -32,6 +34,9 @@ class ClipGeometry:
     def clip(self, frames: np.ndarray) -> np.ndarray:
         """Transform frames (T, H, W, 3) uint8, of any size with the source's proportions."""
         x, y, width, height = self.crop
+        if self.resize == "bilinear":
+            # Resized whole and cut afterwards, so that each pixel is the peers'.
+            frames = np.stack([bilinear(frame, self.scaled) for frame in frames])
         sy, sx = frames.shape[1] / self.scaled[0], frames.shape[2] / self.scaled[1]
         if frames.shape[1:3] != self.scaled:
             # The part that is kept is cut out before it is resized: less to resize.
@@ -74,6 +79,11 @@ class ClipGeometry:
         return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) * scale
 
 
+def bilinear(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, C) uint8 to ``size`` (height, width) from the four nearest pixels, without averaging (cv2)."""
+    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
 @dataclass(frozen=True)
 class GeometrySampler:
     """Draws a geometry: short side, zoom, crop, flip.
@@ -92,6 +102,14 @@ class GeometrySampler:
     scale_range: tuple[float, float] = (1.0, 1.0)
     crop: tuple[int, int] | None = None
     flip: float = 0.0
+    resize: str = "area"
+
+    def reading_side(self) -> int | None:
+        """Return the short side to which frames may be shrunk while they are read; None: they are needed whole."""
+        if self.resize == "bilinear":
+            return None
+        # A little larger than any geometry needs; the geometry resizes them.
+        return round(max(self.short_sides) * max(self.scale_range[1], 1.0))
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> ClipGeometry:
         """Draw a geometry for frames of ``size`` (height, width)."""
@@ -108,7 +126,8 @@ class GeometrySampler:
         )
         y = int(rng.integers(0, scaled[0] - height + 1))
         x = int(rng.integers(0, scaled[1] - width + 1))
-        return ClipGeometry(tuple(size), scaled, (x, y, width, height), bool(rng.random() < self.flip))
+        crop, flip = (x, y, width, height), bool(rng.random() < self.flip)
+        return ClipGeometry(tuple(size), scaled, crop, flip, self.resize)
 
 
 def color_jitter(frames: np.ndarray, strengths: Sequence[float], rng: np.random.Generator) -> np.ndarray:

@@ -23,6 +23,7 @@ from mestad_d2.data.person_boxes import read_person_boxes
 from mestad_d2.data.sampling import start_at
 from mestad_d2.errors import UserError
 from mestad_d2.formats.safe_pickle import read_arrays
+from mestad_d2.video.clips import time_shifts
 from mestad_d2.video.frames import read_frames
 
 RATES = {"a": Fraction(25), "b": Fraction(30000, 1001)}
@@ -130,6 +131,36 @@ def test_an_epoch_is_a_permutation_and_workers_change_nothing(cfg: CfgNode) -> N
     resumed = build_train_loader(cfg)
     start_at(resumed, 4)
     assert torch.equal(next(iter(resumed))[1]["clip"], first[4][1]["clip"])
+
+
+def test_time_jitter_moves_each_frame_by_its_draw(cfg: CfgNode) -> None:
+    cfg.INPUT.CLIP.SAMPLING_RATE, cfg.INPUT.CLIP.FPS = 2, 25.0
+    plain = [
+        numbers(x) for batch in islice(build_train_loader(cfg), 6) for x in batch if x["video_id"] == "a"
+    ]
+    cfg.INPUT.CLIP.TIME_JITTER, cfg.INPUT.CLIP.CACHE_MB = True, 100
+    loader = build_train_loader(cfg)
+    first = list(islice(loader, 6))
+    moved = [numbers(x) for batch in first for x in batch if x["video_id"] == "a"]
+    shifts = np.subtract(moved, plain)
+    # The key frame is moved as well, and the same clip differently at each draw.
+    assert set(shifts.flatten()) == {-1, 0} and set(shifts[:, 4]) == {-1, 0}
+    assert len(np.unique(shifts, axis=0)) > 4
+    cfg.DATALOADER.NUM_WORKERS = 2
+    for batch, again in zip(first, build_train_loader(cfg), strict=False):
+        assert all(torch.equal(x["clip"], y["clip"]) for x, y in zip(batch, again, strict=True))
+    resumed = build_train_loader(cfg)
+    start_at(resumed, 4)
+    assert torch.equal(next(iter(resumed))[1]["clip"], first[4][1]["clip"])
+    tested = next(iter(build_test_loader(cfg, "numbered")))[0]
+    assert numbers(tested) == list(range(17, 33, 2))
+
+
+@pytest.mark.parametrize("rate, low, high", [(1, -1, 0), (2, -1, 0), (3, -2, 1), (16, -8, 7)])
+def test_time_shifts_stay_within_half_a_step(rate: int, low: int, high: int) -> None:
+    frames = time_shifts(4000, rate, 30.0, np.random.default_rng(0)) * 30
+    assert (round(frames.min()), round(frames.max())) == (low, high)
+    assert len(np.unique(frames.round())) == high - low + 1
 
 
 def test_the_first_iterations_see_thinned_clips(cfg: CfgNode) -> None:

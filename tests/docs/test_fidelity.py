@@ -17,7 +17,7 @@ TOPICS = {
     "lambda_cls = 10", "FPN source", "FPN", "res5", "lateral connections", "FCOS tower", "centerness target",
     "FCOS- of Table 2", "threshold score", "proposals in the action loss", "action head", "score of a detection",
     "unlabelled loss", "TLA cost", "both neighbours", "unlabelled centre", "views", "EMA", "teacher mode",
-    "initial weights", "AVA clip", "augmentation", "optimiser", "BN", "pixels",
+    "initial weights", "AVA clip", "resizing", "augmentation", "optimiser", "BN", "pixels",
 }  # fmt: skip
 
 

@@ -7,7 +7,9 @@ import math
 from collections import defaultdict
 
 
-def brute_force(gt: list, det: list, names: set[int], protocol: str, excluded: set[str]) -> dict[int, tuple]:
+def brute_force(
+    gt: list, det: list, names: set[int], protocol: str, excluded: set[str], iou: float = 0.5
+) -> dict[int, tuple]:
     """AP, ground truths, detections and true positives by class.
 
     Rows are (frame, x1, y1, x2, y2, action, score). Raises ValueError where an inverted ground-truth box
@@ -36,7 +38,7 @@ def brute_force(gt: list, det: list, names: set[int], protocol: str, excluded: s
             for row in mine:
                 overlaps = [_iou(row, b) for b in boxes]
                 best = max(overlaps, default=0.0)
-                hit = best >= 0.5 and not taken[overlaps.index(best)]
+                hit = best >= iou and not taken[overlaps.index(best)]
                 if hit:
                     taken[overlaps.index(best)] = True
                 judged[action].append((row[6], hit))

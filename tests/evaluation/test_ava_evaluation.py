@@ -124,6 +124,17 @@ def test_csv_gives_the_same_figure(dataset: str, tmp_path: Path) -> None:
         assert 100 * frame_map(gt, det, labels, protocol).mAP == got[key]
 
 
+def test_stricter_overlaps_are_reported_where_asked_for(dataset: str) -> None:
+    evaluator = AVAEvaluator(dataset, score_thresh=0.1, stricter_ious=True)
+    shorter = [0.1, 0.1, 0.5, 0.68]
+    _feed(evaluator, _step(902.0, [shorter, B], *FIRST[2:]), _step(*SECOND))
+    got = evaluator.evaluate()["frame_map"]
+    # The first box has IoU 0.725 with its person, five thresholds. Without it the third of three is right: 1/3 of 1/3.
+    without, found = 100 / 9 / 2, got["mAP"]
+    assert got["mAP75"] == pytest.approx(without)
+    assert got["mAP50:95"] == pytest.approx((found + without) / 2)
+
+
 def test_no_detections(dataset: str, caplog: pytest.LogCaptureFixture) -> None:
     evaluator = AVAEvaluator(dataset)
     _feed(evaluator, _step(902.0, [], [], []))

@@ -68,6 +68,22 @@ def test_equals_plain_loops(seed: int, protocol: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("seed", range(1, 60, 4))
+def test_stricter_overlaps_equal_plain_loops(seed: int, protocol: str) -> None:
+    gt, det = _world(seed)
+    got = frame_map(_rows(gt), _rows(det), LABELS, protocol, {"v0"})
+    means = []
+    for iou in np.linspace(0.5, 0.95, 10):
+        want = brute_force(gt, det, set(LABELS.names), protocol, {"v0"}, iou).values()
+        aps = [w[0] for w in want if not np.isnan(w[0]) and (protocol != "mmaction2" or w[2])]
+        means.append(np.mean(aps) if aps else np.nan)
+        assert got.mean_at(iou) == pytest.approx(means[-1], abs=1e-12, nan_ok=True)
+    wanted = {"mAP75": means[5], "mAP50:95": np.mean(means)}
+    assert got.stricter() == pytest.approx(wanted, abs=1e-12, nan_ok=True)
+    assert got.mean_at(0.5) == pytest.approx(got.mAP, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_perfect_detections(protocol: str) -> None:
     rng = np.random.default_rng(1)
     low = rng.random((30, 2)) * 0.5

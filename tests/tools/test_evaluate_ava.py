@@ -43,6 +43,20 @@ def test_case(tool: ModuleType, case: str, protocol: str, tmp_path: Path) -> Non
     assert all(a is b if a is None or b is None else math.isclose(a, b, abs_tol=1e-9) for a, b in pairs)
 
 
+def test_stricter_overlaps_by_hand(
+    tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("gt", "v,1,0,0,1,1,12\n"), ("det", "v,1,0,0,1,0.8,12,0.9\n"), ("map", LABELS)):
+        (tmp_path / name).write_text(text)
+    files = {"groundtruth": "gt", "detections": "det", "labelmap": "map", "output": "out.json"}
+    flags = [part for name, file in files.items() for part in (f"--{name}", str(tmp_path / file))]
+    tool.main([*flags, "--stricter-ious"])
+    # IoU 0.8 is reached at 7 of the 10 thresholds.
+    assert "frame-mAP75 (activitynet): 100.00\nframe-mAP50:95 (activitynet): 70.00" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert figures["mAP75"] == 1 and figures["mAP50:95"] == pytest.approx(0.7)
+
+
 @pytest.mark.parametrize(
     "gt, det, said",
     [

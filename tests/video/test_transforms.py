@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mestad_d2.video.pictures import shrink
 from mestad_d2.video.transforms import GeometrySampler, color_jitter
 
 
@@ -43,6 +46,27 @@ def test_boxes_are_cut_and_scaled_by_hand() -> None:
     assert geometry.scaled == (50, 100)
     np.testing.assert_allclose(geometry.boxes([[20, 10, 60, 90]]), [[70, 5, 90, 45]])
     np.testing.assert_allclose(geometry.boxes([[-50, -50, 500, 500]]), [[0, 0, 100, 50]])
+
+
+@pytest.mark.parametrize("size, short", [((120, 160), 48), ((97, 131), 96), ((60, 80), 100)])
+def test_bilinear_is_what_the_peers_libraries_compute(size: tuple[int, int], short: int) -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (2, *size, 3)).astype(np.uint8)
+    sampler = GeometrySampler((short,), crop=(40, 44), resize="bilinear")
+    assert sampler.reading_side() is None
+    geometry = sampler.draw(size, rng)
+    x, y, width, height = geometry.crop
+    result = geometry.clip(frames)
+    by_cv2 = np.stack([cv2.resize(f, geometry.scaled[::-1], interpolation=cv2.INTER_LINEAR) for f in frames])
+    np.testing.assert_array_equal(result, by_cv2[:, y : y + height, x : x + width])
+    tensor = torch.from_numpy(frames).permute(0, 3, 1, 2).double()
+    plain = torch.nn.functional.interpolate(tensor, geometry.scaled, mode="bilinear", antialias=False)
+    plain = plain.permute(0, 2, 3, 1).numpy()[:, y : y + height, x : x + width]
+    assert np.abs(result - plain).max() <= 1
+    if 2 * short < min(size):
+        # Noise shows the average over pixels that "bilinear" leaves out.
+        area = GeometrySampler((short,)).draw(size, rng).clip(shrink(frames[0], short)[None])
+        assert area.std() < 0.8 * by_cv2.std()
 
 
 def test_longest_side_is_limited() -> None:

@@ -34,6 +34,10 @@ class Matches:
     iou: np.ndarray
     best: np.ndarray
 
+    def tp_at(self, threshold: float) -> np.ndarray:
+        """Return ``tp`` at another IoU threshold, from 0.5 on."""
+        return _first_claims(self.iou, self.best, threshold)
+
 
 def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded: set[str]) -> Matches:
     """Judge detections against the ground truth at IoU 0.5.
@@ -124,13 +128,19 @@ def _claim(
     first = at_top[np.searchsorted(at_top, starts)]
     iou[has], best[has] = top, pair_gt[first]
 
-    good = has[top >= IOU_THRESHOLD]
-    _, claim = np.unique(best[good], return_index=True)
-    tp[good[claim]] = True
-
+    tp = _first_claims(iou, best, IOU_THRESHOLD)
     more = at_top[~np.isin(at_top, first)]
     more = more[values[more] >= IOU_THRESHOLD]
     return tp, iou, best, np.unique(gt.frame[pair_gt[more]])
+
+
+def _first_claims(iou: np.ndarray, best: np.ndarray, threshold: float) -> np.ndarray:
+    """(m,) bool: the first row that reaches the threshold on each box, of those in order of judgement."""
+    good = np.flatnonzero((iou >= threshold) & (best >= 0))
+    _, claim = np.unique(best[good], return_index=True)
+    tp = np.zeros(len(iou), dtype=bool)
+    tp[good[claim]] = True
+    return tp
 
 
 def _as_sizes(gt: Rows) -> str:

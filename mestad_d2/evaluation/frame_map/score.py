@@ -12,6 +12,9 @@ from mestad_d2.evaluation.frame_map.protocols import Protocol, get_protocol
 from mestad_d2.evaluation.rows import Rows
 from mestad_d2.formats.label_map import GROUPS, LabelMap
 
+# COCO's thresholds 0.5, 0.55, ... 0.95, at which EVAD counts actions too.
+COCO_IOUS = np.linspace(0.5, 0.95, 10)
+
 
 @dataclass(frozen=True)
 class ClassAP:
@@ -46,6 +49,23 @@ class FrameMAP:
             if group := label_map.group_of(c.id):
                 found.setdefault(group, []).append(c.ap)
         return {g: float(np.mean(found[g])) for g in GROUPS if g in found}
+
+    def mean_at(self, iou: float) -> float:
+        """Return the mean AP at another IoU threshold, from 0.5 on; all other rules stay."""
+        rules, tp = get_protocol(self.protocol), self.matches.tp_at(iou)
+        actions = self.matches.det.actions[self.matches.order]
+        scores = self.matches.det.scores[self.matches.order]
+        aps = []
+        for c in _counted(self.per_class, rules):
+            mine = np.flatnonzero(actions == c.id)
+            hits = tp[mine][rank_scores(scores[mine])]
+            aps.append(average_precision(*precision_recall(hits, c.num_gt)))
+        return float(np.mean(aps)) if aps else math.nan
+
+    def stricter(self) -> dict[str, float]:
+        """Return ``mAP75`` and ``mAP50:95``, the mean over IoU 0.5, 0.55, ... 0.95 (EVAD)."""
+        means = [self.mean_at(iou) for iou in COCO_IOUS]
+        return {"mAP75": means[5], "mAP50:95": float(np.mean(means))}
 
 
 def frame_map(

@@ -41,7 +41,8 @@ def clip_metadata(cfg: CfgNode, names: ActionNames) -> dict:
 
     Returns:
         ``offsets``: seconds of the T frames from the key frame; ``short_side`` and ``max_size`` of frames in
-        pixels; ``actions``: id -> name (column = id - 1; ids without a name are no classes).
+        pixels; ``resize``: how (``INPUT.CLIP.RESIZE``); ``actions``: id -> name (column = id - 1; ids
+        without a name are no classes).
     """
     clip, count = cfg.INPUT.CLIP, cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     rate = 0 if clip.STILL else clip.SAMPLING_RATE
@@ -49,6 +50,7 @@ def clip_metadata(cfg: CfgNode, names: ActionNames) -> dict:
         "offsets": clip_offsets(clip.NUM_FRAMES, rate, clip.FPS).tolist(),
         "short_side": cfg.INPUT.MIN_SIZE_TEST,
         "max_size": cfg.INPUT.MAX_SIZE_TEST,
+        "resize": cfg.INPUT.CLIP.RESIZE,
         "actions": {i: names[i] for i in range(1, count + 1) if names.shown(i)},
     }
 
