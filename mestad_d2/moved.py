@@ -16,6 +16,8 @@ MOVED = {
     "evaluation.label_map": "formats.label_map",
     "checkpoint.safe_pickle": "formats.safe_pickle",
     "engine.setup": "load_config",
+    "quick_start": "process_setup",
+    "host_memory": "process_setup",
     "inference.alternate": "timing",
     "data.video": "video.frames",
     "data.video_reader": "video.reader",

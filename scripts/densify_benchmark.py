@@ -27,7 +27,7 @@ from mestad_d2.densify.measure.dense_truth import (
     right_rows,
     wrong_among_least_sure,
 )
-from mestad_d2.densify.pipeline import Dense, Settings, densify, watch_videos
+from mestad_d2.densify.pipeline import Dense, Settings, densify, detect_videos
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.load_config import setup_cfg
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     max_gap = cfg.SEMISUP.MAX_GAP if args.max_gap is None else args.max_gap
     args.output.mkdir(parents=True, exist_ok=True)
-    found = watch_videos(
+    found = detect_videos(
         cfg, VideoPredictor(cfg), keys, args.videos, args.output / "parts", Settings(None, max_gap),
         lambda name, items, total: tqdm(items, desc=name, total=total, mininterval=5.0),
     )  # fmt: skip

@@ -18,8 +18,8 @@ from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.engine import build_trainer
 from mestad_d2.errors import one_line_errors
 from mestad_d2.formats.made_files import note_made
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.reproduce.demo import RENAMED, clear_previous, controls, results_of, write_metrics_json
 
 TOOLS = Path(__file__).resolve().parents[1] / "tools"

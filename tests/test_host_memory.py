@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from mestad_d2.host_memory import keep_freed_memory
+from mestad_d2.process_setup import keep_freed_memory
 
 # Page faults of tensors of 40 MB, one after another, each freed before the next; the first twenty don't count.
 PROGRAM = """
 import resource, sys, torch
-from mestad_d2.host_memory import keep_freed_memory
+from mestad_d2.process_setup import keep_freed_memory
 if sys.argv[1:]:
     assert keep_freed_memory(sys.argv[1]) == (sys.argv[1] == "cpu")
 for i in range(40):

@@ -20,7 +20,7 @@ from mestad_d2.inference.arguments import (
     detector_config,
     mode_of_arguments,
 )
-from mestad_d2.quick_start import start_quickly
+from mestad_d2.process_setup import start_quickly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -70,12 +70,12 @@ if __name__ == "__main__":
     ARGUMENTS = parse()
     start_quickly()
 
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.app.page import Access, PageDefaults, build_page, import_gradio, launch_page
 from mestad_d2.inference.app.session import AppSession, Limits
 from mestad_d2.inference.app.uploads import Uploads, sweep_regularly
 from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.process_setup import keep_freed_memory
 
 
 def log_in(given: str | None) -> tuple[str, str] | None:

@@ -31,7 +31,7 @@ from mestad_d2.inference.arguments import (
     note_on_limit,
     note_on_nobody,
 )
-from mestad_d2.quick_start import start_quickly
+from mestad_d2.process_setup import start_quickly
 
 # Suffixes of the output files of an input.
 ENDINGS = (".mp4", ".csv", ".json", ".jsonl", ".png")
@@ -85,16 +85,13 @@ if __name__ == "__main__":
     ARGUMENTS = parse()
     start_quickly()
 
-import numpy as np
-
 from mestad_d2.data.person_boxes import write_person_boxes
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.inputs import find_inputs
 from mestad_d2.inference.output_files import LineFile, output_folder, said_if_unwritable
 from mestad_d2.inference.person_detector.sources import DetectedPersons
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.results.fonts import note_on_letters, use_font
 from mestad_d2.inference.results.outputs import (
     filter_by_score,
@@ -107,6 +104,8 @@ from mestad_d2.inference.results.outputs import (
 from mestad_d2.inference.tubes.outputs import ENDINGS as TUBE_ENDINGS
 from mestad_d2.inference.tubes.outputs import write_all as write_tubes
 from mestad_d2.inference.tubes.video_tubes import tubes_of_video
+from mestad_d2.people import People
+from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
 from mestad_d2.video.live.address import is_address, shown_address
 from mestad_d2.video.live.frames import LiveFrames
@@ -131,7 +130,7 @@ class Demo:
         """
         source = open_source(video, folder_fps=self.predictor.folder_fps)
         source = source.between(self.args.start, self.args.end)
-        found: list[KeyframeDetections] = []
+        found: list[People] = []
         frames = LastSeen(iterate_frames(self.predictor.needed(source)))
         try:
             self._detect(source, frames, stem, found, source.fps, source.window_seconds())
@@ -195,7 +194,7 @@ class Demo:
         source: VideoSource | Iterable[StreamFrame],
         frames: Iterable[StreamFrame] | None,
         stem: Path,
-        found: list[KeyframeDetections],
+        found: list[People],
         fps: float,
         duration: float | None,
         times: Iterable[float] | None = None,
@@ -216,7 +215,7 @@ class Demo:
                 )
                 bar.set_postfix_str(f"{frames_a_second:.0f} fps", refresh=False)
 
-    def _write_all(self, video: VideoSource, stem: Path, found: list[KeyframeDetections]) -> None:
+    def _write_all(self, video: VideoSource, stem: Path, found: list[People]) -> None:
         if self.args.tubes:
             tubes = list(tubes_of_video(found, self.predictor.keyframes_per_second))
             end = min(video.seconds() or (found[-1].timestamp if found else 0.0), video.window[1])
@@ -240,15 +239,10 @@ class Demo:
         more = "".join(f", {ending}" for ending in TUBE_ENDINGS) if self.args.tubes else ""
         print(f"{stem}.mp4, .csv, .json, .jsonl, .png{more}")
 
-    def _write_persons(self, stem: Path, found: list[KeyframeDetections], persons: DetectedPersons) -> None:
+    def _write_persons(self, stem: Path, found: list[People], persons: DetectedPersons) -> None:
         """Write the person detector's boxes, so that another run needs no detector, and print its time."""
-        boxes = {
-            (stem.name, round(keyframe.timestamp, 3)): np.column_stack(
-                [keyframe.boxes / ([keyframe.width, keyframe.height] * 2), keyframe.scores]
-            )
-            for keyframe in found
-        }
-        write_person_boxes(beside(stem, ".persons.csv"), boxes)
+        people = {(stem.name, round(keyframe.timestamp, 3)): keyframe for keyframe in found}
+        write_person_boxes(beside(stem, ".persons.csv"), people)
         if persons.pictures:
             each = persons.seconds / persons.pictures
             print(f"person detector: {each:.3f} s a key frame; boxes in {beside(stem, '.persons.csv')}")

@@ -27,16 +27,16 @@ from mestad_d2.densify.formats.coco import VideoFacts
 from mestad_d2.densify.formats.csv_files import read_dense_csv, read_people_free
 from mestad_d2.densify.formats.outputs import OutputPaths, read_corrected, write_all
 from mestad_d2.densify.key_frames import KeyFrame, key_frames
-from mestad_d2.densify.pipeline import Settings, densify, watch_videos
+from mestad_d2.densify.pipeline import Settings, densify, detect_videos
 from mestad_d2.densify.train_first import keep_or_clear, training_cfg
 from mestad_d2.engine import build_trainer
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.video.video_locations import locate_videos
 
@@ -139,7 +139,7 @@ def label(args: Namespace) -> None:
         raise UserError("MODEL.WEIGHTS: name the teacher's checkpoint in --opts, or add --train-first")
     cfg = teacher_cfg(cfg)
     settings = Settings(settings_rate, cfg.SEMISUP.MAX_GAP if args.max_gap is None else args.max_gap, start)
-    videos = list(watch_videos(cfg, VideoPredictor(cfg), keys, args.videos, paths.parts, settings, bar))
+    videos = list(detect_videos(cfg, VideoPredictor(cfg), keys, args.videos, paths.parts, settings, bar))
     semisup = cfg.SEMISUP
     assigner = TemporalLabelAssigner(semisup.COST_BCE, semisup.COST_L1, semisup.COST_GIOU)
     dense = densify(videos, assigner, settings.max_gap)

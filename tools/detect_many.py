@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import signal
 
-from mestad_d2.quick_start import leave_on_signals
+from mestad_d2.process_setup import leave_on_signals
 
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if __name__ == "__main__":
@@ -39,7 +39,7 @@ from mestad_d2.inference.arguments import (
     detector_config,
     mode_of_arguments,
 )
-from mestad_d2.quick_start import start_quickly
+from mestad_d2.process_setup import start_quickly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

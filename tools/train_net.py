@@ -9,7 +9,7 @@ input, 75 stopped by SIGTERM or Ctrl-C and saved: go on with --resume (docs/reli
 # ruff: noqa: E402  (signals are listened to before the libraries are imported, which takes seconds)
 from __future__ import annotations
 
-from mestad_d2.quick_start import leave_on_signals
+from mestad_d2.process_setup import leave_on_signals
 
 if __name__ in ("__main__", "__mp_main__"):
     leave_on_signals()
@@ -27,9 +27,9 @@ from mestad_d2.engine.run_folder import hold
 from mestad_d2.engine.run_info import settle_seed, write_run_info
 from mestad_d2.engine.trainer import verify_results
 from mestad_d2.errors import one_line_errors
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.arguments import add_import_argument
 from mestad_d2.load_config import import_extensions, make_deterministic, setup_cfg
+from mestad_d2.process_setup import keep_freed_memory
 
 
 @one_line_errors()

@@ -22,7 +22,7 @@ from mestad_d2.data.loaders import build_train_loader, build_unlabeled_loader
 from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
-from mestad_d2.inference.results.drawing import Annotator, Person, fit, output_size
+from mestad_d2.inference.results.drawing import Annotator, NamedPerson, fit, output_size
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.video.output.picture_file import write_picture
 
@@ -60,14 +60,14 @@ def samples(cfg: CfgNode, source: str, number: int) -> Iterator[dict]:
 
 def people(
     instances: Instances, names: dict[int, str], scale: Sequence[float], mark: str = ""
-) -> list[Person]:
+) -> list[NamedPerson]:
     """Return what to draw of annotated people; ``scale`` enlarges boxes (x, y)."""
     boxes = instances.gt_boxes.tensor.numpy() * np.array([*scale, *scale])
     actions = [(row.nonzero().flatten() + 1).tolist() for row in instances.gt_actions]
     # People without an id (-1) are numbered by their position in the list.
     tracks = [int(t) if t >= 0 else place for place, t in enumerate(instances.gt_person_ids)]
     return [
-        Person(box, 1.0, track, [(f"{mark}{names.get(i, i)}", 1.0) for i in ids])
+        NamedPerson(box, 1.0, track, [(f"{mark}{names.get(i, i)}", 1.0) for i in ids])
         for box, track, ids in zip(boxes, tracks, actions, strict=True)
     ]
 

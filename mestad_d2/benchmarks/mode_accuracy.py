@@ -13,8 +13,9 @@ from torch import nn
 from mestad_d2.data.loaders import build_test_loader
 from mestad_d2.evaluation.evaluator import AVAEvaluator
 from mestad_d2.inference.one_pass.detect import slow_stride
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor, load_model
+from mestad_d2.inference.predictor import VideoPredictor, load_model
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
+from mestad_d2.people import People
 from mestad_d2.timing import progress
 
 # Ticks in a step of the slow pathway that are tried, until every key frame of the test set lies on one.
@@ -94,7 +95,7 @@ def rate_that_hits(times: list[float], step: float) -> float:
     return FINEST / step
 
 
-def as_instances(found: KeyframeDetections) -> Instances:
+def as_instances(found: People) -> Instances:
     """Return the detections as the evaluator takes them."""
     return Instances(
         (found.height, found.width),

@@ -18,11 +18,11 @@ from mestad_d2.benchmarks.mode_accuracy import accuracy_of_passes
 from mestad_d2.benchmarks.two_stage import FixedPeople
 from mestad_d2.benchmarks.video import in_own_process
 from mestad_d2.errors import UserError
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.arguments import add_config_options, add_speed_arguments, mode_of_arguments
 from mestad_d2.inference.predictor import SEGMENT_SECONDS, VideoPredictor
 from mestad_d2.inference.speed.modes import prepare_for_inference
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.timing import progress
 
 

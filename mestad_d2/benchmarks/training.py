@@ -19,8 +19,8 @@ from mestad_d2.engine.mean_teacher.step import MeanTeacherStep
 from mestad_d2.engine.mean_teacher.teacher import TeacherSelection
 from mestad_d2.engine.optim import build_optimizer
 from mestad_d2.engine.trainer import step_arguments
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.semisup.ema import ModelEMA
 from mestad_d2.semisup.labelers import build_pseudo_labeler
 

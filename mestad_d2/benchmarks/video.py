@@ -16,7 +16,6 @@ from detectron2.modeling import build_model
 
 from mestad_d2.benchmarks.two_stage import FixedPeople
 from mestad_d2.errors import UserError
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference import predictor as predictor_module
 from mestad_d2.inference.arguments import (
     add_config_options,
@@ -27,6 +26,7 @@ from mestad_d2.inference.arguments import (
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.speed.modes import prepare_for_inference
 from mestad_d2.load_config import setup_cfg
+from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.timing import progress, timed
 from mestad_d2.video.clips import clip_tensor
 

@@ -34,7 +34,7 @@ def _annotations(rows: Sequence[AnnotationRow], source: VideoSource) -> list[dic
             "bbox": [value * size for value, size in zip(person.box, scale, strict=True)],
             "bbox_mode": BoxMode.XYXY_ABS,
             "category_id": 0,
-            "action_ids": sorted(person.action_ids),
+            "action_ids": sorted(person.actions),
             "person_id": person.person_id,
         }
         for person in people_of(rows)

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.structures import Boxes, Instances
 
 from mestad_d2.errors import UserError
+from mestad_d2.people import People
 from mestad_d2.video.clips import clip_tensor, time_shifts
 from mestad_d2.video.folder import FOLDER_FPS
 from mestad_d2.video.frames import ClipReader
@@ -100,12 +101,12 @@ class ClipMapper:
         return result
 
     @staticmethod
-    def _proposals(person_boxes: np.ndarray, geometry: ClipGeometry) -> Instances:
-        boxes = geometry.boxes(person_boxes[:, :4])
+    def _proposals(people: People, geometry: ClipGeometry) -> Instances:
+        boxes = geometry.boxes(people.boxes)
         keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         proposals = Instances(geometry.size)
         proposals.proposal_boxes = Boxes(torch.as_tensor(boxes[keep], dtype=torch.float32))
-        proposals.objectness_logits = torch.as_tensor(person_boxes[keep, 4], dtype=torch.float32)
+        proposals.objectness_logits = torch.as_tensor(people.scores[keep], dtype=torch.float32)
         return proposals
 
     def _read(

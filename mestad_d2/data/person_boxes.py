@@ -14,12 +14,16 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import csv_lines, number
 from mestad_d2.formats.files import atomic_open
 from mestad_d2.formats.safe_pickle import read_arrays
+from mestad_d2.people import People
 
-PersonBoxes = dict[tuple[str, float], np.ndarray]
+# (video, timestamp rounded to ms) -> people with boxes as fractions of the frame.
+PersonBoxes = dict[tuple[str, float], People]
+# The same while it is read: (N, 5) float64, box and score.
+BoxArrays = dict[tuple[str, float], np.ndarray]
 
 
 def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
-    """Read (video, timestamp rounded to ms) -> (N, 5) float64: x1, y1, x2, y2 in [0, 1] and score.
+    """Read (video, timestamp rounded to ms) -> people with boxes, as fractions of the frame, and scores.
 
     Args:
         path: csv ``video,timestamp,x1,y1,x2,y2,<anything>,score`` (or without the seventh column), a
@@ -40,10 +44,13 @@ def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
     else:
         found = _read_csv(path)
     _check_all(path, found)
-    return {key: boxes[boxes[:, 4] >= min_score] for key, boxes in found.items()}
+    return {
+        (video, time): People(time, boxes[:, :4], boxes[:, 4]).select(boxes[:, 4] >= min_score)
+        for (video, time), boxes in found.items()
+    }
 
 
-def _read_csv(path: str | Path) -> PersonBoxes:
+def _read_csv(path: str | Path) -> BoxArrays:
     rows: dict[tuple[str, float], list[list[float]]] = defaultdict(list)
     for row, fields in csv_lines(str(path)):
         if len(fields) in (2, 7, 8) and not any(fields[2:]):
@@ -64,7 +71,7 @@ def _read_csv(path: str | Path) -> PersonBoxes:
     return {key: np.array(values).reshape(-1, 5) for key, values in rows.items()}
 
 
-def _read_pickle(path: str | Path) -> PersonBoxes:
+def _read_pickle(path: str | Path) -> BoxArrays:
     content = read_arrays(path)
     if not isinstance(content, dict):
         raise UserError(f'{path}: a {type(content).__name__}; write a dict "video,timestamp" -> (N, 5) array')
@@ -106,7 +113,7 @@ def _check(where: str, boxes: np.ndarray) -> None:
         )
 
 
-def _check_all(path: str | Path, found: PersonBoxes) -> None:
+def _check_all(path: str | Path, found: BoxArrays) -> None:
     """Check properties of all boxes together."""
     every = np.concatenate([np.zeros((0, 5)), *found.values()])
     if not len(every):
@@ -130,30 +137,34 @@ def write_person_boxes(path: str | Path, found: PersonBoxes) -> None:
 
     Args:
         path: file to write.
-        found: see ``read_person_boxes``.
+        found: (video, timestamp) -> people with boxes and scores.
     """
     with atomic_open(path, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        for (video, time), boxes in found.items():
-            if not len(boxes):
+        for (video, time), people in found.items():
+            if not len(people):
                 writer.writerow([video, f"{time:.3f}", *[""] * 6])
-            for box in boxes:
-                writer.writerow([video, f"{time:.3f}", *(f"{v:.4f}" for v in box[:4]), "", f"{box[4]:.4f}"])
+            for box, score in zip(people.fractions(), people.scores, strict=True):
+                writer.writerow([video, f"{time:.3f}", *(f"{v:.4f}" for v in box), "", f"{score:.4f}"])
+
+
+def nobody(timestamp: float) -> People:
+    """Return the people of an empty frame."""
+    return People(timestamp, np.zeros((0, 4)), np.zeros(0))
 
 
 def attach_person_boxes(dicts: list[dict], found: PersonBoxes, path: str | Path) -> None:
-    """Add ``person_boxes`` (N, 5), in pixels of the file, to each dataset dict; none where the file has none.
+    """Add ``person_boxes``, people in pixels of the video, to each dataset dict; nobody where the file has none.
 
     Raises:
         UserError: no key frame of the dataset is in the file.
     """
     hits = 0
     for item in dicts:
-        boxes = found.get((item["video_id"], round(item["timestamp"], 3)))
-        hits += boxes is not None
-        width, height = item["width"], item["height"]
-        scaled = np.zeros((0, 5)) if boxes is None else boxes * (width, height, width, height, 1)
-        item["person_boxes"] = scaled.astype(np.float32)
+        people = found.get((item["video_id"], round(item["timestamp"], 3)))
+        hits += people is not None
+        people = nobody(item["timestamp"]) if people is None else people
+        item["person_boxes"] = people.resized(item["height"], item["width"])
     if dicts and not hits:
         raise UserError(
             f"{path}: no box of any of the dataset's {len(dicts)} key frames; compare video ids and timestamps"

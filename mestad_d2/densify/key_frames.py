@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mestad_d2.formats.ava_csv import AnnotationRow, read_exclusions, read_ground_truth
 from mestad_d2.formats.people import people_of
-from mestad_d2.semisup.actors import KeyFrame, Person
+from mestad_d2.semisup.actors import KeyFrame
 
 
 def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[KeyFrame]]:
@@ -29,13 +29,9 @@ def key_frames(annotations: str, exclude: str | None = None) -> dict[str, list[K
         if (row.video_id, round(row.timestamp, 3)) not in excluded:
             rows[row.video_id][row.timestamp].append(row)
     return {
-        video: [KeyFrame(time, _people(found)) for time, found in sorted(times.items())]
+        video: [KeyFrame(time, tuple(people_of(found))) for time, found in sorted(times.items())]
         for video, times in sorted(rows.items())
     }
-
-
-def _people(rows: Sequence[AnnotationRow]) -> tuple[Person, ...]:
-    return tuple(Person(p.box, frozenset(p.action_ids), p.person_id) for p in people_of(rows))
 
 
 def stretches(frames: Sequence[KeyFrame], max_gap: float) -> list[tuple[KeyFrame, KeyFrame]]:

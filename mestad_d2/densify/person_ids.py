@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mestad_d2.densify.key_frames import Person
 from mestad_d2.densify.stretch import ActorLabels
+from mestad_d2.people import Person
 
 
 def number_people(stretches: Sequence[list[ActorLabels]]) -> list[list[ActorLabels]]:

@@ -17,8 +17,8 @@ from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.confidence import confidence, features
 from mestad_d2.densify.detections.frames import wanted_indices
-from mestad_d2.densify.detections.teacher import Sighting, load_sightings, save_sightings, watch
-from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.detections.teacher import detect, load_people, save_people
+from mestad_d2.densify.detections.video import DetectedVideo
 from mestad_d2.densify.key_frames import KeyFrame, stretches
 from mestad_d2.densify.measure.calibrate import box_noise, boxes_help, fit_confidence, left_out
 from mestad_d2.densify.person_ids import number_people
@@ -72,7 +72,7 @@ def file_print(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def watch_videos(
+def detect_videos(
     cfg: CfgNode,
     predictor: VideoPredictor,
     keys: dict[str, list[KeyFrame]],
@@ -80,14 +80,14 @@ def watch_videos(
     parts: Path,
     settings: Settings,
     progress: Callable[[str, Iterable, int], Iterable] = lambda name, items, total: items,
-) -> Iterator[WatchedVideo]:
+) -> Iterator[DetectedVideo]:
     """Run the teacher over the videos, one after the other; results of each are kept below ``parts``.
 
     Videos whose results are there, of the same weights, config, file and frames, are not processed again.
 
     Args:
         keys: key frames of each video; root: folder of the videos.
-        progress: wraps the watched frames of a video, given its name and their number.
+        progress: wraps the detected frames of a video, given its name and their number.
 
     Raises:
         UserError: a video is missing or can't be decoded.
@@ -105,16 +105,16 @@ def watch_videos(
         facts = (model_print, str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns, wanted)
         fingerprint = hashlib.sha256(repr(facts).encode()).hexdigest()
         part = parts / f"{quote(video_id, safe='')}.npz"
-        found = load_sightings(part, fingerprint)
+        found = load_people(part, fingerprint)
         if found is None:
-            seen = progress(video_id, watch(predictor, source, times[wanted].tolist()), len(wanted))
+            seen = progress(video_id, detect(predictor, source, times[wanted].tolist()), len(wanted))
             # A damaged file may have no detections at its end.
-            found = {frame: sighting for frame, (_, sighting) in zip(wanted, seen, strict=False)}
-            save_sightings(part, found, columns, fingerprint)
-        yield WatchedVideo(video_id, path, start, source.height, source.width, times, frames, found)
+            found = dict(zip(wanted, seen, strict=False))
+            save_people(part, found, columns, fingerprint)
+        yield DetectedVideo(video_id, path, start, source.height, source.width, times, frames, found)
 
 
-def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max_gap: float) -> Dense:
+def densify(videos: Sequence[DetectedVideo], assigner: TemporalLabelAssigner, max_gap: float) -> Dense:
     """Label every detected frame between two key frames.
 
     Args:
@@ -134,7 +134,7 @@ def densify(videos: Sequence[WatchedVideo], assigner: TemporalLabelAssigner, max
 
 def _add_video(
     dense: Dense,
-    video: WatchedVideo,
+    video: DetectedVideo,
     assigner: TemporalLabelAssigner,
     exclusive: frozenset[frozenset[int]],
     max_gap: float,
@@ -144,8 +144,8 @@ def _add_video(
     for left, right in stretches(video.keys, max_gap):
         frames = video.between(left, right, ends=True)
         times = video.times[frames] + video.start
-        sightings: list[Sighting] = [video.sightings[frame] for frame in frames]
-        actors = label_stretch(left, right, times, sightings, assigner, exclusive, noise)
+        detections = [video.people[frame] for frame in frames]
+        actors = label_stretch(left, right, times, detections, assigner, exclusive, noise)
         parts.append((left, right, frames, times, actors))
     people = number_people([actors for *_, actors in parts])
     for (left, right, frames, times, _), actors in zip(parts, people, strict=True):

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mestad_d2.densify.boxes import BoxNoise, fuse
+from mestad_d2.people import People
 from mestad_d2.semisup.actors import Actor, KeyFrame, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.semisup.between import Change, action_chances, presence
-from mestad_d2.semisup.tracks import Sighting, Track, assign
+from mestad_d2.semisup.tracks import Track, assign
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def label_stretch(
     left: KeyFrame,
     right: KeyFrame,
     times: np.ndarray,
-    sightings: Sequence[Sighting],
+    detections: Sequence[People],
     assigner: TemporalLabelAssigner,
     exclusive: frozenset[frozenset[int]] = frozenset(),
     noise: BoxNoise | None = None,
@@ -67,12 +68,12 @@ def label_stretch(
 
     Args:
         times: (F,) ascending, may begin and end with the key frames' own; their results are returned too.
-        sightings: (F,) the teacher's people.
+        detections: (F,) the teacher's people.
         exclusive: pairs of mutually exclusive actions.
     """
     actors = pair_people(left, right)
     weights = np.clip((times - left.time) / (right.time - left.time), 0, 1)
-    tracks = assign(actors, weights, sightings, assigner)
+    tracks = assign(actors, weights, detections, assigner)
     found = []
     for actor, track in zip(actors, tracks, strict=True):
         ends = [

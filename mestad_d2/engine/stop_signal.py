@@ -13,7 +13,7 @@ import torch
 from detectron2.engine.train_loop import HookBase
 from detectron2.utils import comm
 
-from mestad_d2.quick_start import EXIT_SAVED
+from mestad_d2.process_setup import EXIT_SAVED
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
@@ -12,31 +11,21 @@ from mestad_d2.evaluation.frame_map.protocols import Protocol
 from mestad_d2.evaluation.rows import Rows, frame_key
 from mestad_d2.formats.csv_cells import csv_field
 from mestad_d2.formats.files import atomic_open
+from mestad_d2.people import People
 
 FRAMES_AT_ONCE = 1000
 
 
-@dataclass
-class FrameDetections:
-    """Persons and action scores of one key frame.
-
-    Attributes:
-        boxes: (n, 4) float64, fractions of width and height.
-        person_scores: (n,) float32.
-        action_scores: (n, A) float32; column = action id - 1; A is the same in all frames.
-    """
-
-    video: str
-    timestamp: float
-    boxes: np.ndarray
-    person_scores: np.ndarray
-    action_scores: np.ndarray
+def csv_boxes(frames: list[People]) -> np.ndarray:
+    """Return the boxes (n, 4) of some frames as in the csv, so that evaluating the file gives the same figures."""
+    sizes = np.repeat([[f.width, f.height] * 2 for f in frames], [len(f) for f in frames], axis=0)
+    return np.round(np.concatenate([f.boxes for f in frames]) / sizes, 6)
 
 
-def to_rows(frames: list[FrameDetections], ids: list[int], threshold: float, protocol: Protocol) -> Rows:
+def to_rows(frames: list[People], ids: list[int], threshold: float, protocol: Protocol) -> Rows:
     """Return one row for each box and action of ``ids`` whose score reaches the threshold."""
     index: dict[str, int] = {}
-    numbers = [index.setdefault(frame_key(f.video, f.timestamp, protocol), len(index)) for f in frames]
+    numbers = [index.setdefault(frame_key(f.video_id, f.timestamp, protocol), len(index)) for f in frames]
     frame, boxes, actions, scores = (
         [np.empty(0, np.int64)],
         [np.empty((0, 4))],
@@ -46,29 +35,29 @@ def to_rows(frames: list[FrameDetections], ids: list[int], threshold: float, pro
     # In blocks: one frame at a time is a slow loop over AVA, all at once copies all scores.
     for first in range(0, len(frames), FRAMES_AT_ONCE):
         part = frames[first : first + FRAMES_AT_ONCE]
-        part_scores = np.concatenate([f.action_scores for f in part])
+        part_scores = np.concatenate([f.actions for f in part])
         columns = np.array([i - 1 for i in ids if i <= part_scores.shape[1]], dtype=np.int64)
         part_scores = part_scores[:, columns]
         person, column = np.nonzero(part_scores >= threshold)
-        number = np.repeat(numbers[first : first + FRAMES_AT_ONCE], [len(f.boxes) for f in part])
+        number = np.repeat(numbers[first : first + FRAMES_AT_ONCE], [len(f) for f in part])
         frame.append(number[person])
-        boxes.append(np.concatenate([f.boxes for f in part])[person])
+        boxes.append(csv_boxes(part)[person])
         actions.append(columns[column] + 1)
         scores.append(part_scores[person, column].astype(np.float64))
     joined = [np.concatenate(x) for x in (frame, boxes, actions, scores)]
     return Rows(list(index), *joined, np.zeros(len(joined[0]), dtype=np.int64), "detections")
 
 
-def persons(frames: list[FrameDetections], protocol: Protocol) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def persons(frames: list[People], protocol: Protocol) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return boxes and person scores by frame name."""
-    return {frame_key(f.video, f.timestamp, protocol): (f.boxes, f.person_scores) for f in frames}
+    return {frame_key(f.video_id, f.timestamp, protocol): (csv_boxes([f]), f.scores) for f in frames}
 
 
-def distinct_frames(frames: Iterable[FrameDetections]) -> list[FrameDetections]:
+def distinct_frames(frames: Iterable[People]) -> list[People]:
     """Return frames in a fixed order, each once: samplers may give a frame to two processes."""
-    first: dict[tuple[str, float], FrameDetections] = {}
+    first: dict[tuple[str, float], People] = {}
     for f in frames:
-        first.setdefault((f.video, f.timestamp), f)
+        first.setdefault((f.video_id, f.timestamp), f)
     return [first[key] for key in sorted(first)]
 
 

@@ -17,7 +17,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.detections import FrameDetections, distinct_frames, persons, to_rows, write_csv
+from mestad_d2.evaluation.detections import distinct_frames, persons, to_rows, write_csv
 from mestad_d2.evaluation.diagnose import explain_zero, few
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS, Protocol, get_protocol
 from mestad_d2.evaluation.frame_map.score import FrameMAP, frame_map
@@ -27,6 +27,7 @@ from mestad_d2.evaluation.registry import EVALUATOR_REGISTRY
 from mestad_d2.evaluation.report.tables import none_if_nan, per_class_table, result_json
 from mestad_d2.formats.files import write_json
 from mestad_d2.formats.label_map import LabelMap, read_label_map
+from mestad_d2.people import People
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class AVAEvaluator(DatasetEvaluator):
         self._label_map = self._read_label_map()
         self._ground_truth = self._read_ground_truth()
         self._protocols = self._usable_protocols()
-        self._frames: list[FrameDetections] = []
+        self._frames: list[People] = []
 
     def reset(self) -> None:
         """Forget all detections."""
@@ -104,18 +105,11 @@ class AVAEvaluator(DatasetEvaluator):
                 pred_actions (n, A).
         """
         for given, output in zip(inputs, outputs, strict=True):
-            found = output["instances"].to("cpu")
-            height, width = found.image_size
-            boxes = found.pred_boxes.tensor.double().numpy() / [width, height, width, height]
-            actions = found.pred_actions.float().numpy()
-            person = found.scores.float().numpy()
-            good = np.isfinite(boxes).all(1) & np.isfinite(actions).all(1) & np.isfinite(person)
+            found = People.from_instances(output["instances"], given["timestamp"], given["video_id"])
+            good = np.isfinite(np.column_stack([found.boxes, found.scores, found.actions])).all(axis=1)
             if not good.all():
                 logger.warning("%s: %d detections are not finite; dropped", given["video_id"], (~good).sum())
-            # Rounded as in the csv, so that evaluating the file again gives the same figure.
-            boxes = np.round(boxes[good], 6)
-            time = float(given["timestamp"])
-            self._frames.append(FrameDetections(given["video_id"], time, boxes, person[good], actions[good]))
+            self._frames.append(found.select(good))
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
         """Compute results in percent on the main process; return None on the others."""
@@ -170,7 +164,7 @@ class AVAEvaluator(DatasetEvaluator):
             )
         return truth
 
-    def _frame_maps(self, frames: list[FrameDetections]) -> list[FrameMAP]:
+    def _frame_maps(self, frames: list[People]) -> list[FrameMAP]:
         ids = set(self._label_map.names)
         results = []
         for protocol in self._protocols:
@@ -220,7 +214,7 @@ class AVAEvaluator(DatasetEvaluator):
                 results[f"AP/{name}"] = 100 * c.ap
         return results
 
-    def _person_results(self, frames: list[FrameDetections], rules: Protocol) -> dict[str, float]:
+    def _person_results(self, frames: list[People], rules: Protocol) -> dict[str, float]:
         truth = distinct_persons(self._ground_truth.rows(rules), self._ground_truth.excluded_keys(rules))
         figures = person_ap(truth, persons(frames, rules))
         return {name: 100 * value for name, value in figures.items()}

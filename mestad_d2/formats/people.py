@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from mestad_d2.formats.ava_csv import AnnotationRow
+from mestad_d2.people import Box, Person
 
-Box = tuple[float, float, float, float]
 # Boxes of one person id whose edges differ by less are copies of one box, rounded differently.
 SAME_BOX = 0.005
-
-
-@dataclass
-class Person:
-    """A person on a key frame: ``box`` in [0, 1], ``person_id`` (-1: unknown), ``action_ids``."""
-
-    box: Box
-    person_id: int
-    action_ids: set[int] = field(default_factory=set)
 
 
 def people_of(rows: Sequence[AnnotationRow]) -> list[Person]:
@@ -28,25 +18,30 @@ def people_of(rows: Sequence[AnnotationRow]) -> list[Person]:
     the ids. Rows of one person id (0 or more) whose boxes nearly coincide are one person too; the first
     row's box is taken.
     """
-    people: list[Person] = []
-    by_box: dict[Box, Person] = {}
-    by_id: dict[int, list[Person]] = {}
+    # A list entry a person; both dicts hold indices of entries.
+    boxes: list[Box] = []
+    ids: list[int] = []
+    actions: list[set[int]] = []
+    by_box: dict[Box, int] = {}
+    by_id: dict[int, list[int]] = {}
     for row in rows:
         if row.box is None:
             continue
-        person = by_box.get(row.box)
-        if person is None and row.person_id >= 0:
-            person = next((p for p in by_id.get(row.person_id, ()) if nearly_same(p.box, row.box)), None)
-        if person is None:
-            person = Person(row.box, row.person_id)
-            people.append(person)
-        elif person.person_id < 0:
-            person.person_id = row.person_id
-        by_box[row.box] = person
-        if row.person_id >= 0 and person not in (known := by_id.setdefault(row.person_id, [])):
-            known.append(person)
-        person.action_ids.add(row.action_id)
-    return people
+        index = by_box.get(row.box)
+        if index is None and row.person_id >= 0:
+            index = next((i for i in by_id.get(row.person_id, ()) if nearly_same(boxes[i], row.box)), None)
+        if index is None:
+            index = len(boxes)
+            boxes.append(row.box)
+            ids.append(row.person_id)
+            actions.append(set())
+        elif ids[index] < 0:
+            ids[index] = row.person_id
+        by_box[row.box] = index
+        if row.person_id >= 0 and index not in (known := by_id.setdefault(row.person_id, [])):
+            known.append(index)
+        actions[index].add(row.action_id)
+    return [Person(box, frozenset(a), number) for box, a, number in zip(boxes, actions, ids, strict=True)]
 
 
 def nearly_same(a: Box, b: Box) -> bool:

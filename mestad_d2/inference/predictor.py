@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from mestad_d2.inference.person_detector.sources import PersonSource, build_pers
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 from mestad_d2.modeling.build import build_detector
+from mestad_d2.people import People
 from mestad_d2.video.clips import TIE, clip_offsets, clip_tensor, without_pauses
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
@@ -43,32 +44,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODES = ("clip", "pass")
+# The name of 0.1.
+KeyframeDetections = People
 # Seconds of film between the first key frames of two segments of a pass: longer ones share fewer frames with
 # their neighbours and take more memory.
 SEGMENT_SECONDS = 8.0
-
-
-@dataclass(frozen=True)
-class KeyframeDetections:
-    """People of one key frame.
-
-    Attributes:
-        timestamp: seconds since the first frame.
-        boxes: (N, 4) float32, x1, y1, x2, y2 in pixels of the frame as shown.
-        scores: (N,) float32, person scores.
-        actions: (N, A) float32, action scores; column = action id - 1.
-        track_ids: (N,) int64, the same for one actor over time.
-        height: of the frame as shown, in pixels.
-        width: of the frame as shown, in pixels.
-    """
-
-    timestamp: float
-    boxes: np.ndarray
-    scores: np.ndarray
-    actions: np.ndarray
-    track_ids: np.ndarray
-    height: int
-    width: int
 
 
 def load_model(cfg: CfgNode) -> nn.Module:
@@ -183,7 +163,7 @@ class VideoPredictor:
         source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame],
         frames: Iterable[StreamFrame] | None = None,
         times: Iterable[float] | None = None,
-    ) -> Iterator[KeyframeDetections]:
+    ) -> Iterator[People]:
         """Detect on a video's key frames 0, 1 / k, 2 / k ... seconds after its first frame.
 
         In pauses of a recording, where no frame is within a clip's step of a key frame, there is none.
@@ -218,8 +198,8 @@ class VideoPredictor:
         source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame],
         times: Iterable[float],
         frames: Iterable[StreamFrame] | None = None,
-    ) -> Iterator[KeyframeDetections]:
-        """Detect at ``times`` (increasing, s since the first frame), without tracking: track ids are -1.
+    ) -> Iterator[People]:
+        """Detect at ``times`` (increasing, s since the first frame), without tracking: ``track_ids`` is None.
 
         In mode "pass" each time is moved to the nearest one of a grid that is fine enough for
         ``keyframes_per_second``, and reported as that. ``frames`` as in ``predict``.
@@ -242,17 +222,17 @@ class VideoPredictor:
         for batch in in_background(batches, ahead=2):
             yield from self.predict_batch(batch)
 
-    def predict_segment(self, segment: Segment, tensor: torch.Tensor) -> Iterator[KeyframeDetections]:
-        """Detect on a segment's key frames with its frames (3, T, h, w) uint8; track ids are -1."""
+    def predict_segment(self, segment: Segment, tensor: torch.Tensor) -> Iterator[People]:
+        """Detect on a segment's key frames with its frames (3, T, h, w) uint8, without track ids."""
         tick_times = [tick * self.segments.grid.tick for tick in segment.ticks]
         people = self._proposals(tick_times, segment.height, segment.width, tensor)
         found = self.segments(segment, tensor, people)
         for time, (_, instances) in zip(tick_times, found, strict=True):
-            yield _detections(time, segment.height, segment.width, instances)
+            yield People.from_instances(instances, time)
 
     @torch.no_grad()
-    def predict_batch(self, batch: list[tuple[KeyframeClip, torch.Tensor]]) -> list[KeyframeDetections]:
-        """Detect on clips with their tensors (3, T, h, w) uint8; track ids are -1."""
+    def predict_batch(self, batch: list[tuple[KeyframeClip, torch.Tensor]]) -> list[People]:
+        """Detect on clips with their tensors (3, T, h, w) uint8, without track ids."""
         inputs = [{"clip": tensor, "height": clip.height, "width": clip.width} for clip, tensor in batch]
         if self.persons is not None:
             found = self._proposals(
@@ -261,7 +241,7 @@ class VideoPredictor:
             inputs = [item | {"proposals": people} for item, people in zip(inputs, found, strict=True)]
         outputs = self.model(inputs)
         return [
-            _detections(clip.timestamp, clip.height, clip.width, out["instances"])
+            People.from_instances(out["instances"], clip.timestamp)
             for (clip, _), out in zip(batch, outputs, strict=True)
         ]
 
@@ -319,8 +299,8 @@ class VideoPredictor:
         """The person source's people at ``times``, in pixels of ``clip`` (3, T, h, w); None without a source."""
         if self.persons is None:
             return None
-        found = self.persons.boxes(times, [(height, width)] * len(times))
-        return [proposals_of(boxes, (height, width), clip.shape[-2:]) for boxes in found]
+        found = self.persons.people(times, height, width)
+        return [proposals_of(people, clip.shape[-2:]) for people in found]
 
     def _no_pass(self, still: bool) -> str:
         """Why this model can't run in mode "pass"; empty where it can."""
@@ -329,15 +309,3 @@ class VideoPredictor:
         if not can_pass(self.model):
             return "this backbone sees clips of a fixed length only"
         return ""
-
-
-def _detections(timestamp: float, height: int, width: int, instances: Instances) -> KeyframeDetections:
-    return KeyframeDetections(
-        timestamp=timestamp,
-        boxes=instances.pred_boxes.tensor.float().cpu().numpy(),
-        scores=instances.scores.float().cpu().numpy(),
-        actions=instances.pred_actions.float().cpu().numpy(),
-        track_ids=np.full(len(instances), -1, dtype=np.int64),
-        height=height,
-        width=width,
-    )

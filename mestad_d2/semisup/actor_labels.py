@@ -17,6 +17,7 @@ from detectron2.config import CfgNode
 from detectron2.structures import Instances
 from torch import Tensor
 
+from mestad_d2.people import People
 from mestad_d2.semisup.actors import Actor, KeyFrame, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.semisup.between import action_chances, presence
@@ -25,14 +26,7 @@ from mestad_d2.semisup.exclusive_actions import exclusive_pairs
 from mestad_d2.semisup.key_frame_labels import as_ground_truth, clip_actors
 from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, pseudo_truth
 from mestad_d2.semisup.thresholds import per_class_thresholds
-from mestad_d2.semisup.tracks import Sighting, StretchLooks, Track, assign
-
-
-def clip_sighting(teacher: Instances) -> Sighting:
-    """Return the teacher's people of a clip, boxes as fractions of it."""
-    height, width = teacher.image_size
-    boxes = teacher.pred_boxes.tensor.detach().cpu().double().numpy() / [width, height, width, height]
-    return Sighting(boxes, teacher.scores.cpu().numpy(), teacher.pred_actions.detach().cpu().double().numpy())
+from mestad_d2.semisup.tracks import StretchDetections, Track, assign
 
 
 @PSEUDO_LABELER_REGISTRY.register()
@@ -49,7 +43,7 @@ class ActorTLA(PseudoLabeler):
 
     def label_clip(self, teacher: Instances, item: dict) -> Instances:
         left, right, actors, place = clip_actors(item)
-        tracks = assign(actors, [place], [clip_sighting(teacher)], self.assigner)
+        tracks = assign(actors, [place], [People.from_instances(teacher, item["timestamp"])], self.assigner)
         actions, weights = np.zeros((2, *teacher.pred_actions.shape))
         sides = [{id(p): n for n, p in enumerate(frame.people)} for frame in (left, right)]
         source_index, costs = np.full(len(teacher), -1), np.zeros(len(teacher))
@@ -100,7 +94,7 @@ class _ByChance(ActorTLA):
         self.middle: np.ndarray | None = None
         self.exclusive: frozenset[frozenset[int]] = frozenset()
 
-    def fit_stretches(self, stretches: Sequence[StretchLooks]) -> None:
+    def fit_stretches(self, stretches: Sequence[StretchDetections]) -> None:
         frames = {(s.video_id, frame.time): frame for s in stretches for frame in (s.left, s.right)}
         self.exclusive = exclusive_pairs(frames.values())
 
@@ -194,12 +188,12 @@ class TrackTLA(AgreementTLA):
         """Name of a stretch."""
         return f"{video_id},{left:.6f},{right:.6f}"
 
-    def fit_stretches(self, stretches: Sequence[StretchLooks]) -> None:
+    def fit_stretches(self, stretches: Sequence[StretchDetections]) -> None:
         super().fit_stretches(stretches)
         for looks in stretches:
             actors = pair_people(looks.left, looks.right)
             places = (looks.times - looks.left.time) / (looks.right.time - looks.left.time)
-            tracks = assign(actors, places.tolist(), looks.sightings, self.assigner)
+            tracks = assign(actors, places.tolist(), looks.detections, self.assigner)
             left, right = (
                 {id(p): n for n, p in enumerate(frame.people)} for frame in (looks.left, looks.right)
             )
@@ -255,7 +249,7 @@ class DenseTLA(AgreementTLA):
 
     def label_clip(self, teacher: Instances, item: dict) -> Instances:
         left, right, actors, place = clip_actors(item)
-        tracks = assign(actors, [place], [clip_sighting(teacher)], self.assigner)
+        tracks = assign(actors, [place], [People.from_instances(teacher, item["timestamp"])], self.assigner)
         times = np.array([item["timestamp"]])
         between = item["left_timestamp"] is not None and item["right_timestamp"] is not None
         boxes, labels = [], []

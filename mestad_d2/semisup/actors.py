@@ -12,19 +12,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from mestad_d2.boxes import pairwise_giou
+from mestad_d2.people import Person
 
-Box = tuple[float, float, float, float]
 # Least GIoU to match people without ids, or a box to a person.
 MIN_GIOU = 0.0
-
-
-@dataclass(frozen=True)
-class Person:
-    """A person on a key frame: ``box``, ``actions`` (label-map ids), ``person_id`` (-1: not given)."""
-
-    box: Box
-    actions: frozenset[int]
-    person_id: int
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 from torch import Tensor
 
-from mestad_d2.semisup.actors import Actor, KeyFrame, Person, pair_people
+from mestad_d2.people import Person
+from mestad_d2.semisup.actors import Actor, KeyFrame, pair_people
 from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler
 
 

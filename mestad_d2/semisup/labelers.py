@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mestad_d2.errors import UserError
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.tracks import StretchLooks
+from mestad_d2.semisup.tracks import StretchDetections
 
 PSEUDO_LABELER_REGISTRY = Registry("PSEUDO_LABELER")
 PSEUDO_LABELER_REGISTRY.__doc__ = "Strategies of SEMISUP.PSEUDO_LABELER: classes made of a config."
@@ -71,7 +71,7 @@ class PseudoLabeler:
         """Return the boxes (``gt_boxes``) for the teacher to classify; None: the teacher detects people itself."""
         return None
 
-    def fit_stretches(self, stretches: Sequence[StretchLooks]) -> None:
+    def fit_stretches(self, stretches: Sequence[StretchDetections]) -> None:
         """Learn from the teacher's detections in every stretch of the training set; see ``looks``."""
 
     def fit(self, scores: Tensor, counts: Tensor) -> None:

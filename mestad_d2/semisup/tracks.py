@@ -9,21 +9,13 @@ import numpy as np
 import torch
 
 from mestad_d2.boxes import pairwise_giou
+from mestad_d2.people import People
 from mestad_d2.semisup.actors import MIN_GIOU, Actor, KeyFrame
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """The teacher's people on a frame: ``boxes`` (N, 4) in [0, 1], ``scores`` (N,), ``actions`` (N, A)."""
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    actions: np.ndarray
-
-
-@dataclass(frozen=True)
-class StretchLooks:
+class StretchDetections:
     """The teacher's detections at some times of a stretch of the training set.
 
     Attributes:
@@ -35,7 +27,7 @@ class StretchLooks:
     left: KeyFrame
     right: KeyFrame
     times: np.ndarray
-    sightings: Sequence[Sighting]
+    detections: Sequence[People]
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ class Track:
 def assign(
     actors: Sequence[Actor],
     weights: Sequence[float],
-    sightings: Sequence[Sighting],
+    detections: Sequence[People],
     assigner: TemporalLabelAssigner,
 ) -> list[Track]:
     """Assign one track to each actor, by the assignment of training on every frame.
@@ -72,9 +64,9 @@ def assign(
 
     Args:
         weights: (F,) places of the frames between the key frames, in [0, 1].
-        sightings: (F,) what the teacher sees there.
+        detections: (F,) the teacher's people there.
     """
-    frames, columns = len(weights), sightings[0].actions.shape[1] if len(sightings) else 0
+    frames, columns = len(weights), detections[0].actions.shape[1] if len(detections) else 0
     tracks = [_empty(frames, columns) for _ in actors]
     choices = [choice for number, actor in enumerate(actors) for choice in _choices(number, actor)]
     if not choices:
@@ -84,15 +76,16 @@ def assign(
         for action in actions:
             if action <= columns:
                 labels[row, action - 1] = 1
-    for frame, (weight, sighting) in enumerate(zip(weights, sightings, strict=True)):
-        if not len(sighting.scores):
+    for frame, (weight, people) in enumerate(zip(weights, detections, strict=True)):
+        if not len(people):
             continue
+        boxes = people.fractions()
         places = np.stack([actors[number].box_at(weight) for number, _, _ in choices])
         index, costs = assigner(
-            torch.from_numpy(sighting.boxes), torch.from_numpy(sighting.actions).double(),
+            torch.from_numpy(boxes), torch.from_numpy(people.actions).double(),
             torch.from_numpy(places), labels, (1, 1),
         )  # fmt: skip
-        near = pairwise_giou(sighting.boxes, places) > MIN_GIOU
+        near = pairwise_giou(boxes, places) > MIN_GIOU
         for row in np.argsort(costs.numpy(), kind="stable"):
             choice = int(index[row])
             if choice < 0:
@@ -101,8 +94,8 @@ def assign(
             track = tracks[number]
             # Both choices of an actor may be assigned; the cheaper one is kept.
             if near[row, choice] and not track.seen[frame]:
-                track.seen[frame], track.boxes[frame] = True, sighting.boxes[row]
-                track.scores[frame], track.actions[frame] = sighting.scores[row], sighting.actions[row]
+                track.seen[frame], track.boxes[frame] = True, boxes[row]
+                track.scores[frame], track.actions[frame] = people.scores[row], people.actions[row]
                 track.costs[frame], track.sides[frame] = float(costs[row]), side
                 track.rows[frame] = row
     return tracks

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from mestad_d2.data.person_boxes import read_person_boxes, write_person_boxes
+from mestad_d2.data.person_boxes import nobody, read_person_boxes, write_person_boxes
 from mestad_d2.errors import UserError
+from mestad_d2.people import People
 
 BOXES = np.array([[0.1, 0.2, 0.4, 0.8, 0.9], [0.5, 0.2, 0.6, 0.8, 0.3]])
 WANTED = {("a/b", 902.0): BOXES, ("c", 3.48): BOXES[:1]}
@@ -64,10 +65,11 @@ FORMS = {
 def test_every_form_gives_the_same_boxes(tmp_path: Path, name: str) -> None:
     content = FORMS[name]
     (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    found = {key: boxes for key, boxes in read_person_boxes(tmp_path / name).items() if len(boxes)}
+    found = {key: people for key, people in read_person_boxes(tmp_path / name).items() if len(people)}
     assert list(found) == list(WANTED)
     for key, boxes in WANTED.items():
-        np.testing.assert_allclose(found[key], boxes, atol=1e-12)
+        np.testing.assert_allclose(found[key].fractions(), boxes[:, :4], atol=1e-12)
+        np.testing.assert_allclose(found[key].scores, boxes[:, 4], atol=1e-12)
     assert len(read_person_boxes(tmp_path / name, 0.5)["a/b", 902.0]) == 1
 
 
@@ -151,18 +153,21 @@ def test_anything_else_is_one_line(tmp_path: Path, content: object, kind: str) -
 
 def test_boxes_of_ground_truth_with_score_one_are_read(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_text("a,1,0.1,0.2,0.4,0.8,,1\na,2,0.1,0.2,0.4,0.8,,1.0\n")
-    assert [boxes[0, 4] for boxes in read_person_boxes(tmp_path / "b.csv").values()] == [1, 1]
+    assert [people.scores.tolist() for people in read_person_boxes(tmp_path / "b.csv").values()] == [[1], [1]]
 
 
 def test_key_frames_without_people_come_back(tmp_path: Path) -> None:
     """A film in which a detector found nobody is still a film of the file."""
-    wanted = {("a", 1.0): np.zeros((0, 5)), ("a", 2.0): np.array([[0.1, 0.2, 0.4, 0.8, 0.9]])}
-    wanted["b", 0.0] = np.zeros((0, 5))
+    wanted = {
+        ("a", 1.0): nobody(1.0),
+        ("a", 2.0): People(2.0, BOXES[:1, :4], BOXES[:1, 4]),
+        ("b", 0.0): nobody(0),
+    }
     write_person_boxes(tmp_path / "b.csv", wanted)
     assert b"\r" not in (tmp_path / "b.csv").read_bytes()
     found = read_person_boxes(tmp_path / "b.csv", 0.5)
     assert list(found) == list(wanted)
-    assert [len(boxes) for boxes in found.values()] == [0, 1, 0]
+    assert [len(people) for people in found.values()] == [0, 1, 0]
     (tmp_path / "short.csv").write_text("a,1\nb,0.5,,,,,,\n")
     assert {key: len(v) for key, v in read_person_boxes(tmp_path / "short.csv").items()} == {
         ("a", 1.0): 0,

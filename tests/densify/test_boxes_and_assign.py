@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mestad_d2.densify.boxes import BoxNoise, fuse
-from mestad_d2.densify.detections.teacher import Sighting
-from mestad_d2.densify.key_frames import KeyFrame, Person
-from mestad_d2.semisup.actors import pair_people
+from mestad_d2.people import People, Person
+from mestad_d2.semisup.actors import KeyFrame, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.semisup.tracks import assign
 
@@ -69,17 +68,19 @@ def test_an_id_that_stands_twice_names_nobody() -> None:
     assert [(a.left.box[0], a.right.box[0]) for a in pair_people(left, right)] == [(0.1, 0.12), (0.6, 0.62)]
 
 
-def sighting(*boxes: float, actions: list[list[float]]) -> Sighting:
+def detected(*boxes: float, actions: list[list[float]]) -> People:
     """The teacher's people 0.2 wide at some x."""
     places = np.array([[x, 0.2, x + 0.2, 0.8] for x in boxes]).reshape(-1, 4)
-    return Sighting(places, np.full(len(boxes), 0.9), np.array(actions, dtype=float).reshape(len(boxes), 2))
+    return People(
+        0.0, places, np.full(len(boxes), 0.9), np.array(actions, dtype=float).reshape(len(boxes), 2)
+    )
 
 
 def test_who_walks_by_keeps_the_own_labels() -> None:
     left = KeyFrame(1.0, (person(0.0, 1, number=1), person(0.4, 2, number=2)))
     right = KeyFrame(2.0, (person(0.8, 1, number=1), person(0.4, 2, number=2)))
     actors = pair_people(left, right)
-    seen = [sighting(x, 0.4, actions=[[0.9, 0.1], [0.1, 0.9]]) for x in (0.2, 0.4, 0.6)]
+    seen = [detected(x, 0.4, actions=[[0.9, 0.1], [0.1, 0.9]]) for x in (0.2, 0.4, 0.6)]
     walker, stander = assign(actors, [0.25, 0.5, 0.75], seen, TemporalLabelAssigner())
     assert walker.seen.all() and walker.boxes[:, 0] == pytest.approx([0.2, 0.4, 0.6])
     assert stander.boxes[:, 0] == pytest.approx([0.4] * 3)
@@ -88,7 +89,7 @@ def test_who_walks_by_keeps_the_own_labels() -> None:
 def test_far_away_people_and_empty_frames_are_nobody() -> None:
     frame = KeyFrame(1.0, (person(0.0, 1, number=1),))
     actors = pair_people(frame, KeyFrame(2.0, frame.people))
-    seen = [sighting(0.8, actions=[[0.9, 0.1]]), sighting(actions=[])]
+    seen = [detected(0.8, actions=[[0.9, 0.1]]), detected(actions=[])]
     (track,) = assign(actors, [0.3, 0.6], seen, TemporalLabelAssigner())
     assert not track.seen.any()
     assert assign([], [0.5], seen[:1], TemporalLabelAssigner()) == []

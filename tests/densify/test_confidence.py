@@ -7,7 +7,6 @@ import pytest
 from scipy.optimize import minimize
 
 from mestad_d2.densify.confidence import CHANCE, DEFAULT, FEATURES, PRIOR_ROWS, confidence, fit, reasons
-from mestad_d2.densify.key_frames import KeyFrame, Person
 from mestad_d2.densify.measure.dense_truth import (
     measure,
     people_by_frame,
@@ -16,6 +15,8 @@ from mestad_d2.densify.measure.dense_truth import (
     wrong_among_least_sure,
 )
 from mestad_d2.formats.ava_csv import AnnotationRow
+from mestad_d2.people import Person
+from mestad_d2.semisup.actors import KeyFrame
 from mestad_d2.semisup.exclusive_actions import exclusive_pairs
 
 

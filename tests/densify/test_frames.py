@@ -12,7 +12,8 @@ from numbered_video import write_numbered_video
 
 from mestad_d2.data.prepare.frame_times import frame_times
 from mestad_d2.densify.detections.frames import dense_indices, nearest_index, wanted_indices
-from mestad_d2.densify.key_frames import KeyFrame, stretches
+from mestad_d2.densify.key_frames import stretches
+from mestad_d2.semisup.actors import KeyFrame
 
 
 @pytest.mark.parametrize("times", [None, [0.0, 0.1, 0.15, 0.4, 0.42, 0.9], [1.5, 1.54, 1.6, 1.64, 1.7, 1.72]])

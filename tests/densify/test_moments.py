@@ -50,6 +50,6 @@ def test_levels_of_unsure_scores_do_not_hide_a_step() -> None:
     assert moment(times, started, 1.0, 2.0) == pytest.approx(1.6, abs=0.12)
 
 
-def test_frames_without_a_sighting_say_nothing() -> None:
+def test_frames_without_the_person_say_nothing() -> None:
     seen = np.array([True, False, True])
     assert centred(np.array([3.0, 99.0, 3.0]), seen)[1] == 0

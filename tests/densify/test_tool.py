@@ -123,7 +123,7 @@ TOOL.main({command!r})
 
 @pytest.mark.parametrize(
     ("module", "name", "nth", "written", "again"),
-    [("run", "watch", 2, False, ["toy_train_001"]), ("outputs", "write_page", 1, True, [])],
+    [("run", "detect", 2, False, ["toy_train_001"]), ("outputs", "write_page", 1, True, [])],
 )
 def test_a_killed_run_goes_on(
     place: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
@@ -136,13 +136,13 @@ def test_a_killed_run_goes_on(
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGKILL
     assert (tmp_path / "dense.csv").exists() == written and not (tmp_path / "review.html").exists()
     watched = []
-    real = densify_run.watch
+    real = densify_run.detect
 
     def notes(predictor, path, times):
         watched.append(Path(path).stem)
         return real(predictor, path, times)
 
-    monkeypatch.setattr(densify_run, "watch", notes)
+    monkeypatch.setattr(densify_run, "detect", notes)
     TOOL.main(command)
     assert watched == again
     for file in ("dense.csv", "dense.json", "review.html"):

@@ -14,7 +14,7 @@ from tiny import CONFIG, ROOT, tiny_cfg
 
 from mestad_d2.engine import build_trainer
 from mestad_d2.engine.mean_teacher import trainer as tla_trainer
-from mestad_d2.quick_start import EXIT_SAVED
+from mestad_d2.process_setup import EXIT_SAVED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -12,7 +12,7 @@ from matplotlib import font_manager
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.results import fonts
-from mestad_d2.inference.results.drawing import Annotator, Person
+from mestad_d2.inference.results.drawing import Annotator, NamedPerson
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
@@ -69,7 +69,7 @@ def test_names_of_likely_fonts_come_first(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("limit", [None, 0, 1])
 def test_only_the_surest_people_have_labels(limit: int | None) -> None:
     people = [
-        Person(np.array([20.0 + 150 * i, 300, 80 + 150 * i, 400]), 0.9 - 0.1 * i, i, [("stand", 0.9)])
+        NamedPerson(np.array([20.0 + 150 * i, 300, 80 + 150 * i, 400]), 0.9 - 0.1 * i, i, [("stand", 0.9)])
         for i in range(4)
     ]
     blank = np.full((480, 640, 3), 200, np.uint8)

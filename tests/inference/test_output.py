@@ -13,8 +13,7 @@ from numbered_video import write_numbered_video
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
-from mestad_d2.inference.predictor import KeyframeDetections
-from mestad_d2.inference.results.drawing import Annotator, Person, short_name
+from mestad_d2.inference.results.drawing import Annotator, NamedPerson, short_name
 from mestad_d2.inference.results.outputs import (
     between,
     filter_by_score,
@@ -23,13 +22,14 @@ from mestad_d2.inference.results.outputs import (
     write_strip,
     write_video,
 )
+from mestad_d2.people import People
 
 NAMES = ActionNames({1: "stand", 2: "walk"})
 
 
-def keyframe(time: float, x: float, track: int = 1) -> KeyframeDetections:
+def keyframe(time: float, x: float, track: int = 1) -> People:
     """One person at ``x`` who stands (0.9) and perhaps walks (0.2)."""
-    return KeyframeDetections(
+    return People(
         time, np.array([[x, 10, x + 20, 50]], np.float32), np.array([0.8]), np.array([[0.9, 0.2]]),
         np.array([track]), 64, 160,
     )  # fmt: skip
@@ -107,7 +107,8 @@ def test_boxes_move_between_key_frames_of_one_track_only() -> None:
 
 def test_labels_do_not_cover_each_other() -> None:
     people = [
-        Person(np.array([200.0 + 8 * i, 100, 300 + 8 * i, 400]), 0.9, i, [("stand", 0.9)]) for i in range(5)
+        NamedPerson(np.array([200.0 + 8 * i, 100, 300 + 8 * i, 400]), 0.9, i, [("stand", 0.9)])
+        for i in range(5)
     ]
     blank = np.zeros((480, 640, 3), np.uint8)
     annotator = Annotator()

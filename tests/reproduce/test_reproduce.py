@@ -233,7 +233,8 @@ def test_simulated_boxes_are_near_most_people(tmp_path: Path) -> None:
     run = runs_of(3, tmp_path)[0]
     found = read_person_boxes(run.config["DATASETS"]["PERSON_BOXES_TRAIN"][0])
     assert found and all(
-        (boxes[:, 4] >= 0.8).all() and (boxes[:, 2:4] >= boxes[:, :2]).all() for boxes in found.values()
+        (people.scores >= 0.8).all() and (people.boxes[:, 2:] >= people.boxes[:, :2]).all()
+        for people in found.values()
     )
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from mestad_d2.config import add_mestad_config
 from mestad_d2.densify.stretch import label_stretch
+from mestad_d2.people import People
 from mestad_d2.semisup import build_pseudo_labeler
-from mestad_d2.semisup.actor_labels import clip_sighting
 from mestad_d2.semisup.key_frame_labels import clip_actors
-from mestad_d2.semisup.tracks import StretchLooks
+from mestad_d2.semisup.tracks import StretchDetections
 
 SIZE, COLUMNS = (120, 160), 4
 
@@ -84,7 +84,13 @@ def test_training_and_densify_label_the_same_input_alike(drawn: tuple[dict, Inst
     item, teacher = drawn
     left, right, actors, _ = clip_actors(item)
     assigner = make("SoftTLA").assigner
-    dense = label_stretch(left, right, np.array([item["timestamp"]]), [clip_sighting(teacher)], assigner)
+    dense = label_stretch(
+        left,
+        right,
+        np.array([item["timestamp"]]),
+        [People.from_instances(teacher, item["timestamp"])],
+        assigner,
+    )
     assert [labels.actor for labels in dense] == actors
     truth = make("SoftTLA").label_clip(teacher, item)
     hard = make("AgreementTLA").label_clip(teacher, item)
@@ -147,9 +153,11 @@ def test_tracks_of_several_looks_find_the_moment_and_survive_a_checkpoint() -> N
     frames = clip_actors(sample(left, right))[:2]
     times = np.linspace(1, 2, 6)
     # The action starts between the looks at 1.6 and 1.8 s.
-    looks = [clip_sighting(seen([box(10)], [[0.5, 0.9 if t > 1.7 else 0.05, 0, 0]])) for t in times]
+    looks = [
+        People.from_instances(seen([box(10)], [[0.5, 0.9 if t > 1.7 else 0.05, 0, 0]]), t) for t in times
+    ]
     labeler = make("TrackTLA")
-    labeler.fit_stretches([StretchLooks("a", *frames, times, looks)])
+    labeler.fit_stretches([StretchDetections("a", *frames, times, looks)])
     again = make("TrackTLA")
     again.load_state_dict(labeler.state_dict())
     # What the teacher sees in the clip itself does not matter any more.

@@ -40,7 +40,7 @@ print([name for name in {HEAVY} if name in sys.modules])
 def test_a_predictor_needs_no_compiler_and_prints_no_warning() -> None:
     code = """
 import sys
-from mestad_d2.quick_start import start_quickly
+from mestad_d2.process_setup import start_quickly
 start_quickly()
 import mestad_d2.inference.predictor, mestad_d2.inference.results.outputs
 print([name for name in ("torch._dynamo", "scipy.optimize", "matplotlib", "gradio") if name in sys.modules])

@@ -10,7 +10,7 @@ import numpy as np
 
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.people import people_of
-from mestad_d2.semisup.actors import KeyFrame, Person, pair_people
+from mestad_d2.semisup.actors import KeyFrame, pair_people
 
 # Fewer people seen twice tell nothing.
 ENOUGH = 20
@@ -82,7 +82,4 @@ def label_changes(rows: Iterable[AnnotationRow]) -> LabelChanges | None:
 
 
 def _key_frames(times: Mapping[float, list[AnnotationRow]]) -> list[KeyFrame]:
-    return [
-        KeyFrame(time, tuple(Person(p.box, frozenset(p.action_ids), p.person_id) for p in people_of(rows)))
-        for time, rows in sorted(times.items())
-    ]
+    return [KeyFrame(time, tuple(people_of(rows))) for time, rows in sorted(times.items())]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from detectron2.config import CfgNode
 
 from mestad_d2.formats.files import atomic_open
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
-from mestad_d2.semisup.tracks import Sighting
+from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.people import People
 from mestad_d2.video.source import VideoSource
 
 
@@ -31,52 +32,51 @@ def teacher_cfg(cfg: CfgNode) -> CfgNode:
     return cfg
 
 
-def watch(
+def detect(
     predictor: VideoPredictor, source: VideoSource | str | os.PathLike[str], times: Sequence[float]
-) -> Iterator[tuple[float, Sighting]]:
+) -> Iterator[People]:
     """Detect the teacher's people at ``times`` (ascending, s since the first frame); each frame is decoded once.
+
+    Boxes are cut to the frame, and those outside left out.
 
     Raises:
         UserError: nothing there that can be decoded.
     """
     for found in predictor.predict_at(source, times):
-        yield found.timestamp, _sighting(found)
+        inside = np.clip(found.boxes, 0, np.array([found.width, found.height] * 2, dtype=found.boxes.dtype))
+        yield replace(found, boxes=inside).select((inside[:, 2:] > inside[:, :2]).all(axis=1))
 
 
-def _sighting(found: KeyframeDetections) -> Sighting:
-    size = np.array([found.width, found.height] * 2, dtype=np.float64)
-    boxes = np.clip(found.boxes.reshape(-1, 4) / size, 0.0, 1.0)
-    keep = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return Sighting(boxes[keep], found.scores[keep], found.actions[keep])
-
-
-def save_sightings(path: Path, found: dict[int, Sighting], columns: int, fingerprint: str) -> None:
+def save_people(path: Path, found: dict[int, People], columns: int, fingerprint: str) -> None:
     """Write the people of a video's frames, by frame number, so that an interrupted run continues after it."""
-    counts = [len(sighting.scores) for sighting in found.values()]
     parts = list(found.values())
     with atomic_open(path, "wb") as file:
         np.savez_compressed(
             file,
             fingerprint=np.array(fingerprint),
             frames=np.array(list(found), dtype=np.int64),
-            counts=np.array(counts, dtype=np.int64),
+            counts=np.array([len(people) for people in parts], dtype=np.int64),
+            moments=np.array([[p.timestamp, p.height, p.width] for p in parts]).reshape(-1, 3),
             boxes=np.concatenate([p.boxes for p in parts] or [np.zeros((0, 4))]),
             scores=np.concatenate([p.scores for p in parts] or [np.zeros(0)]),
             actions=np.concatenate([p.actions for p in parts] or [np.zeros((0, columns))]),
         )
 
 
-def load_sightings(path: Path, fingerprint: str) -> dict[int, Sighting] | None:
-    """Load what ``save_sightings`` wrote; None where it is missing or of other settings."""
+def load_people(path: Path, fingerprint: str) -> dict[int, People] | None:
+    """Load what ``save_people`` wrote; None where it is missing or of other settings."""
     try:
         with np.load(path, allow_pickle=False) as data:
             if str(data["fingerprint"]) != fingerprint:
                 return None
-            arrays = {name: data[name] for name in ("frames", "counts", "boxes", "scores", "actions")}
+            frames, counts, moments = data["frames"], data["counts"], data["moments"]
+            columns = [data[name] for name in ("boxes", "scores", "actions")]
     except (OSError, ValueError, KeyError, EOFError):
         return None
-    ends = np.cumsum(arrays["counts"])
+    ends = np.cumsum(counts)
     return {
-        int(frame): Sighting(*(arrays[name][end - count : end] for name in ("boxes", "scores", "actions")))
-        for frame, count, end in zip(arrays["frames"], arrays["counts"], ends, strict=True)
+        int(frame): People(
+            float(time), *(column[end - count : end] for column in columns), None, int(height), int(width)
+        )
+        for frame, count, end, (time, height, width) in zip(frames, counts, ends, moments, strict=True)
     }

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from mestad_d2.densify.detections.frames import nearest_index
-from mestad_d2.densify.detections.teacher import Sighting
 from mestad_d2.densify.key_frames import KeyFrame
+from mestad_d2.people import People
 
 
 @dataclass(frozen=True)
-class WatchedVideo:
+class DetectedVideo:
     """Attributes:
 
     path: file or folder; start: timestamp of its first frame, in s; height, width: in pixels as shown.
     times: (F,) of all frames in s since the first; keys: key frames in order of time.
-    sightings: the teacher's people by frame number, on those frames that get labels and on key frames.
+    people: the teacher's by frame number, on those frames that get labels and on key frames.
     """
 
     video_id: str
@@ -27,9 +27,9 @@ class WatchedVideo:
     width: int
     times: np.ndarray
     keys: list[KeyFrame]
-    sightings: dict[int, Sighting]
+    people: dict[int, People]
 
     def between(self, left: KeyFrame, right: KeyFrame, ends: bool = False) -> list[int]:
         """Return detections strictly between two moments; with ``ends``, also those of the key frames."""
         low, high = (nearest_index(self.times, key.time - self.start) for key in (left, right))
-        return [f for f in sorted(self.sightings) if low < f < high or (ends and f in (low, high))]
+        return [f for f in sorted(self.people) if low < f < high or (ends and f in (low, high))]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.detections.video import DetectedVideo
 from mestad_d2.densify.formats.coco import VideoFacts, read_coco, write_coco
 from mestad_d2.densify.formats.csv_files import read_dense_csv, write_dense_csv
 from mestad_d2.densify.formats.cvat import label_spec, read_cvat, write_cvat
@@ -57,7 +57,7 @@ class OutputPaths:
                 raise UserError(f"{path}: is there already; add --overwrite or name another output")
 
 
-def facts_of(video: WatchedVideo) -> VideoFacts:
+def facts_of(video: DetectedVideo) -> VideoFacts:
     """Return what formats with frame numbers need to know about a video."""
     return VideoFacts(video.video_id, video.path, video.height, video.width, video.start, video.times)
 
@@ -65,7 +65,7 @@ def facts_of(video: WatchedVideo) -> VideoFacts:
 def write_all(
     paths: OutputPaths,
     annotations: Path,
-    videos: Sequence[WatchedVideo],
+    videos: Sequence[DetectedVideo],
     dense: Dense,
     names: dict[int, str],
     review_cards: int,

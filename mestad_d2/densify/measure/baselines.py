@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.detections.video import DetectedVideo
 from mestad_d2.densify.key_frames import KeyFrame, stretches
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.semisup.actors import pair_people
@@ -45,7 +45,7 @@ def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -
 
 
 def baseline_rows(
-    videos: list[WatchedVideo], max_gap: float, method: Callable[..., list[AnnotationRow]]
+    videos: list[DetectedVideo], max_gap: float, method: Callable[..., list[AnnotationRow]]
 ) -> list[AnnotationRow]:
     """Return rows of ``interpolate`` or ``nearest`` on the frames that the teacher labels."""
     rows = []

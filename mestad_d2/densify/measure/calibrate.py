@@ -11,7 +11,7 @@ from mestad_d2.boxes import box_iou
 from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.confidence import features, fit
 from mestad_d2.densify.detections.frames import nearest_index
-from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.detections.video import DetectedVideo
 from mestad_d2.densify.key_frames import KeyFrame
 from mestad_d2.densify.stretch import ActorLabels, label_stretch
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
@@ -36,7 +36,7 @@ class LeftOut:
 
 
 def left_out(
-    videos: Iterable[WatchedVideo],
+    videos: Iterable[DetectedVideo],
     assigner: TemporalLabelAssigner,
     exclusive: frozenset[frozenset[int]],
     max_gap: float,
@@ -54,8 +54,8 @@ def left_out(
             times = video.times[frames] + video.start
             place = int(np.argmin(np.abs(times - middle.time)))
             distance = min(middle.time - before.time, after.time - middle.time)
-            sightings = [video.sightings[frame] for frame in frames]
-            for labels in label_stretch(before, after, times, sightings, assigner, exclusive, noise):
+            people = [video.people[frame] for frame in frames]
+            for labels in label_stretch(before, after, times, people, assigner, exclusive, noise):
                 if labels.there[place] >= 0.5:
                     yield LeftOut(labels, place, middle, distance)
 
@@ -77,7 +77,7 @@ def _is_right(box: np.ndarray, action: int, truth: KeyFrame) -> bool:
     return best is not None and box_iou(box, np.array(best.box)) >= POSITIVE_IOU and action in best.actions
 
 
-def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
+def box_noise(videos: Iterable[DetectedVideo]) -> BoxNoise:
     """Measure the distance of the teacher's boxes from the annotated ones on key frames, in mean box sides.
 
     The slow part is taken twice as large as measured: on frames between, which the teacher was not trained on, it is
@@ -86,10 +86,10 @@ def box_noise(videos: Iterable[WatchedVideo]) -> BoxNoise:
     rest = []
     for video in videos:
         for key in video.keys:
-            seen = video.sightings.get(nearest_index(video.times, key.time - video.start))
-            for person in key.people if seen is not None and len(seen.scores) else ():
+            seen = video.people.get(nearest_index(video.times, key.time - video.start))
+            for person in key.people if seen is not None and len(seen) else ():
                 box = np.array(person.box)
-                near = max(seen.boxes, key=lambda other, box=box: box_iou(other, box))
+                near = max(seen.fractions(), key=lambda other, box=box: box_iou(other, box))
                 if box_iou(near, box) >= POSITIVE_IOU:
                     rest.append((near - box) / np.tile(box[2:] - box[:2], 2))
     if len(rest) < ENOUGH_BOXES:

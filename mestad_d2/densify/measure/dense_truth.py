@@ -7,7 +7,7 @@ largest total IoU on a frame.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,11 +15,11 @@ from scipy.optimize import linear_sum_assignment
 
 from mestad_d2.boxes import pairwise_iou
 from mestad_d2.formats.ava_csv import AnnotationRow
+from mestad_d2.people import Person
 
 FOUND_IOU = 0.5
-# (box, action ids) of each person of a frame, by person id where that is known.
-People = list[tuple[np.ndarray, set[int], int]]
-Frames = dict[str, dict[int, People]]
+# Video -> ms -> people of the frame.
+Frames = dict[str, dict[int, list[Person]]]
 
 
 def milliseconds(timestamp: str | float) -> int:
@@ -35,7 +35,7 @@ def people_by_frame(rows: Iterable[AnnotationRow]) -> Frames:
         frame.setdefault((row.box, row.person_id), set()).add(row.action_id)
     return {
         video: {
-            time: [(np.array(box), actions, person) for (box, person), actions in people.items()]
+            time: [Person(box, frozenset(actions), person) for (box, person), actions in people.items()]
             for time, people in times.items()
         }
         for video, times in found.items()
@@ -54,16 +54,16 @@ class Measures:
     hits: int = 0
     moments: list[float] = field(default_factory=list)
 
-    def add_frame(self, truth: People, given: People) -> None:
+    def add_frame(self, truth: Sequence[Person], given: Sequence[Person]) -> None:
         """Count a frame."""
         self.persons += len(truth)
-        self.labels += sum(len(actions) for _, actions, _ in given)
-        self.true_labels += sum(len(actions) for _, actions, _ in truth)
+        self.labels += sum(len(person.actions) for person in given)
+        self.true_labels += sum(len(person.actions) for person in truth)
         for person, other, iou in match(truth, given):
             self.ious.append(iou)
             if iou >= FOUND_IOU:
                 self.found += 1
-                self.hits += len(truth[person][1] & given[other][1])
+                self.hits += len(truth[person].actions & given[other].actions)
 
     def summary(self) -> dict[str, float]:
         """Return ``found``: share of true persons. ``iou``: mean over true persons, 0 for those without a box.
@@ -81,11 +81,11 @@ class Measures:
         }
 
 
-def match(truth: People, given: People) -> list[tuple[int, int, float]]:
+def match(truth: Sequence[Person], given: Sequence[Person]) -> list[tuple[int, int, float]]:
     """Match pairs (true person, given person, IoU) with any overlap."""
     if not truth or not given:
         return []
-    iou = pairwise_iou(np.stack([p[0] for p in truth]), np.stack([p[0] for p in given]))
+    iou = pairwise_iou(np.array([p.box for p in truth]), np.array([p.box for p in given]))
     rows, columns = linear_sum_assignment(iou, maximize=True)
     return [(int(r), int(c), float(iou[r, c])) for r, c in zip(rows, columns, strict=True) if iou[r, c] > 0]
 
@@ -109,7 +109,7 @@ def measure(truth: Frames, given: Frames, spans: dict[str, list[tuple[float, flo
     return result
 
 
-def change_errors(frames: list[tuple[int, People, People]]) -> list[float]:
+def change_errors(frames: list[tuple[int, Sequence[Person], Sequence[Person]]]) -> list[float]:
     """Measure the errors (s) of the starts and ends inside a stretch.
 
     Counted are the actions of a true person who is on both ends and has the action on one of them, changing
@@ -117,15 +117,15 @@ def change_errors(frames: list[tuple[int, People, People]]) -> list[float]:
     the first time; where they never do, the far end of the stretch.
     """
     errors = []
-    ids = {p[2] for p in frames[0][1]} & {p[2] for p in frames[-1][1]}
+    ids = {p.person_id for p in frames[0][1]} & {p.person_id for p in frames[-1][1]}
     times = np.array([time for time, _, _ in frames]) / 1000
     for person in sorted(ids):
-        own = [next((p for p in true if p[2] == person), None) for _, true, _ in frames]
+        own = [next((p for p in true if p.person_id == person), None) for _, true, _ in frames]
         if any(p is None for p in own):
             continue
         labels = [_labels_of(p, found) for p, (_, _, found) in zip(own, frames, strict=True)]
-        for action in own[0][1] ^ own[-1][1]:
-            true = np.array([action in p[1] for p in own])
+        for action in own[0].actions ^ own[-1].actions:
+            true = np.array([action in p.actions for p in own])
             given = [None if found is None else action in found for found in labels]
             given[0], given[-1] = bool(true[0]), bool(true[-1])
             if (np.diff(true.astype(int)) != 0).sum() == 1:
@@ -133,11 +133,12 @@ def change_errors(frames: list[tuple[int, People, People]]) -> list[float]:
     return errors
 
 
-def _labels_of(person: tuple, found: People) -> set[int] | None:
-    best = max(found, key=lambda other: pairwise_iou(person[0][None], other[0][None])[0, 0], default=None)
-    if best is None or pairwise_iou(person[0][None], best[0][None])[0, 0] < FOUND_IOU:
+def _labels_of(person: Person, found: Sequence[Person]) -> frozenset[int] | None:
+    if not found:
         return None
-    return best[1]
+    overlaps = pairwise_iou(np.array([person.box]), np.array([other.box for other in found]))[0]
+    best = int(overlaps.argmax())
+    return found[best].actions if overlaps[best] >= FOUND_IOU else None
 
 
 def _moment(times: np.ndarray, states: list[bool | None]) -> float:
@@ -157,9 +158,9 @@ def right_rows(truth: Frames, rows: Iterable[AnnotationRow]) -> np.ndarray:
         if not people:
             right.append(np.nan)
             continue
-        iou = pairwise_iou(np.array(row.box)[None], np.stack([person[0] for person in people]))[0]
+        iou = pairwise_iou(np.array([row.box]), np.array([person.box for person in people]))[0]
         best = int(iou.argmax())
-        right.append(float(iou[best] >= FOUND_IOU and row.action_id in people[best][1]))
+        right.append(float(iou[best] >= FOUND_IOU and row.action_id in people[best].actions))
     return np.array(right)
 
 

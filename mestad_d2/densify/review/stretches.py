@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from mestad_d2.densify.confidence import reasons
-from mestad_d2.densify.detections.video import WatchedVideo
+from mestad_d2.densify.detections.video import DetectedVideo
 from mestad_d2.densify.pipeline import Dense, DenseRow
 from mestad_d2.densify.stretch import ActorLabels, Stretch
 from mestad_d2.video.frames import read_frames
@@ -63,7 +63,7 @@ class Picture:
     key: bool
 
 
-def film_strip(card: Card, video: WatchedVideo) -> list[Picture]:
+def film_strip(card: Card, video: DetectedVideo) -> list[Picture]:
     """Draw both key frames and some frames between: written box, the teacher's, other people's.
 
     Raises:

@@ -12,9 +12,9 @@ from torch import nn
 from mestad_d2.data.catalog import unlabeled_dicts
 from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
-from mestad_d2.semisup.actor_labels import clip_sighting
-from mestad_d2.semisup.actors import KeyFrame, Person
-from mestad_d2.semisup.tracks import Sighting, StretchLooks
+from mestad_d2.people import People, Person
+from mestad_d2.semisup.actors import KeyFrame
+from mestad_d2.semisup.tracks import StretchDetections
 
 
 def key_frame(annotations: list[dict], time: float, item: dict) -> KeyFrame:
@@ -29,7 +29,7 @@ def key_frame(annotations: list[dict], time: float, item: dict) -> KeyFrame:
 
 def look_at_stretches(
     cfg: CfgNode, teacher: nn.Module, selection: TeacherSelection, looks: int
-) -> list[StretchLooks]:
+) -> list[StretchDetections]:
     """Run the teacher at ``looks`` evenly spaced moments between every two key frames, and at those.
 
     Clips are those of testing: no crop, no mirroring. Processes share the clips.
@@ -50,8 +50,8 @@ def look_at_stretches(
     for item in stretches:
         left, right = (key_frame(item[s], item[f"{s}_timestamp"], item) for s in ("left", "right"))
         times = look_times(item, looks) if looks else []
-        sightings = [seen[item["video_id"], time] for time in times]
-        result.append(StretchLooks(item["video_id"], left, right, np.array(times), sightings))
+        people = [seen[item["video_id"], time] for time in times]
+        result.append(StretchDetections(item["video_id"], left, right, np.array(times), people))
     return result
 
 
@@ -63,17 +63,19 @@ def look_times(item: dict, looks: int) -> list[float]:
 
 def _watch(
     cfg: CfgNode, teacher: nn.Module, selection: TeacherSelection, moments: dict[tuple[str, float], dict]
-) -> dict[tuple[str, float], Sighting]:
+) -> dict[tuple[str, float], People]:
     mapper, rng, batch = ClipMapper(cfg, False), np.random.default_rng(0), max(cfg.TEST.BATCH_SIZE, 1)
     own = sorted(moments)[comm.get_rank() :: comm.get_world_size()]
     # Clips of one size form a batch.
     by_size: dict[tuple[int, int], list] = defaultdict(list)
     for key in own:
         by_size[moments[key]["height"], moments[key]["width"]].append(key)
-    seen: dict[tuple[str, float], Sighting] = {}
+    seen: dict[tuple[str, float], People] = {}
     for keys in by_size.values():
         for start in range(0, len(keys), batch):
             part = keys[start : start + batch]
             found = find_people(teacher, [mapper(moments[key], rng) for key in part], selection)
-            seen.update((key, clip_sighting(one)) for key, one in zip(part, found, strict=True))
-    return {key: sighting for part in comm.all_gather(seen) for key, sighting in part.items()}
+            seen.update(
+                (key, People.from_instances(one, key[1])) for key, one in zip(part, found, strict=True)
+            )
+    return {key: people for part in comm.all_gather(seen) for key, people in part.items()}

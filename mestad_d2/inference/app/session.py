@@ -16,12 +16,13 @@ from pathlib import Path
 from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.app.uploads import Uploads
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.outputs import filter_by_score, write_csv, write_video
 from mestad_d2.inference.results.timeline import MAX_ACTIONS, Actor, actors_of, write_timeline
 from mestad_d2.inference.tubes.outputs import shown, write_ribbons
 from mestad_d2.inference.tubes.video_tubes import tubes_of_video
+from mestad_d2.people import People
 from mestad_d2.video.source import open_source
 
 MAX_PIXELS = 4096 * 2304
@@ -44,7 +45,7 @@ class Analysis:
     video: Path
     name: str
     end: float
-    detections: tuple[KeyframeDetections, ...]
+    detections: tuple[People, ...]
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class AppSession:
             if ours and (keep is None or analysis.upload != Path(keep)):
                 analysis.upload.unlink(missing_ok=True)
 
-    def _detect(self, video: Path, progress: Callable[[float], None]) -> list[KeyframeDetections]:
+    def _detect(self, video: Path, progress: Callable[[float], None]) -> list[People]:
         source = open_source(video)
         if source.width * source.height > MAX_PIXELS:
             raise UserError(f"{source.width}x{source.height} pixels are too many; give at most 4096x2304")

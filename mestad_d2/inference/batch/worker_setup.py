@@ -11,7 +11,6 @@ import torch
 from detectron2.config import CfgNode
 
 from mestad_d2.errors import UserError
-from mestad_d2.host_memory import keep_freed_memory
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.batch.local_workers import alive
 from mestad_d2.inference.predictor import VideoPredictor
@@ -20,6 +19,7 @@ from mestad_d2.inference.speed.modes import SpeedMode
 from mestad_d2.inference.tubes.outputs import shown, tube_line
 from mestad_d2.inference.tubes.video_tubes import ActionTube, VideoTubes
 from mestad_d2.load_config import import_extensions
+from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.video.decode.missing_end import LastSeen, missing_end
 from mestad_d2.video.live.address import is_address, shown_address
 from mestad_d2.video.live.frames import LiveFrames

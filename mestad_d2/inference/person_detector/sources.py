@@ -13,9 +13,10 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 
-from mestad_d2.data.person_boxes import read_person_boxes
+from mestad_d2.data.person_boxes import nobody, read_person_boxes
 from mestad_d2.errors import UserError
 from mestad_d2.inference.person_detector.base import PersonDetector, build_person_detector
+from mestad_d2.people import People
 from mestad_d2.video.clips import TIE, later_is_nearer
 from mestad_d2.video.stream import StreamFrame
 
@@ -31,8 +32,8 @@ class PersonSource(Protocol):
         ``video`` is its name in a file of boxes.
         """
 
-    def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """Give (N, 5) float32 boxes and scores of the key frames at ``times``, in pixels of (height, width) ``sizes``."""
+    def people(self, times: Sequence[float], height: int, width: int) -> list[People]:
+        """Give the people, boxes in float32 and scores, of the key frames at ``times`` of a video of this size."""
 
 
 class DetectedPersons:
@@ -71,15 +72,18 @@ class DetectedPersons:
         with self._lock:
             self._pictures[key] = frame.image
 
-    def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """Return the detected boxes; see ``PersonSource``."""
+    def people(self, times: Sequence[float], height: int, width: int) -> list[People]:
+        """Return the detected people; see ``PersonSource``."""
         with self._lock:
             pictures = [self._pictures.pop(key) for key in times]
         start = time.perf_counter()
         found = self.detector(pictures)
         self.seconds += time.perf_counter() - start
         self.pictures += len(pictures)
-        return found
+        return [
+            People(key, rows[:, :4], rows[:, 4], height=height, width=width)
+            for key, rows in zip(times, found, strict=True)
+        ]
 
 
 class FilePersons:
@@ -114,13 +118,10 @@ class FilePersons:
         self._video = video
         yield from frames
 
-    def boxes(self, times: Sequence[float], sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
-        """Return the file's boxes, none for a time that it lacks; see ``PersonSource``."""
-        nobody = np.zeros((0, 5))
-        return [
-            (self._found.get((self._video, round(key, 3)), nobody) * (w, h, w, h, 1)).astype(np.float32)
-            for key, (h, w) in zip(times, sizes, strict=True)
-        ]
+    def people(self, times: Sequence[float], height: int, width: int) -> list[People]:
+        """Return the file's people, nobody at a time that it lacks; see ``PersonSource``."""
+        found = (self._found.get((self._video, round(key, 3)), nobody(key)) for key in times)
+        return [people.resized(height, width) for people in found]
 
 
 def build_person_source(cfg: CfgNode) -> PersonSource:
@@ -161,12 +162,11 @@ def use_persons(cfg: CfgNode, spec: str, weights: str | None = None) -> None:
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = "PrecomputedProposals"
 
 
-def proposals_of(boxes: np.ndarray, frame: tuple[int, int], clip: tuple[int, int]) -> Instances:
-    """Turn boxes (N, 5) in pixels of a ``frame`` (height, width) into proposals in pixels of its ``clip``."""
+def proposals_of(people: People, clip: tuple[int, int]) -> Instances:
+    """Turn people of a frame into proposals in pixels of its ``clip`` (height, width)."""
     proposals = Instances((int(clip[0]), int(clip[1])))
-    boxes = torch.as_tensor(boxes)
-    placed = Boxes(boxes[:, :4].clone())
-    placed.scale(clip[1] / frame[1], clip[0] / frame[0])
+    placed = Boxes(torch.tensor(people.boxes, dtype=torch.float32))
+    placed.scale(clip[1] / people.width, clip[0] / people.height)
     proposals.proposal_boxes = placed
-    proposals.objectness_logits = boxes[:, 4].clone()
+    proposals.objectness_logits = torch.tensor(people.scores, dtype=torch.float32)
     return proposals

@@ -20,7 +20,7 @@ MAX_LETTERS = 26
 
 
 @dataclass(frozen=True)
-class Person:
+class NamedPerson:
     """A person to draw: ``box`` in pixels, ``actions`` as (name, score), best first."""
 
     box: np.ndarray
@@ -63,7 +63,7 @@ class Annotator:
         self.max_actions, self.max_labels = max_actions, max_labels
         self._offsets: dict[int, tuple[float, float]] = {}
 
-    def draw(self, image: np.ndarray, people: list[Person]) -> np.ndarray:
+    def draw(self, image: np.ndarray, people: list[NamedPerson]) -> np.ndarray:
         """Draw on ``image`` (H, W, 3) uint8 RGB in place and return it.
 
         Boxes are in pixels of this image. Crowded frames show fewer actions a person.
@@ -94,7 +94,7 @@ class Annotator:
         return image
 
 
-def _inside(person: Person, height: int, width: int) -> np.ndarray:
+def _inside(person: NamedPerson, height: int, width: int) -> np.ndarray:
     """The box of a person, cut to the frame."""
     return np.clip(person.box.astype(np.float64), 0, [width - 1, height - 1, width - 1, height - 1])
 
@@ -121,7 +121,7 @@ def _pointer(
     cv2.circle(image, end, 2 * line, color, -1, cv2.LINE_AA)
 
 
-def _label(person: Person, size: int, rows: int) -> np.ndarray:
+def _label(person: NamedPerson, size: int, rows: int) -> np.ndarray:
     shown = tuple((short_name(name), f"{score:.2f}") for name, score in person.actions[:rows])
     more = len(person.actions) - len(shown)
     return _render(

@@ -16,41 +16,36 @@ from mestad_d2.formats.files import atomic_open, atomic_path, write_text
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.clip_stream import in_background
 from mestad_d2.inference.output_files import said_if_unwritable
-from mestad_d2.inference.predictor import KeyframeDetections
-from mestad_d2.inference.results.drawing import Annotator, Person, fit, font, output_size
+from mestad_d2.inference.results.drawing import Annotator, NamedPerson, fit, font, output_size
+from mestad_d2.people import People
 from mestad_d2.video.clips import later_is_nearer
 from mestad_d2.video.output.writer import VideoWriter
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 
 STRIP_PICTURES = 6
-# What a key frame's detections hold of each person.
-PEOPLE = ("boxes", "scores", "actions", "track_ids")
 
 
-def people_of(found: KeyframeDetections, names: ActionNames, threshold: float) -> list[Person]:
+def with_names(found: People, names: ActionNames, threshold: float) -> list[NamedPerson]:
     """Return the people of a key frame with their actions of at least ``threshold``, best first."""
     people = []
-    for box, score, actions, track in zip(
-        found.boxes, found.scores, found.actions, found.track_ids, strict=True
-    ):
+    track_ids = np.full(len(found), -1) if found.track_ids is None else found.track_ids
+    for box, score, actions, track in zip(found.boxes, found.scores, found.actions, track_ids, strict=True):
         order = [int(c) for c in np.argsort(-actions) if actions[c] >= threshold and names.shown(int(c) + 1)]
         shown = [(names[c + 1], float(actions[c])) for c in order]
-        people.append(Person(box, float(score), int(track), shown))
+        people.append(NamedPerson(box, float(score), int(track), shown))
     return people
 
 
-def filter_by_score(found: KeyframeDetections, threshold: float) -> KeyframeDetections:
+def filter_by_score(found: People, threshold: float) -> People:
     """Return the people of a key frame whose person score is at least ``threshold``."""
-    keep = found.scores >= threshold
-    fields = {name: getattr(found, name)[keep] for name in PEOPLE}
-    return replace(found, **fields)
+    return found.select(found.scores >= threshold)
 
 
-def between(before: KeyframeDetections, after: KeyframeDetections | None, time: float) -> np.ndarray:
+def between(before: People, after: People | None, time: float) -> np.ndarray:
     """Interpolate the boxes (N, 4) of ``before``'s people at ``time`` towards their places in ``after``."""
     boxes = before.boxes.astype(np.float64).copy()
-    if after is None or after.timestamp <= before.timestamp:
+    if after is None or after.timestamp <= before.timestamp or before.track_ids is None:
         return boxes
     weight = float(np.clip((time - before.timestamp) / (after.timestamp - before.timestamp), 0, 1))
     later = {int(track): box for track, box in zip(after.track_ids, after.boxes, strict=True)}
@@ -60,14 +55,13 @@ def between(before: KeyframeDetections, after: KeyframeDetections | None, time: 
     return boxes
 
 
-def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections], threshold: float) -> None:
+def write_csv(path: Path, video_id: str, detections: Iterable[People], threshold: float) -> None:
     """Write AVA rows video,timestamp,x1,y1,x2,y2,action_id,score; boxes in [0, 1], times to the ms."""
     with atomic_open(path, newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         for found in detections:
-            size = np.array([found.width, found.height] * 2)
-            for box, actions in zip(found.boxes, found.actions, strict=True):
-                corners = [f"{v:.4f}" for v in box / size]
+            for box, actions in zip(found.fractions(), found.actions, strict=True):
+                corners = [f"{v:.4f}" for v in box]
                 for column in np.flatnonzero(actions >= threshold):
                     score = f"{actions[column]:.4f}"
                     writer.writerow(
@@ -75,7 +69,7 @@ def write_csv(path: Path, video_id: str, detections: Iterable[KeyframeDetections
                     )
 
 
-def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> dict:
+def as_json(found: People, names: ActionNames, threshold: float) -> dict:
     """Convert a key frame to plain values; boxes in pixels of the frame as shown."""
     people = [
         {
@@ -84,12 +78,12 @@ def as_json(found: KeyframeDetections, names: ActionNames, threshold: float) -> 
             "score": round(person.score, 4),
             "actions": [{"name": name, "score": round(score, 4)} for name, score in person.actions],
         }
-        for person in people_of(found, names, threshold)
+        for person in with_names(found, names, threshold)
     ]
     return {"timestamp": round(found.timestamp, 3), "people": people}
 
 
-def json_line(video_id: str, found: KeyframeDetections, names: ActionNames, threshold: float) -> str:
+def json_line(video_id: str, found: People, names: ActionNames, threshold: float) -> str:
     """Format a key frame as a self-contained line of JSON: video, size, time and people."""
     line = {
         "video": video_id,
@@ -101,7 +95,7 @@ def json_line(video_id: str, found: KeyframeDetections, names: ActionNames, thre
 
 
 def write_json(
-    path: Path, video_id: str, detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float
+    path: Path, video_id: str, detections: Sequence[People], names: ActionNames, threshold: float
 ) -> None:
     """Write all key frames of a video to one JSON file."""
     size = {"height": detections[0].height, "width": detections[0].width} if detections else {}
@@ -114,7 +108,7 @@ class Overlay:
 
     def __init__(
         self,
-        detections: Sequence[KeyframeDetections],
+        detections: Sequence[People],
         names: ActionNames,
         threshold: float,
         max_labels: int | None = None,
@@ -141,20 +135,18 @@ class Overlay:
         if after is not None and after.timestamp - found.timestamp > self._longest:
             if frame.time - found.timestamp > self._longest:
                 near = after.timestamp - frame.time <= self._longest
-                found = (
-                    after if near else replace(found, **{name: getattr(found, name)[:0] for name in PEOPLE})
-                )
+                found = after if near else found.select(slice(0))
             after = None
         scale = np.array([size[1] / found.width, size[0] / found.height] * 2)
         boxes = between(found, after, frame.time) * scale
-        people = people_of(found, self._names, self._threshold)
+        people = with_names(found, self._names, self._threshold)
         return self._annotator.draw(image, [replace(p, box=b) for p, b in zip(people, boxes, strict=True)])
 
 
 def write_video(
     path: Path,
     video: VideoSource | str,
-    detections: Sequence[KeyframeDetections],
+    detections: Sequence[People],
     names: ActionNames,
     threshold: float,
     *,
@@ -188,7 +180,7 @@ def write_video(
 def write_strip(
     path: Path,
     video: VideoSource | str,
-    detections: Sequence[KeyframeDetections],
+    detections: Sequence[People],
     names: ActionNames,
     threshold: float,
     *,

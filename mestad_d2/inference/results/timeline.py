@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from mestad_d2.formats.files import atomic_path
 from mestad_d2.inference.action_names import ActionNames
-from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import short_name, track_color
-from mestad_d2.inference.results.outputs import people_of
+from mestad_d2.inference.results.outputs import with_names
+from mestad_d2.people import People
 
 # More people or actions than this make the picture unreadable.
 MAX_ACTORS, MAX_ACTIONS = 12, 6
@@ -33,9 +33,7 @@ class Actor:
         return sum(end - start for start, end in self.seen)
 
 
-def actors_of(
-    detections: Sequence[KeyframeDetections], names: ActionNames, threshold: float, end: float
-) -> list[Actor]:
+def actors_of(detections: Sequence[People], names: ActionNames, threshold: float, end: float) -> list[Actor]:
     """Return the actors in order of appearance; a key frame stands for the time until the next.
 
     Args:
@@ -48,7 +46,7 @@ def actors_of(
     untils = [found.timestamp for found in detections[1:]]
     untils += [max(end, found.timestamp) for found in detections[-1:]]
     for found, until in zip(detections, untils, strict=True):
-        for person in people_of(found, names, threshold):
+        for person in with_names(found, names, threshold):
             actor = actors.setdefault(person.track_id, Actor(person.track_id))
             actor.seen.append((found.timestamp, until))
             for name, score in person.actions:

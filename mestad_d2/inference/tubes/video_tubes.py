@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.tubes.cutting import CutSettings
 from mestad_d2.inference.tubes.ours import Tube, TubeLinker
+from mestad_d2.people import People
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class ActionTube:
     """One action of one person over time.
 
     Attributes:
-        track_id: of the person, as in ``KeyframeDetections``.
+        track_id: of the person, as in ``People``.
         action_id: from 1.
         score: mean of the action's scores.
         times: (n,) s since the first frame, one a key frame, increasing.
@@ -59,7 +59,7 @@ class VideoTubes:
         self._times: dict[int, float] = {}
         self._count = 0
 
-    def update(self, found: KeyframeDetections) -> list[ActionTube]:
+    def update(self, found: People) -> list[ActionTube]:
         """Take the next key frame, with its track ids; returns the tubes that are complete."""
         self._times[self._count] = found.timestamp
         done = self._linker.update(self._count, found.track_ids, found.boxes, found.actions)
@@ -79,7 +79,7 @@ class VideoTubes:
         return ActionTube(tube.track_id, tube.label + 1, tube.score, times, tube.boxes)
 
 
-def tubes_of_video(found: Iterable[KeyframeDetections], keyframes_per_second: float) -> Iterator[ActionTube]:
+def tubes_of_video(found: Iterable[People], keyframes_per_second: float) -> Iterator[ActionTube]:
     """Yield the tubes of tracked key frames, each as soon as it is complete."""
     tubes = VideoTubes(keyframes_per_second)
     for keyframe in found:

@@ -19,9 +19,9 @@ from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.app.session import AppSession, Limits, safe_stem, summary_html
-from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.timeline import Actor, actors_of, write_timeline
+from mestad_d2.people import People
 from mestad_d2.video.source import open_source
 from mestad_d2.video.stream import iterate_frames
 
@@ -41,15 +41,13 @@ COUNT_COLOR = """color => {
 }"""
 
 
-def keyframe(
-    time: float, actions: list[list[float]], scores: list[float] | None = None
-) -> KeyframeDetections:
+def keyframe(time: float, actions: list[list[float]], scores: list[float] | None = None) -> People:
     """One person a row of ``actions``, tracks 1, 2 ..."""
     count = len(actions)
     boxes = np.array([[20 * i, 10, 20 * i + 15, 50] for i in range(count)], np.float32).reshape(-1, 4)
     scores = np.array(scores or [0.9] * count, np.float32)
     values = np.array(actions, np.float32).reshape(-1, 2)
-    return KeyframeDetections(time, boxes, scores, values, np.arange(1, count + 1), 64, 160)
+    return People(time, boxes, scores, values, np.arange(1, count + 1), 64, 160)
 
 
 class FakePredictor:
@@ -58,7 +56,7 @@ class FakePredictor:
     runs = 0
     keyframes_per_second = 2.0
 
-    def predict(self, video: Path) -> Iterator[KeyframeDetections]:
+    def predict(self, video: Path) -> Iterator[People]:
         self.runs += 1
         yield keyframe(0.0, [[0.9, 0.1], [0.2, 0.8]])
         yield keyframe(0.5, [[0.9, 0.6]])

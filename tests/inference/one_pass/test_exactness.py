@@ -12,9 +12,10 @@ from tiny import tiny_cfg
 from torch import nn
 
 from mestad_d2.errors import UserError
-from mestad_d2.inference.predictor import KeyframeDetections, VideoPredictor
+from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.speed.modes import SpeedMode
 from mestad_d2.modeling.backbone.segment import SegmentBackbone, WindowExcitation
+from mestad_d2.people import People
 from mestad_d2.video.stream import StreamFrame
 
 SURE = [
@@ -64,11 +65,11 @@ def detector(*options: object) -> tuple[object, nn.Module]:
     return cfg, model
 
 
-def found(cfg: object, model: nn.Module, frames: list, **kwargs: object) -> list[KeyframeDetections]:
+def found(cfg: object, model: nn.Module, frames: list, **kwargs: object) -> list[People]:
     return list(VideoPredictor(cfg, model, **kwargs).predict(frames))
 
 
-def assert_alike(one: list[KeyframeDetections], other: list[KeyframeDetections], atol: float = 1e-5) -> None:
+def assert_alike(one: list[People], other: list[People], atol: float = 1e-5) -> None:
     assert len(one) == len(other) > 0
     for a, b in zip(one, other, strict=True):
         assert a.timestamp == pytest.approx(b.timestamp, abs=1e-6)

@@ -12,7 +12,7 @@ import torch
 from numbered_video import read_number, write_numbered_video
 from tiny import tiny_cfg
 
-from mestad_d2.data.person_boxes import read_person_boxes, write_person_boxes
+from mestad_d2.data.person_boxes import nobody, read_person_boxes, write_person_boxes
 from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.batch import worker_setup
@@ -20,6 +20,7 @@ from mestad_d2.inference.person_detector.base import PersonDetector
 from mestad_d2.inference.person_detector.sources import DetectedPersons, FilePersons, use_persons
 from mestad_d2.inference.predictor import VideoPredictor, load_model
 from mestad_d2.inference.speed.modes import SpeedMode
+from mestad_d2.people import People
 
 
 class Numbers(PersonDetector):
@@ -41,6 +42,11 @@ def predictor(persons, per_second: float = 4.0) -> VideoPredictor:
     return VideoPredictor(cfg, load_model(cfg), persons=persons, keyframes_per_second=per_second)
 
 
+def person(x1: float, y1: float, x2: float, y2: float, score: float) -> People:
+    """One person of a file: a box in fractions and its score."""
+    return People(0.0, np.array([[x1, y1, x2, y2]]), np.array([score]))
+
+
 @pytest.mark.parametrize("per_second", [1.0, 4.0, 30.0])
 def test_the_detector_sees_the_key_frames_of_the_clips(tmp_path: Path, per_second: float) -> None:
     write_numbered_video(tmp_path / "v.mp4", 60, Fraction(25))
@@ -57,31 +63,31 @@ def test_the_detector_sees_the_key_frames_of_the_clips(tmp_path: Path, per_secon
 
 def test_boxes_of_a_file_are_classified_where_they_are(tmp_path: Path) -> None:
     write_numbered_video(tmp_path / "v.mp4", 60, Fraction(25))
-    boxes = {("v", 0.0): np.array([[0.1, 0.2, 0.5, 0.9, 0.8]]), ("v", 1.0): np.zeros((0, 5))}
-    write_person_boxes(tmp_path / "boxes.csv", boxes)
+    people = {("v", 0.0): person(0.1, 0.2, 0.5, 0.9, 0.8), ("v", 1.0): nobody(1.0)}
+    write_person_boxes(tmp_path / "boxes.csv", people)
     first, *later = predictor(FilePersons(tmp_path / "boxes.csv"), 1.0).predict(str(tmp_path / "v.mp4"))
     size = np.array([first.width, first.height] * 2)
-    np.testing.assert_allclose(first.boxes, boxes["v", 0.0][:, :4] * size, atol=1e-2)
+    np.testing.assert_allclose(first.boxes, people["v", 0.0].boxes * size, atol=1e-2)
     np.testing.assert_allclose(first.scores, [0.8], atol=1e-6)
     assert first.actions.shape == (1, 12) and [len(k.boxes) for k in later] == [0, 0]
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    boxes = {
-        ("a, b", 0.333): np.array([[0.1, 0.2, 0.5, 0.9, 0.8123]]),
-        ("c", 1.0): np.array([[0, 0, 1, 1, 1]]),
-    }
-    write_person_boxes(tmp_path / "b.csv", boxes)
+    people = {("a, b", 0.333): person(0.1, 0.2, 0.5, 0.9, 0.8123), ("c", 1.0): person(0, 0, 1, 1, 1)}
+    # In pixels of their video, as a run of the detector gives them.
+    people["c", 1.0] = people["c", 1.0].resized(48, 64)
+    write_person_boxes(tmp_path / "b.csv", people)
     read = read_person_boxes(tmp_path / "b.csv")
-    assert read.keys() == boxes.keys()
-    for key in boxes:
-        np.testing.assert_allclose(read[key], boxes[key], atol=1e-4)
+    assert read.keys() == people.keys()
+    for key in people:
+        np.testing.assert_allclose(read[key].boxes, people[key].fractions(), atol=1e-4)
+        np.testing.assert_allclose(read[key].scores, people[key].scores, atol=1e-4)
 
 
 def test_boxes_of_other_videos_are_refused(tmp_path: Path) -> None:
     write_numbered_video(tmp_path / "v.mp4", 5, Fraction(25))
-    person = np.array([[0, 0, 1, 1, 1.0]])
-    write_person_boxes(tmp_path / "b.csv", {("a", 0.0): person, ("b", 0.0): person})
+    whole = person(0, 0, 1, 1, 1)
+    write_person_boxes(tmp_path / "b.csv", {("a", 0.0): whole, ("b", 0.0): whole})
     with pytest.raises(UserError, match="no boxes of video 'v'; it has a, b"):
         list(predictor(FilePersons(tmp_path / "b.csv")).predict(str(tmp_path / "v.mp4")))
 
@@ -116,7 +122,7 @@ def test_a_file_of_many_videos_and_a_pause_in_one(tmp_path: Path, monkeypatch: p
     boxes = {}
     for name, left in (("v", 0.1), ("w", 0.4)):
         write_numbered_video(tmp_path / f"{name}.mp4", 100, Fraction(25), times=times)
-        boxes |= {(name, second): np.array([[left, 0.2, 0.9, 0.9, 0.8]]) for second in (0.0, 1.0, 60.0, 61.0)}
+        boxes |= {(name, second): person(left, 0.2, 0.9, 0.9, 0.8) for second in (0.0, 1.0, 60.0, 61.0)}
     write_person_boxes(tmp_path / "boxes.csv", boxes)
     runner = predictor(FilePersons(tmp_path / "boxes.csv"), 1.0)
     monkeypatch.setattr(worker_setup, "VideoPredictor", lambda *_, **__: runner)

@@ -14,12 +14,12 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.tubes.csv_files import TubeDataset, read_tubes
 from mestad_d2.formats.tubes.records import FrameBoxes, VideoInfo, tubes_of
 from mestad_d2.inference.action_names import ActionNames
-from mestad_d2.inference.predictor import KeyframeDetections
 from mestad_d2.inference.tubes.cutting import CutSettings, cut_track, filled
 from mestad_d2.inference.tubes.linkers import LINKERS, link
 from mestad_d2.inference.tubes.ours import TubeLinker
 from mestad_d2.inference.tubes.outputs import write_all
 from mestad_d2.inference.tubes.video_tubes import VideoTubes, tubes_of_video
+from mestad_d2.people import People
 from tools.evaluate_tubes import main
 
 DATASET = TubeDataset(("run", "sit"), (VideoInfo("v", 100, 200, 200),))
@@ -117,9 +117,9 @@ def test_memory_does_not_grow_with_the_film() -> None:
     np.testing.assert_array_equal(np.sort(covered), np.arange(3000))
 
 
-def keyframes(count: int, per_second: float) -> list[KeyframeDetections]:
+def keyframes(count: int, per_second: float) -> list[People]:
     return [
-        KeyframeDetections(
+        People(
             i / per_second, np.array([box(10 + i), box(120)]), np.array([0.9, 0.8]),
             np.array([[0.9 if 5 <= i < 15 else 0.01, 0.2], [0.02, 0.7]]), np.array([1, 2]), 200, 200,
         )
@@ -144,7 +144,7 @@ def test_times_of_finished_tubes_are_forgotten() -> None:
         tubes.update(found_)
     for i in range(20, 200):
         empty = np.empty((0, 4)), np.empty(0), np.empty((0, 2)), np.empty(0, int)
-        tubes.update(KeyframeDetections(i / 5, *empty, 200, 200))
+        tubes.update(People(i / 5, *empty, 200, 200))
     assert len(tubes._times) <= 1
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mestad_d2.densify.key_frames import KeyFrame, Person
 from mestad_d2.densify.review.page import write_page
 from mestad_d2.densify.review.stretches import Card, Picture
 from mestad_d2.densify.stretch import ActorLabels, Change, Stretch
@@ -19,7 +18,9 @@ from mestad_d2.evaluation.rows import make_rows
 from mestad_d2.formats.label_map import LabelMap
 from mestad_d2.inference.app.session import summary_html
 from mestad_d2.inference.results.timeline import Actor, write_timeline
+from mestad_d2.people import Person
 from mestad_d2.semisup.actors import Actor as DensifyActor
+from mestad_d2.semisup.actors import KeyFrame
 from mestad_d2.semisup.tracks import Track
 
 EVIL = [
