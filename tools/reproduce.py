@@ -53,6 +53,12 @@ def add_strict_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--real", type=Path, help="folder ucf24_mini, for curves on real clips")
     group.add_argument("--curves", nargs="*", help="conditions beside the toy (default: all)")
+    group.add_argument(
+        "--groups",
+        nargs="+",
+        metavar="CONDITIONS:ROWS:SEEDS",
+        help="just these runs, in this order, as in toy_2s,toy_4s:none_x2,tla:1-4",
+    )
     group.add_argument("--deadline", type=float, help="seconds after which what is finished counts")
     group.add_argument("--work", type=Path, help="folder of data and checkpoints (default: --output/work)")
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from mestad_d2.data.check.label_changes import LabelChanges, label_changes
 from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
 from mestad_d2.data.toy.dataset import make_toy
+from mestad_d2.formats.ava_csv import read_ground_truth
 from mestad_d2.video.decoded import decode_whole
 
 # Seeds of rendered videos: choices are made on DEV, TEST is evaluated once.
@@ -28,59 +30,72 @@ class Condition:
     """Data of one point of the comparison.
 
     Attributes:
-        pace: how much longer the toy's actions last; noise: whether training labels have people's faults.
-        gap: s between two labels of a real clip; 0: toy, labelled once a second.
+        gap: s between two labels; pace: how much longer the toy's actions last; noise: whether training labels
+            have people's faults.
+        real: real clips instead of the toy.
+        tests: test videos of the toy, as a multiple of the table's. Between seeds, what differs by chance is
+            mostly the few test videos, and evaluating more of them costs little.
     """
 
     name: str
+    gap: int = 1
     pace: float = 1.0
     noise: bool = False
-    gap: int = 0
+    real: bool = False
+    tests: int = 3
 
     @property
     def config(self) -> str:
         """Config of its runs, below ``configs``."""
-        return f"ablations/table5_strict/{'ucf24' if self.gap else 'toy'}.yaml"
+        return f"ablations/table5_strict/{'ucf24' if self.real else 'toy'}.yaml"
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The evaluated splits, in order: choices are made on "dev"."""
         return ("dev", "test") if self.name == "toy" else ("test",)
 
+    @property
+    def training_labels(self) -> str:
+        """Name of the csv of its training labels, below the folder of all data; "" for those of the videos."""
+        return f"{self.name}.csv" if self.real or self.noise or self.gap > 1 else ""
+
 
 CONDITIONS = {
     c.name: c
     for c in (
-        Condition("toy"),
+        Condition("toy", tests=1),
+        Condition("toy_1s"),
+        Condition("toy_2s", gap=2),
+        Condition("toy_4s", gap=4),
         Condition("toy_x0.5", pace=0.5),
         Condition("toy_x2", pace=2.0),
         Condition("toy_noise", noise=True),
-        Condition("ucf_1s", gap=1),
-        Condition("ucf_2s", gap=2),
-        Condition("ucf_4s", gap=4),
+        Condition("ucf_1s", real=True),
+        Condition("ucf_2s", gap=2, real=True),
+        Condition("ucf_4s", gap=4, real=True),
     )
 }
 
 
 def entries(condition: Condition, root: Path, ucf: Path | None) -> dict[str, dict]:
     """Return ``DATASETS.CUSTOM`` entries of a condition: "train" and its splits."""
-    if condition.gap:
+    if condition.real:
         common = {"VIDEOS": str(ucf / "videos"), "LABEL_MAP": str(ucf / "annotations" / "labelmap.pbtxt"),
                   "DENSE": str(ucf / "annotations" / "dense.csv")}  # fmt: skip
-        train = root / f"ucf_{condition.gap}s.csv"
         return {
-            "train": {"NAME": f"{condition.name}_train", "ANNOTATIONS": str(train), **common},
-            "test": {"NAME": f"{condition.name}_test", **common,
-                     "ANNOTATIONS": str(ucf / "annotations" / "val.csv")},
+            "train": {"NAME": f"{condition.name}_train", **common,
+                      "ANNOTATIONS": str(root / condition.training_labels)},
+            "test": {"NAME": f"{condition.name}_test", **common, "ANNOTATIONS": str(root / "ucf_test.csv")},
         }  # fmt: skip
     suffix = "" if condition.pace == 1 else f"_x{condition.pace:g}"
     result = {}
     for split in ("train", *condition.splits):
-        folder = root / f"toy{suffix}_{split}"
+        more = f"_times{condition.tests}" if split == "test" and condition.tests > 1 else ""
+        folder = root / f"toy{suffix}_{split}{more}"
         annotations = folder / "annotations"
         labels = annotations / ("train.csv" if split == "train" else "val.csv")
-        if condition.noise and split == "train":
-            labels = root / "toy_noise.csv"
+        if condition.training_labels and split == "train":
+            labels = root / condition.training_labels
         result[split] = {
             "NAME": f"{condition.name}_{split}", "VIDEOS": str(folder / "videos"), "ANNOTATIONS": str(labels),
             "LABEL_MAP": str(annotations / "label_map.pbtxt"), "DENSE": str(annotations / "dense.csv"),
@@ -91,33 +106,56 @@ def entries(condition: Condition, root: Path, ucf: Path | None) -> dict[str, dic
 
 def prepare(
     conditions: Sequence[Condition], root: Path, ucf: Path | None, videos: tuple[int, int], workers: int
-) -> None:
+) -> dict[str, LabelChanges | None]:
     """Render the data of the conditions, thin and degrade labels, and decode all videos.
 
     Args:
         root: folder of all data; existing files are kept.
         ucf: folder of ucf24_mini.
         videos: number of training videos, and of each other split.
+
+    Returns:
+        how fast training labels change, by condition.
     """
     root.mkdir(parents=True, exist_ok=True)
     short_sides: dict[str, tuple[int, ...]] = {}
+    changes = {}
     for condition in conditions:
-        if condition.gap:
-            thin_labels(ucf / "annotations" / "train.csv", root / f"ucf_{condition.gap}s.csv", condition.gap)
+        found = entries(condition, root, ucf)
+        target = Path(found["train"]["ANNOTATIONS"])
+        if condition.real:
+            thin_labels(ucf / "annotations" / "train.csv", target, condition.gap)
+            pick_test_frames(ucf / "annotations" / "dense.csv", root / "ucf_test.csv")
             short_sides |= {str(path): (144, 128) for path in sorted((ucf / "videos").glob("*.mp4"))}
-            continue
-        for split, entry in entries(condition, root, ucf).items():
+        for split, entry in found.items() if not condition.real else ():
             folder = Path(entry["VIDEOS"]).parent
             seed = {"train": TRAIN_SEED, "dev": DEV_SEED, "test": TEST_SEED}[split]
-            counts = (videos[0], 0) if split == "train" else (0, videos[1])
+            count = videos[1] * (condition.tests if split == "test" else 1)
+            counts = (videos[0], 0) if split == "train" else (0, count)
             make_toy(folder, seed, *counts, workers=workers, pace=condition.pace)
             short_sides |= {str(path): (128,) for path in sorted((folder / "videos").glob("*.mp4"))}
-            if condition.noise and split == "train":
-                spoil_labels(folder / "annotations" / "train.csv", Path(entry["ANNOTATIONS"]))
+            labels = folder / "annotations" / "train.csv"
+            if split == "train" and condition.noise:
+                spoil_labels(labels, target)
+            elif split == "train" and condition.gap > 1:
+                thin_labels(labels, target, condition.gap)
+        changes[condition.name] = label_changes(read_ground_truth(target))
     jobs = [(path, side) for path, sides in short_sides.items() for side in sides]
     with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
         paths, sides = zip(*jobs, strict=True)
         list(pool.map(decode_whole, paths, repeat(str(root / "decoded")), sides, chunksize=4))
+    return changes
+
+
+def pick_test_frames(source: Path, target: Path) -> None:
+    """Keep the frames 0.2, 0.4, 0.6 and 0.8 s after each full second of a csv of every frame.
+
+    None of them is labelled in training, and there are four times as many as in val.csv, in which one found box
+    is a sixth of the mAP.
+    """
+    lines = source.read_text().splitlines()
+    kept = [line for line in lines if round(float(line.split(",", 2)[1]) * 25) % 25 in (5, 10, 15, 20)]
+    target.write_text("".join(f"{line}\n" for line in kept))
 
 
 def thin_labels(source: Path, target: Path, gap: int) -> None:

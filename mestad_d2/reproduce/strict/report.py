@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mestad_d2.formats.files import atomic_path, write_text
@@ -13,15 +13,16 @@ from mestad_d2.reproduce.strict.rows import ROWS
 from mestad_d2.reproduce.strict.schedule import read_results
 from mestad_d2.reproduce.strict.statistics import half_interval, paired
 
-Figures = dict[int, float]
+# By seed and burnt-in checkpoint, so that rows are paired only where they go on from the same weights.
+Figures = dict[tuple[int, str], float]
 # Rows whose students are the plain network: they have no teacher phase of their own.
 PLAIN = {key for key, row in ROWS.items() if row.labeler == "EMA" or row.after}
 
 
 def figures(results: Sequence[dict], condition: str, row: str, name: str) -> Figures:
-    """Return a figure of a row by seed; ``name`` as in a result, such as "teacher_test_map"."""
+    """Return a figure of a row by seed and checkpoint; ``name`` as in a result, such as "teacher_test_map"."""
     return {
-        r["seed"]: r[name]
+        (r["seed"], r.get("checkpoint", "")): r[name]
         for r in results
         if r["condition"] == condition and r["row"] == row and r.get(name) is not None
     }
@@ -90,21 +91,65 @@ def passes(results: Sequence[dict], condition: str, key: str) -> str:
     return f"{own / none:.2f}" if none else "-"
 
 
-def curve_table(results: Sequence[dict], best: str) -> str:
-    """Format gains under other gaps, durations and label errors as Markdown."""
-    head = ["data", "None", "TLA to None", "TLA to twice the clips", f"{ROWS[best].name} to TLA",
-            f"{ROWS[best].name} to twice the clips", "label sets right: TLA", f"{ROWS[best].name}", "seeds"]  # fmt: skip
+# What stands in the curves, each against twice the labelled clips.
+CURVE_ROWS = ("tla", "dense", "nearest", "oracle_boxes", "oracle_labels", "oracle_both")
+
+
+def curve_table(results: Sequence[dict], conditions: Mapping[str, dict]) -> str:
+    """Format gains under other gaps, durations and label errors as Markdown.
+
+    Args:
+        conditions: facts of each, such as ``unchanged_after_half``.
+    """
+    rows = [key for key in CURVE_ROWS if any(r["row"] == key and r["condition"] != "toy" for r in results)]
+    head = ["data", "label sets that hold halfway", "twice the labelled clips", *(ROWS[key].name for key in rows),
+            "label sets right: TLA"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for condition in CONDITIONS:
-        rows = {key: figures(results, condition, key, final(key)) for key in ("none", "none_x2", "tla", best)}
-        if not rows["tla"]:
+    for condition, facts in conditions.items():
+        twice = figures(results, condition, "none_x2", final("none_x2"))
+        gains = [paired(figures(results, condition, key, final(key)), twice) for key in rows]
+        if not any(gains):
             continue
-        exact = [figures(results, condition, key, "pseudo/exact") for key in ("tla", best)]
-        pairs = [("tla", "none"), ("tla", "none_x2"), (best, "tla"), (best, "none_x2")]
-        cells = [condition, _cell(rows["none"])] + [str(paired(rows[a], rows[b]) or "-") for a, b in pairs]
-        cells += [_mean(values, "{:.3f}") for values in exact] + [str(len(rows["tla"]))]
+        halfway = facts.get("unchanged_after_half")
+        cells = [condition, "-" if halfway is None else f"{halfway:.2f}", _cell(twice)]
+        cells += [f"{gain} ({gain.seeds})" if gain else "-" for gain in gains]
+        cells.append(_mean(figures(results, condition, "tla", "pseudo/exact"), "{:.3f}"))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def draw_curves(results: Sequence[dict], conditions: Mapping[str, dict], path: Path) -> None:
+    """Draw the gain of TLA, and of true labels, over twice the labelled clips against how long labels hold."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    shown = [("tla", "o", "#3b7dd8"), ("oracle_both", "^", "#d87f3b")]
+    drawn = False
+    for number, (key, marker, color) in enumerate(shown):
+        points = []
+        for condition, facts in conditions.items():
+            twice = figures(results, condition, "none_x2", final("none_x2"))
+            gain = paired(figures(results, condition, key, final(key)), twice)
+            if facts.get("real") or gain is None or gain.seeds < 2:
+                continue
+            points.append((facts["unchanged_after_half"] + 0.006 * number, gain, condition))
+        if not points:
+            continue
+        drawn = True
+        axes.errorbar([x for x, _, _ in points], [g.mean for _, g, _ in points], yerr=[g.half for _, g, _ in points],
+                      fmt=marker, color=color, capsize=3, label=ROWS[key].name)  # fmt: skip
+        for x, gain, name in points if number == 0 else ():
+            axes.annotate(f"{name} ({gain.seeds})", (x, gain.mean), (6, 4), textcoords="offset points",
+                          fontsize=8)  # fmt: skip
+    if not drawn:
+        return
+    axes.axhline(0, color="0.6", linewidth=1)
+    axes.set_xlabel("share of label sets unchanged after half a gap, as tools/check_dataset.py prints it")
+    axes.set_ylabel("frame-mAP: points over twice\nthe labelled clips, 95 % interval (seeds)")
+    axes.legend(fontsize=8)
+    with atomic_path(path, keep_suffix=True) as aside:
+        figure.savefig(aside, dpi=120)
 
 
 def dev_table(results: Sequence[dict], rows: Sequence[str]) -> str:
@@ -144,22 +189,26 @@ def draw_differences(results: Sequence[dict], path: Path, condition: str = "toy"
 
 
 def write_report(output: Path) -> str:
-    """Write ``strict.md`` and ``strict.png`` beside ``strict.jsonl``; return the text."""
+    """Write ``strict.md`` and its pictures beside ``strict.jsonl``; return the text."""
     results = read_results(output / "strict.jsonl")
     facts = json.loads((output / "strict.json").read_text())
-    best = facts["best"][0]
+    conditions = facts.get("conditions", {})
     total = sum(r["seconds"] for r in results)
     parts = [
         f"{len(results)} runs on {facts['device']}, {facts['jobs']} at a time, {total / 3600:.2f} hours of "
         f"processes in all; burn-in {facts['burn_in']} iterations, rows {facts['iterations']}. mAP in percent; "
         "± and brackets are 95 % intervals over seeds, differences seed by seed. Passes: clips that go through "
-        "a network in training, the teacher's too, None = 1.",
-        main_table(results),
-        "On the third split of videos:",
-        dev_table(results, ["none", "none_x2", "tla", *facts["best"]]),
-        "Other data:",
-        curve_table(results, best),
+        "a network in training, the teacher's too, None = 1."
     ]
+    for condition in CONDITIONS:
+        if any(r["condition"] == condition and r["row"] for r in results):
+            parts += [f"{condition}:", main_table(results, condition)]
+    if any(r["condition"] == "toy" for r in results):
+        rows = ["none", "none_x2", "tla", *facts["best"]]
+        parts += ["On the third split of videos:", dev_table(results, rows)]
+    if any(r["condition"] != "toy" for r in results):
+        parts += ["Gains over twice the labelled clips (seeds):", curve_table(results, conditions)]
+        draw_curves(results, conditions, output / "strict_curves.png")
     text = "\n\n".join(parts) + "\n"
     write_text(output / "strict.md", text)
     draw_differences(results, output / "strict.png")

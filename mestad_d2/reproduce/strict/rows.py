@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+
+from mestad_d2.errors import UserError
 
 # Seeds of the main rows, of the ceilings and restarts, and of the curves before those.
 ALL, SOME, FEW = 8, 4, 2
@@ -112,3 +115,33 @@ def order(best: Sequence[str], seeds: int, curves: Sequence[str]) -> Iterator[Ta
             for condition in conditions:
                 for row in rows:
                     yield Task(condition, seed, row)
+
+
+def chosen_tasks(groups: Sequence[str], conditions: Collection[str]) -> Iterator[Task]:
+    """Order runs that a user names, group by group; of each all conditions and rows of a seed before the next seed.
+
+    Args:
+        groups: CONDITIONS:ROWS:SEEDS each, with commas between names, seeds as "1-4" or "3".
+        conditions: names that exist.
+
+    Raises:
+        UserError: another form, or an unknown name.
+    """
+    given: set[Task] = set()
+    for group in groups:
+        parts = group.split(":")
+        seeds = re.fullmatch(r"(\d+)(?:-(\d+))?", parts[-1])
+        if len(parts) != 3 or not seeds:
+            raise UserError(
+                f"--groups: {group!r} is not CONDITIONS:ROWS:SEEDS, as in toy_2s,toy_4s:none_x2,tla:1-4"
+            )
+        names, rows = parts[0].split(","), parts[1].split(",")
+        for found, known, what in ((names, conditions, "condition"), (rows, ROWS, "row")):
+            if unknown := sorted(set(found) - set(known)):
+                raise UserError(f"--groups: no {what} {', '.join(unknown)}; choose among {', '.join(known)}")
+        first, last = int(seeds[1]), int(seeds[2] or seeds[1])
+        for seed in range(first, last + 1):
+            for task in (Task(condition, seed, row) for condition in names for row in rows):
+                if task not in given:
+                    given.add(task)
+                    yield task

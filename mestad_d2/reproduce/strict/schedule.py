@@ -32,14 +32,16 @@ def start_process(threads: int) -> None:
 
 
 def read_results(path: Path) -> list[dict]:
-    """Read the results of finished runs; a truncated line is left out."""
-    found = []
+    """Read the results of finished runs, of each run the last; a truncated line is left out."""
+    found = {}
     for line in path.read_text().splitlines() if path.is_file() else ():
         try:
-            found.append(json.loads(line))
+            result = json.loads(line)
         except json.JSONDecodeError:
             continue
-    return found
+        found.pop(result["key"], None)
+        found[result["key"]] = result
+    return list(found.values())
 
 
 def work_of(plan: Plan, task: Task) -> float:
@@ -60,7 +62,10 @@ def run_tasks(
     """
     began = time.perf_counter()
     known = {result["key"] for result in read_results(results)}
-    waiting = [task for task in tasks if task_key(plan, task) not in known]
+    missing = [task for task in tasks if task_key(plan, task) not in known]
+    # Rows are compared from one checkpoint; where it is lost, those that were finished begin again too.
+    again = {(task.condition, task.seed) for task in missing if not burn_in_file(plan, task).is_file()}
+    waiting = [task for task in tasks if task in missing or (task.condition, task.seed) in again]
     total, done, spent, worked = len(waiting), 0, 0.0, 0.0
     failures: list[str] = []
     lost: set[tuple[str, int]] = set()
@@ -81,8 +86,10 @@ def run_tasks(
             if place in lost:
                 waiting.remove(task)
             elif not burn_in_file(plan, task).is_file():
-                if place not in busy:
-                    return replace(task, row=None)
+                burn_in = replace(task, row=None)
+                both = work_of(plan, burn_in) + work_of(plan, task)
+                if place not in busy and both * rate * MARGIN <= left():
+                    return burn_in
             elif (after := ROWS[task.row].after) and not teacher_file(
                 plan, replace(task, row=after)
             ).is_file():

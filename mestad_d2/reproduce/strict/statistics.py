@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scipy.stats import t as student_t
 
@@ -32,8 +33,8 @@ def half_interval(values: Sequence[float]) -> float:
     return float(student_t.ppf(0.975, len(values) - 1)) * error
 
 
-def paired(own: dict[int, float], other: dict[int, float]) -> Difference | None:
-    """Compare two rows' figures by seed, over the seeds that both have; None without one."""
+def paired(own: Mapping[Any, float], other: Mapping[Any, float]) -> Difference | None:
+    """Compare two rows' figures by seed (any key), over the seeds that both have; None without one."""
     values = [own[seed] - other[seed] for seed in sorted(own.keys() & other.keys())]
     if not values:
         return None

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Plan:
 
     def length(self, condition: Condition) -> tuple[int, int]:
         """Return the iterations of burn-in and of a row of length 1."""
-        share = self.real_share if condition.gap else 1.0
+        share = self.real_share if condition.real else 1.0
         return max(round(self.burn_in * share), 1), max(round(self.iterations * share), 1)
 
 
@@ -96,7 +96,7 @@ def run_cfg(plan: Plan, task: Task) -> CfgNode:
         "SEED": task.seed,
         "OUTPUT_DIR": str(folder),
     }
-    if condition.gap:
+    if condition.gap > 1:
         changes["SEMISUP"]["MAX_GAP"] = 1.5 * condition.gap
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.yaml").write_text(yaml.safe_dump(changes, sort_keys=False))
@@ -120,6 +120,8 @@ def run_cfg(plan: Plan, task: Task) -> CfgNode:
 def task_key(plan: Plan, task: Task) -> str:
     """Return a key that changes with everything that changes the run's result."""
     facts = [task.condition, task.seed, task.row, plan.burn_in, plan.iterations, plan.real_share, plan.opts]
+    if task.condition != "toy":
+        facts.append(asdict(CONDITIONS[task.condition]))
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
@@ -166,7 +168,10 @@ def run_task(plan: Plan, task: Task) -> dict:
     else:
         row = ROWS[task.row]
         start = cfg.SEMISUP.BURN_IN_ITERS
-        state = read_checkpoint(str(burn_in_file(plan, task)))
+        burnt_in = burn_in_file(plan, task)
+        # Rows are compared only with rows that go on from the same weights.
+        result["checkpoint"] = hashlib.sha256(burnt_in.read_bytes()).hexdigest()[:12]
+        state = read_checkpoint(str(burnt_in))
         trainer.bare_model.load_state_dict(state["model"])
         if not row.restart:
             trainer.optimizer.load_state_dict(state["optimizer"])
