@@ -14,10 +14,18 @@ from detectron2.solver import build_lr_scheduler
 from scipy.stats import ttest_rel
 from tiny import SMALLER
 
+from mestad_d2.errors import UserError
 from mestad_d2.reproduce.strict import schedule
-from mestad_d2.reproduce.strict.data import CONDITIONS, prepare, spoil_labels, thin_labels
+from mestad_d2.reproduce.strict.data import (
+    CONDITIONS,
+    entries,
+    pick_test_frames,
+    prepare,
+    spoil_labels,
+    thin_labels,
+)
 from mestad_d2.reproduce.strict.report import write_report
-from mestad_d2.reproduce.strict.rows import ALL, ROWS, Task, order
+from mestad_d2.reproduce.strict.rows import ALL, ROWS, Task, chosen_tasks, order
 from mestad_d2.reproduce.strict.schedule import read_results, run_tasks
 from mestad_d2.reproduce.strict.statistics import half_interval, paired
 from mestad_d2.reproduce.strict.training import Plan, burn_in_file, run_cfg, run_task, task_key
@@ -41,6 +49,37 @@ def test_order_finishes_a_seed_of_the_main_rows_before_the_next() -> None:
     assert {task.row for task in main if task.seed == 1} == {task.row for task in main if task.seed == ALL}
     assert {task.condition for task in tasks} == {"toy", "toy_x2", "ucf_2s"}
     assert {t.row for t in tasks if t.seed <= 4 and t.condition == "toy"} >= {"none_restart", "oracle_boxes"}
+
+
+def test_chosen_groups_run_in_their_order_and_each_task_once() -> None:
+    tasks = list(chosen_tasks(["toy_2s,toy_4s:none_x2,tla:1-2", "toy_4s:tla,dense:2"], CONDITIONS))
+    assert [(task.condition, task.seed, task.row) for task in tasks] == [
+        *((c, s, r) for s in (1, 2) for c in ("toy_2s", "toy_4s") for r in ("none_x2", "tla")),
+        ("toy_4s", 2, "dense"),
+    ]
+    for group, message in (("toy:tla", "is not CONDITIONS"), ("toy:tla:a", "is not"), ("toi:tla:1", "condition toi"),
+                           ("toy:tlb:1", "row tlb")):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            list(chosen_tasks([group], CONDITIONS))
+
+
+def test_real_test_frames_are_none_of_those_labelled_in_training(tmp_path: Path) -> None:
+    source, target = tmp_path / "dense.csv", tmp_path / "test.csv"
+    source.write_text("".join(f"v,{frame / 25:.2f},0,0,1,1,1,0\n" for frame in range(60)))
+    pick_test_frames(source, target)
+    frames = [round(float(line.split(",")[1]) * 25) for line in target.read_text().splitlines()]
+    assert frames == [5, 10, 15, 20, 30, 35, 40, 45, 55]
+
+
+def test_gaps_and_faults_change_training_labels_alone(tmp_path: Path) -> None:
+    plain = entries(CONDITIONS["toy_1s"], tmp_path, None)
+    for name in ("toy_2s", "toy_4s", "toy_noise"):
+        own = entries(CONDITIONS[name], tmp_path, None)
+        assert own["train"]["ANNOTATIONS"] != plain["train"]["ANNOTATIONS"]
+        assert own["train"]["VIDEOS"] == plain["train"]["VIDEOS"]
+        assert {**own["test"], "NAME": ""} == {**plain["test"], "NAME": ""}
+    plan = Plan(tmp_path, tmp_path / "runs", None, 2, 2)
+    assert run_cfg(plan, Task("toy_4s", 1, "tla")).SEMISUP.MAX_GAP == 6.0
 
 
 def rates(plan: Plan, task: Task) -> list[float]:
@@ -200,6 +239,12 @@ def test_runs_are_kept_one_by_one_resumed_and_ended_by_the_deadline(
     begun.clear()
     run_tasks(plan, tasks, results, 2, None)
     assert begun == [Task("toy", 2)]
+    # Where the burnt-in weights are lost, a new row has nothing to be compared with: its seed begins again.
+    burn_in_file(plan, Task("toy", 1)).unlink()
+    begun.clear()
+    run_tasks(plan, [*tasks[:2], Task("toy", 1, "dense")], results, 2, None)
+    assert begun == [Task("toy", 1, row) for row in (None, "none", "tla", "dense")]
+    assert len(read_results(results)) == 2 * 3 + 1
     # Runs are known to take some 10 s each; in 5 s none but the first of all is begun.
     begun.clear()
     run_tasks(plan, [Task("toy", 5, "none"), Task("toy", 5, "tla")], tmp_path / "b.jsonl", 1, 5.0)
@@ -210,3 +255,21 @@ def test_runs_are_kept_one_by_one_resumed_and_ended_by_the_deadline(
         )
     )
     assert "| TLA (Algorithm 1) | 54.00 ± 12.71 | +2.00 [+2.00, +2.00] |" in write_report(tmp_path)
+
+
+def test_rows_are_paired_only_from_the_same_checkpoint(tmp_path: Path) -> None:
+    lines = []
+    for seed in (1, 2, 3):
+        for row, gain in (("none_x2", 0.0), ("tla", 1.0 + 0.1 * seed)):
+            lines.append({
+                "key": f"{seed}{row}", "condition": "toy_4s", "seed": seed, "row": row, "seconds": 1.0,
+                "checkpoint": f"{seed}{row if seed == 3 else ''}", "teacher_test_map": 40 + gain, "student_test_map": 40.0,
+            })  # fmt: skip
+    (tmp_path / "strict.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    conditions = {"toy_4s": {"real": False, "unchanged_after_half": 0.16}}
+    facts = {"best": ["dense", "track"], "device": "cpu", "jobs": 2, "burn_in": 6, "iterations": 4,
+             "conditions": conditions}  # fmt: skip
+    (tmp_path / "strict.json").write_text(json.dumps(facts))
+    expected = paired({1: 1.1, 2: 1.2}, {1: 0.0, 2: 0.0})
+    assert f"| toy_4s | 0.16 | 40.00 ± 0.00 | {expected} (2) | - |" in write_report(tmp_path)
+    assert (tmp_path / "strict_curves.png").stat().st_size > 5000
