@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -54,6 +55,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         default=[],
         metavar="NAME",
         help="attributes that hold the actions, or label",
+    )
+    parser.add_argument(
+        "--no-action", nargs="+", default=[], metavar="VALUE", help="values that are no action, as unknown"
     )
     parser.add_argument(
         "--people", nargs="+", default=[], metavar="LABEL", help="labels that are people; default: all"
@@ -113,6 +117,7 @@ def main(argv: list[str] | None = None) -> None:
     files = [(p, read_labels(p, args.format, sizes, args.first_frame, args.video)) for p in args.inputs]
     check_videos(files)
     rule = choose_rule([labels for _, labels in files], args.actions_from)
+    rule = replace(rule, nothing=rule.nothing | set(args.no_action))
     known = read_label_map(args.label_map).names if args.label_map and args.label_map.exists() else {}
     result = collect(args, files, rule)
     used = list(dict.fromkeys(name for row in result.rows for name, _ in row.actions))

@@ -33,12 +33,14 @@ class ActionRule:
         from_label: whether the label of a box is an action.
         ticks: those of ``attributes`` that are tick boxes.
         numbered: whether tick boxes are called ``7: walk``, with the action id in front.
+        nothing: values that are no action.
     """
 
     attributes: frozenset[str]
     from_label: bool
     ticks: frozenset[str] = field(default_factory=frozenset)
     numbered: bool = False
+    nothing: frozenset[str] = NOTHING
 
     def __str__(self) -> str:
         names = ", ".join(sorted(self.attributes)) if not self.numbered else "tick boxes"
@@ -50,7 +52,7 @@ class ActionRule:
         for name, value in tags.attributes:
             if name in self.ticks:
                 found += [name] if value.lower() == "true" else []
-            elif name in self.attributes and value not in NOTHING:
+            elif name in self.attributes and value not in self.nothing:
                 found.append(value)
         said = dict(tags.attributes)
         sure = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mestad_d2.data.importers.cvat import tracks_of_boxes
-from mestad_d2.data.importers.reading import naming, picture_number, scaled, without_suffix
+from mestad_d2.data.importers.reading import name_of_head, naming, picture_number, scaled, without_suffix
 from mestad_d2.data.importers.tracks import LabelledVideo, Labels, Mark, Tags, Track
 from mestad_d2.errors import UserError
 
@@ -78,7 +78,7 @@ def _youtube_vis(content: Mapping, path: Path, names: dict[int, str]) -> list[La
     for place, annotation in enumerate(content["annotations"]):
         with naming(path, f"annotation {annotation.get('id', place)}", "export it anew"):
             video = videos[annotation["video_id"]]
-            tags = Tags((names[int(annotation["category_id"])],))
+            tags = Tags((_category(annotation, names),))
             size = float(video["width"]), float(video["height"])
             boxes = annotation["bboxes"]
             if len(boxes) != len(frames[video["id"]]):
@@ -102,7 +102,7 @@ def _youtube_vis(content: Mapping, path: Path, names: dict[int, str]) -> list[La
 def _numbers(file_names: list[str]) -> list[int]:
     """Numbers of the frames, from 0: those in the names of the pictures, which may leave frames out."""
     numbers = [picture_number(str(name)) for name in file_names]
-    counts = [number[1] for number in numbers if number]
+    counts = [number[2] for number in numbers if number]
     if len(counts) != len(file_names) or any(a >= b for a, b in zip(counts, counts[1:], strict=False)):
         return list(range(len(file_names)))
     return [count - counts[0] for count in counts]
@@ -116,10 +116,10 @@ def _images(
         videos = {video["id"]: video for video in content.get("videos", [])}
     frames: dict[Any, dict[float, dict]] = defaultdict(dict)
     of_image: dict[Any, tuple[Any, float]] = {}
-    named_frames = True
+    named_frames, heads = True, _heads(content["images"])
     for place, image in enumerate(content["images"]):
         with naming(path, f"image {image.get('id', place)}", f"write {LAYOUT}"):
-            video, frame, counted = _place(image, videos)
+            video, frame, counted = _place(image, videos, heads)
             named_frames &= counted
             if image["id"] in of_image:
                 raise ValueError("the id stands there twice")
@@ -128,7 +128,7 @@ def _images(
             of_image[image["id"]] = video, frame
             frames[video][frame] = {**image, "boxes": {}}
     for place, annotation in enumerate(content["annotations"]):
-        with naming(path, f"annotation {annotation.get('id', place)}", f"write {LAYOUT}"):
+        with naming(path, f"annotation {annotation.get('id', place)}"):
             if annotation["image_id"] not in of_image:
                 raise ValueError(f"no image {annotation['image_id']!r}")
             video, frame = of_image[annotation["image_id"]]
@@ -164,19 +164,31 @@ def _is_ours(content: Mapping) -> bool:
     return isinstance(content.get("info"), dict) and content["info"].get("description") == OURS
 
 
-def _place(image: Mapping, videos: Mapping) -> tuple[Any, float, bool]:
+def _heads(images: list[Mapping]) -> dict[str, set[str]]:
+    """What stands before the numbers of the pictures of each folder; several are pictures of several videos."""
+    heads: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        numbered = picture_number(str(image.get("file_name", ""))) if isinstance(image, dict) else None
+        if numbered:
+            heads[numbered[0]].add(numbered[1])
+    return heads
+
+
+def _place(image: Mapping, videos: Mapping, heads: Mapping[str, set[str]]) -> tuple[Any, float, bool]:
     """(video, frame, whether the frame is a field of its own) of an image."""
     numbered = picture_number(str(image.get("file_name", "")))
-    key = next((key for key in ("frame_id", "frame_index") if key in image), None)
+    # Where only some frames are labelled, as in TAO, frame_id may count those and frame_index the video's.
+    key = next((key for key in ("frame_index", "frame_id") if key in image), None)
     if "video_id" in image:
         video = image["video_id"]
         if videos and video not in videos:
             raise ValueError(f"no video {video!r}")
     else:
-        video = numbered[0] if numbered else ""
+        folder, head = numbered[:2] if numbered else ("", "")
+        video = folder if len(heads[folder]) < 2 else "/".join(filter(None, (folder, name_of_head(head))))
     if key is None and numbered is None:
         raise KeyError("frame_id")
-    return video, image[key] if key else numbered[1], key is not None
+    return video, image[key] if key else numbered[2], key is not None
 
 
 def _first(frames: Mapping[float, Mapping]) -> float:
@@ -195,11 +207,18 @@ def _add(image: dict, annotation: Mapping, names: dict[int, str], content: Mappi
     said = annotation.get("attributes") or {}
     person = annotation.get("track_id", annotation.get("instance_id", said.get("track_id", -1)))
     labels, attributes = image["boxes"].setdefault((int(person), box), ([], []))
-    name = names[int(annotation["category_id"])]
+    name = _category(annotation, names)
     labels.append(name)
     if _is_ours(content) and annotation.get("confidence") is not None:
         attributes.append((f"confidence of {name}", repr(float(annotation["confidence"]))))
     attributes += [(str(key), _text(value)) for key, value in said.items()]
+
+
+def _category(annotation: Mapping, names: Mapping[int, str]) -> str:
+    number = int(annotation["category_id"])
+    if number not in names:
+        raise ValueError(f"category {number} is not among the categories")
+    return names[number]
 
 
 def _text(value: Any) -> str:

@@ -1,7 +1,8 @@
 """CVAT's own xml, version 1.1: "CVAT for video" (tracks) and "CVAT for images" (boxes a picture).
 
 Written after the format's description (docs.cvat.ai, "XML annotation format"). A track's box holds until its next one and
-moves there on a line, also towards one that is outside; behind the last one it stays to the end of the task.
+moves there on a line, also towards one that is outside. CVAT writes a box for every frame; where a file lists key frames
+alone, a person stays behind the last one to the end of the task, and where it lists all frames, the last one ends it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mestad_d2.data.importers.reading import (
     KnownSizes,
+    name_of_head,
     naming,
     picture_number,
     read_xml,
@@ -146,7 +148,7 @@ def _videos_of_tracks(
     for number, element in enumerate(root.iterfind("track")):
         key, task = _of(tasks, element)
         pixels = task.size or (sizes.get(_video_id(task, path)) if sizes else None)
-        marks, person = [], None
+        marks: list[Mark] = []
         for shape in element:
             where = f"track {element.get('id', number)}, frame {shape.get('frame')}"
             with naming(path, where, "export CVAT for video 1.1"):
@@ -157,7 +159,6 @@ def _videos_of_tracks(
                 if pixels is None:
                     raise UserError(f"{path}: the size of the frames is not in it; give --videos or --size")
                 tags = _tags(shape, element.get("label"))
-                person = person if person is not None else _person(tags)
                 outside = shape.get("outside") == "1"
                 box = scaled(corners, *pixels)
                 drawn = shape.get("keyframe") != "0"
@@ -165,7 +166,7 @@ def _videos_of_tracks(
         if marks:
             name = element.get("id")
             default = int(name) if name and name.isdigit() else number
-            people[key].append(Track(default if person is None else person, marks))
+            people[key] += _by_person(_ended(marks, task.step), default)
     for key, tracks in people.items():
         task = tasks.get(key) or _of(tasks, ET.Element("track"))[1]
         last = max((track.frames[-1] for track in tracks), default=0)
@@ -175,19 +176,49 @@ def _videos_of_tracks(
         )
 
 
+def _ended(marks: list[Mark], step: int) -> list[Mark]:
+    """The boxes of a track in order; where they leave out no frame, the last one lasts no longer than its own."""
+    marks = sorted(marks, key=lambda mark: mark.frame)
+    if len(marks) > 1 and all(b.frame - a.frame <= step for a, b in zip(marks, marks[1:], strict=False)):
+        marks[-1] = replace(marks[-1], lasts=False)
+    return marks
+
+
+def _by_person(marks: Sequence[Mark], default: int) -> list[Track]:
+    """Make a track of each person that the boxes of a track name, ascending; unnamed boxes are of the one before."""
+    found = [_person(mark.tags) for mark in marks]
+    person, people = next((p for p in found if p is not None), default), []
+    for number in found:
+        person = person if number is None else number
+        people.append(person)
+    tracks = []
+    for one in dict.fromkeys(people):
+        # The box of the next person is where this one moves to and is gone.
+        own = [
+            m if p == one else replace(m, visible=False, lasts=False)
+            for p, m in zip(people, marks, strict=True)
+        ]
+        tracks.append(Track(one, own))
+    return tracks
+
+
 def _videos_of_images(
     root: ET.Element, tasks: dict[str | None, _Task], path: Path, left_out: Counter
 ) -> Iterator[LabelledVideo]:
-    """Pictures by the video that they are of: the task's video, or the folder in their names."""
-    videos: dict[tuple[str | None, str], dict[int, list[tuple[int, Box, Tags]]]] = defaultdict(dict)
+    """Pictures by the video that they are of: the task's video, or the folder and head in their names."""
+    videos: dict[tuple[str | None, str, str, str], dict[int, list[tuple[int, Box, Tags]]]] = defaultdict(dict)
     for image in root.iterfind("image"):
         key, task = _of(tasks, image)
         name = image.get("name") or ""
         with naming(path, f"image {name or image.get('id')}", "export CVAT for images 1.1"):
             numbered = picture_number(name)
-            of_video = task.is_video or _OF_VIDEO.fullmatch(name)
-            folder, frame = numbered if numbered else ("", int(image.attrib["id"]))
-            boxes = videos[key, "" if of_video else folder].setdefault(frame, [])
+            folder, head, frame = numbered if numbered else ("", "", int(image.attrib["id"]))
+            if task.is_video or _OF_VIDEO.fullmatch(name):
+                folder, head = "", ""
+            frames = videos[key, image.get("subset") or "", folder, head]
+            if frame in frames:
+                raise ValueError(f"frame {frame} stands there twice")
+            boxes = frames[frame] = []
             pixels = float(image.attrib["width"]), float(image.attrib["height"])
             for shape in image:
                 corners = _corners(shape)
@@ -202,11 +233,15 @@ def _videos_of_images(
                 boxes.append((person, scaled(corners, *pixels), tags))
     names = {image.get("name") or "" for image in root.iterfind("image")}
     of_video = all(_OF_VIDEO.fullmatch(name) for name in names)
-    for (key, folder), frames in videos.items():
+    for (key, subset, folder, head), frames in videos.items():
         task = tasks.get(key) or _of(tasks, ET.Element("image"))[1]
         # Frames of a video count from 0; pictures of a folder from their first number.
         first = 0 if of_video or task.is_video else min(frames)
         name = folder.rpartition("/")[2] if folder else _video_id(task, path)
+        if len({h for k, s, f, h in videos if (k, s, f) == (key, subset, folder)}) > 1:
+            name = name_of_head(head) or name
+        if len({s for k, s, f, h in videos if (k, f, h) == (key, folder, head)}) > 1:
+            name = f"{name}_{subset}"
         source = f"{task.source or path}/{folder}" if folder else task.source or str(path)
         yield LabelledVideo(name, source, sorted(f - first for f in frames), tracks_of_boxes(frames, first))
 

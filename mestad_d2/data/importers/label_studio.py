@@ -25,7 +25,8 @@ def is_label_studio(content: Any) -> bool:
     """Return whether a json looks like Label Studio's."""
     tasks = content if isinstance(content, list) else [content]
     return bool(tasks) and all(
-        isinstance(task, dict) and ("annotations" in task and "data" in task or _regions_of_min(task))
+        isinstance(task, dict)
+        and ("annotations" in task and "data" in task or _is_prediction(task) or _regions_of_min(task))
         for task in tasks[:3]
     )
 
@@ -42,7 +43,14 @@ def read_label_studio(content: Any, path: Path, sizes: KnownSizes | None = None)
         UserError: an entry is malformed, or no task has a box in a video; names task and region.
     """
     labels = Labels([])
-    for place, task in enumerate(content if isinstance(content, list) else [content]):
+    tasks = content if isinstance(content, list) else [content]
+    if len(tasks) > 1 and any(map(_is_prediction, tasks)):
+        raise UserError(
+            f"{path}: {len(tasks)} predictions without the videos that they are of; give one a file, or export tasks"
+        )
+    for place, task in enumerate(tasks):
+        if _is_prediction(task):
+            task = {"data": {"video": path.stem}, "annotations": [task]}
         name = f"task {task.get('id', place) if isinstance(task, dict) else place}"
         with naming(path, name):
             regions = list(_regions(task, labels))
@@ -54,6 +62,11 @@ def read_label_studio(content: Any, path: Path, sizes: KnownSizes | None = None)
     if not labels.videos:
         raise UserError(f"{path}: no boxes in a video; export JSON of a project with VideoRectangle")
     return labels
+
+
+def _is_prediction(task: Any) -> bool:
+    """Whether an entry is what a model predicts for a task, without the task."""
+    return isinstance(task, dict) and isinstance(task.get("result"), list) and "data" not in task
 
 
 def _regions(task: dict, labels: Labels) -> Iterator[tuple[dict, Tags]]:

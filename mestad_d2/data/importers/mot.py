@@ -45,7 +45,7 @@ def read_mot(path: Path, sizes: KnownSizes | None = None) -> Labels:
     labels = Labels([], ids={text: number for number, text in names.items()})
     frames: dict[int, list] = defaultdict(list)
     for row, fields in raw_csv_lines(file):
-        if not fields:
+        if not fields or fields[0].lstrip().startswith("#"):
             continue
         with naming(file, f"row {row}"):
             if len(fields) < 6:

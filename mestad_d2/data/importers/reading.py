@@ -109,15 +109,20 @@ def name_of_address(address: str) -> str:
     return without_suffix(name) or address
 
 
-def picture_number(name: str) -> tuple[str, int] | None:
-    """Return (folder or "", frame number) of a picture's name, from its last number; None without one."""
+def picture_number(name: str) -> tuple[str, str, int] | None:
+    """Return (folder or "", name before the number, frame number) of a picture, by its last number; None without one."""
     folder, _, file = name.replace("\\", "/").rpartition("/")
     stem = file
     for suffix in _PICTURES:
         if file.lower().endswith(suffix):
             stem = file[: -len(suffix)]
-    digits = re.findall(r"\d+", stem)
-    return (folder, int(digits[-1])) if digits else None
+    numbers = list(re.finditer(r"\d+", stem))
+    return (folder, stem[: numbers[-1].start()], int(numbers[-1][0])) if numbers else None
+
+
+def name_of_head(head: str) -> str:
+    """Return the video's name from what stands before the frame numbers of its pictures: ``cam1_frame_`` is cam1."""
+    return re.sub(r"[-_. ]*(frame|frames|img|image|f)?[-_. ]*\Z", "", head, flags=re.I) or head
 
 
 def scaled(corners: Iterable[float], width: float, height: float) -> Box:
