@@ -336,6 +336,9 @@ def _add_solver(cfg: CN) -> None:
     # Learning rate of each layer of a plain transformer, as a share of that of the layer after it; the heads have
     # BASE_LR (mmaction2's VideoMAE: 0.75 for B, 0.8 for L); 1: the same everywhere.
     cfg.SOLVER.LAYER_DECAY = 1.0
+    # Parts of the model that are not trained, by name: ["backbone", "roi_heads.predictor"]. No gradient, no weight
+    # decay, batch norm and dropout as in evaluation (ours).
+    cfg.SOLVER.FREEZE = []
     # Largest total norm of the gradient; 0: no clipping (release: 40).
     cfg.SOLVER.CLIP_TOTAL_NORM = 40.0
     # A loss that is not finite: "raise" (after writing what is needed to debug it) or "skip".
@@ -406,10 +409,12 @@ def _add_test(cfg: CN) -> None:
     # dataset, in the order of DATASETS.TRAIN / TEST.
     cfg.DATASETS.PERSON_BOXES_TRAIN = ()
     cfg.DATASETS.PERSON_BOXES_TEST = ()
-    # Smallest person score of an external box (release: 0.9 in training).
+    # Smallest person score of an external box (release: 0.9 in training), and of a detector's boxes in a dataset
+    # with PERSONS_ONLY.
     cfg.DATASETS.PERSON_BOX_SCORE = 0.8
     # Custom datasets without code: a list of {NAME, VIDEOS, ANNOTATIONS, LABEL_MAP} and
     # optional EXCLUDE, START (timestamp of a file's first frame), FPS (of folders of frames), DENSE,
-    # FLIP_PAIRS, FRAME_LIST (of the pictures below VIDEOS); START and FPS may be a csv with a row for each
-    # video; see datasets/README.md.
+    # FLIP_PAIRS, FRAME_LIST (of the pictures below VIDEOS), PERSONS_ONLY (boxes of people without actions, of which
+    # the person head learns alone; no LABEL_MAP); START and FPS may be a csv with a row for each video; see
+    # datasets/README.md.
     cfg.DATASETS.CUSTOM = []

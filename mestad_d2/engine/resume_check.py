@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 STATE = (
     "MODEL.*",
     "SOLVER.OPTIMIZER",
+    "SOLVER.FREEZE",
     "SEED",
     "DATASETS.TRAIN",
     "SEMISUP.ENABLED",

@@ -35,6 +35,7 @@ from mestad_d2.evaluation import evaluator as _ava_evaluator  # noqa: F401 - reg
 from mestad_d2.evaluation.registry import EVALUATOR_REGISTRY
 from mestad_d2.inference.tubes import evaluator as _tube_evaluator  # noqa: F401 - registers itself
 from mestad_d2.modeling.build import build_detector
+from mestad_d2.modeling.frozen_parts import freeze_parts
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +113,13 @@ class MESTADTrainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """Build the model, and write its structure into the log."""
+        """Build the model, freeze ``SOLVER.FREEZE`` in it, and write its structure into the log.
+
+        Raises:
+            UserError: see ``build_detector`` and ``freeze_parts``.
+        """
         model = build_detector(cfg)
+        freeze_parts(model, cfg.SOLVER.FREEZE)
         logger.info("Model:\n%s", model)
         return model
 
