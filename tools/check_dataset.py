@@ -47,6 +47,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--annotations", type=Path, help="csv: video,timestamp,x1,y1,x2,y2,action_id,person_id"
     )
     parser.add_argument("--label-map", type=Path, help="pbtxt, lines `1: name`, csv or json")
+    parser.add_argument(
+        "--persons-only",
+        action="store_true",
+        help="the annotations are people without actions; no --label-map",
+    )
     parser.add_argument("--exclude", type=Path, help="csv of key frames to leave out: video,timestamp")
     parser.add_argument(
         "--start", default="0", help="timestamp of a file's first frame; auto: AVA's rule; or a csv of them"
@@ -64,15 +69,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def own_paths(args: argparse.Namespace) -> dict:
     """Return arguments of ``check_dataset`` from paths on the command line."""
-    missing = [
-        f"--{n}" for n in ("videos", "annotations", "label-map") if not vars(args)[n.replace("-", "_")]
-    ]
+    needed = ("videos", "annotations") if args.persons_only else ("videos", "annotations", "label-map")
+    missing = [f"--{n}" for n in needed if not vars(args)[n.replace("-", "_")]]
     if missing:
         raise UserError(f"give names of datasets, --config-file, --tubes, or {', '.join(missing)}")
     return {
         "video_root": FrameList(str(args.videos), str(args.frame_list)) if args.frame_list else args.videos,
         "annotations": args.annotations,
         "label_map": args.label_map,
+        "persons_only": args.persons_only,
         "exclude": args.exclude,
         "start": as_setting(args.start, "--start"),
         "fps": as_setting(args.fps, "--fps"),
@@ -93,6 +98,7 @@ def named_paths(args: argparse.Namespace, name: str, num_classes: int | None) ->
         "video_root": meta.video_root,
         "annotations": meta.ground_truth,
         "label_map": meta.label_map,
+        "persons_only": meta.persons_only,
         "exclude": args.exclude or meta.exclude,
         "start": meta.start,
         "fps": meta.fps,
@@ -218,7 +224,7 @@ def main(argv: list[str] | None = None) -> int:
         report = reports[name] = check_dataset(**given)
         if name in boxes:
             check_person_boxes(boxes[name][0], report, boxes[name][1])
-        if name in tests:
+        if name in tests and not given["persons_only"]:
             add_protocol_notes(str(given["annotations"]), report)
         print_report(report, args.show)
         if args.fix_exclude:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from detectron2.structures import BoxMode
 
 from mestad_d2.data.per_video import Setting
+from mestad_d2.data.person_boxes import read_people
 from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import AnnotationRow, read_exclusions, read_ground_truth
@@ -26,7 +27,9 @@ SLACK = 0.1
 logger = logging.getLogger(__name__)
 
 
-def _annotations(rows: Sequence[AnnotationRow], source: VideoSource) -> list[dict]:
+def _annotations(
+    rows: Sequence[AnnotationRow], source: VideoSource, persons_only: bool = False
+) -> list[dict]:
     """One annotation a person; see ``people_of``."""
     scale = (source.width, source.height, source.width, source.height)
     return [
@@ -34,7 +37,7 @@ def _annotations(rows: Sequence[AnnotationRow], source: VideoSource) -> list[dic
             "bbox": [value * size for value, size in zip(person.box, scale, strict=True)],
             "bbox_mode": BoxMode.XYXY_ABS,
             "category_id": 0,
-            "action_ids": sorted(person.actions),
+            "action_ids": [] if persons_only else sorted(person.actions),
             "person_id": person.person_id,
         }
         for person in people_of(rows)
@@ -42,7 +45,7 @@ def _annotations(rows: Sequence[AnnotationRow], source: VideoSource) -> list[dic
 
 
 def _key_frames(
-    annotations: str, exclude: str | None
+    annotations: str, exclude: str | None, persons_only: bool = False, min_score: float = 0.0
 ) -> tuple[dict[str, dict[float, list[AnnotationRow]]], set[tuple[str, float]]]:
     """video -> timestamp -> rows, in order of time, and the excluded (video, timestamp).
 
@@ -50,7 +53,8 @@ def _key_frames(
     """
     excluded = read_exclusions(exclude) if exclude else set()
     frames: dict[str, dict[float, list[AnnotationRow]]] = defaultdict(dict)
-    for row in read_ground_truth(annotations):
+    rows = read_people(annotations, min_score) if persons_only else read_ground_truth(annotations)
+    for row in rows:
         frames[row.video_id].setdefault(row.timestamp, []).append(row)
     used = {
         video: dict(sorted(times.items()))
@@ -66,6 +70,8 @@ def load_ava(
     exclude: str | None = None,
     start: Setting = None,
     fps: Setting = FOLDER_FPS,
+    persons_only: bool = False,
+    min_score: float = 0.0,
 ) -> list[dict]:
     """Load the labelled dataset dicts, one per key frame.
 
@@ -78,11 +84,14 @@ def load_ava(
         exclude: csv ``video,second`` of key frames to mark.
         start: timestamp of every file's first frame, a csv of them, or None: AVA's rule (``ava_start``).
         fps: frames per second of folders of frames, or a csv of them; video files know their own.
+        persons_only: the annotations are people without actions (``read_people``); dicts are marked
+            ``persons_only``, and train the person head alone.
+        min_score: of such people.
 
     Raises:
         UserError: a file is missing or malformed.
     """
-    frames, excluded = _key_frames(annotations, exclude)
+    frames, excluded = _key_frames(annotations, exclude, persons_only, min_score)
     sources = DatasetVideos(video_root, start, fps).sources(list(frames))
     dicts, outside = [], []
     for video_id, times in frames.items():
@@ -96,7 +105,8 @@ def load_ava(
                     "timestamp": timestamp,
                     "image_id": f"{video_id},{timestamp:.6f}",
                     "excluded": (video_id, round(timestamp, 3)) in excluded,
-                    "annotations": _annotations(rows, sources[video_id]),
+                    "annotations": _annotations(rows, sources[video_id], persons_only),
+                    **({"persons_only": True} if persons_only else {}),
                 }
             )
     if outside:

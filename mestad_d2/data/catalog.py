@@ -37,13 +37,15 @@ def register_ava_dataset(
     *,
     video_root: str | os.PathLike[str],
     annotations: str | os.PathLike[str],
-    label_map: str | os.PathLike[str],
+    label_map: str | os.PathLike[str] | None,
     exclude: str | os.PathLike[str] | None = None,
     start: Setting = 0.0,
     fps: Setting = FOLDER_FPS,
     dense: str | os.PathLike[str] | None = None,
     flip_pairs: Sequence[tuple[int, int]] = (),
     frame_list: str | os.PathLike[str] | None = None,
+    persons_only: bool = False,
+    min_score: float = 0.0,
 ) -> None:
     """Register a dataset in AVA's form; files are read when the dataset is used.
 
@@ -51,7 +53,7 @@ def register_ava_dataset(
         name: for ``DATASETS.TRAIN`` and ``DATASETS.TEST``; registering it again replaces it.
         video_root: folder of video files or frame folders, named by video id.
         annotations: ground-truth csv.
-        label_map: the actions' ids and names.
+        label_map: the actions' ids and names; None where ``persons_only``.
         exclude: csv of timestamps that are left out.
         start: timestamp of a file's first frame; None: 900 for AVA's cut files, 0 for films; or a csv
             ``video,timestamp`` where they differ.
@@ -60,6 +62,9 @@ def register_ava_dataset(
         flip_pairs: action ids that a horizontal flip swaps (left and right).
         frame_list: PySlowFast's or mmaction2's list of pictures (``read_frame_list``), whose paths start from
             ``video_root``: its videos are those of the dataset.
+        persons_only: the annotations are boxes of people whose actions are unknown, of annotators or of a detector
+            (``read_people``); they train the person head alone.
+        min_score: least score of detected people that are taken.
     """
     video_root = str(video_root)
     root = FrameList(video_root, str(frame_list)) if frame_list else video_root
@@ -67,12 +72,14 @@ def register_ava_dataset(
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
     exclude = str(exclude) if exclude else None
-    DatasetCatalog.register(name, partial(load_ava, root, str(annotations), exclude, start, fps))
+    load = partial(load_ava, root, str(annotations), exclude, start, fps, persons_only, min_score)
+    DatasetCatalog.register(name, load)
     MetadataCatalog.get(name).set(
         evaluator_type="ava",
         thing_classes=["person"],
         ground_truth=str(annotations),
-        label_map=str(label_map),
+        label_map=str(label_map) if label_map else None,
+        persons_only=persons_only,
         exclude=exclude,
         dense=str(dense) if dense else None,
         video_root=root,
@@ -82,7 +89,7 @@ def register_ava_dataset(
     )
     # A missing or malformed dataset is an error only when it is used.
     with suppress(UserError):
-        MetadataCatalog.get(name).action_names = read_label_map(str(label_map))[0]
+        MetadataCatalog.get(name).action_names = read_label_map(str(label_map))[0] if label_map else {}
 
 
 def action_names(dataset_name: str) -> dict[int, str]:
@@ -103,8 +110,10 @@ def input_files(dataset_name: str) -> set[str]:
 
 
 def unlabeled_dicts(dataset_name: str, max_gap: float) -> list[dict]:
-    """Load the unlabelled clips of a registered dataset; see ``load_unlabeled``."""
+    """Load the unlabelled clips of a registered dataset; see ``load_unlabeled``. Without actions there are none."""
     meta = MetadataCatalog.get(dataset_name)
+    if meta.get("persons_only"):
+        return []
     return load_unlabeled(meta.video_root, meta.ground_truth, meta.exclude, meta.start, max_gap, meta.fps)
 
 
@@ -171,21 +180,25 @@ def register_builtin(steps: Sequence[int] = (1, 1)) -> None:
 
 
 _NEEDED = ("NAME", "VIDEOS", "ANNOTATIONS", "LABEL_MAP")
-_OPTIONAL = ("EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS", "FRAME_LIST")
+_OPTIONAL = ("EXCLUDE", "START", "FPS", "DENSE", "FLIP_PAIRS", "FRAME_LIST", "PERSONS_ONLY")
 
 
 def _check_entry(entry: object) -> None:
     """Raise an error on an entry of ``DATASETS.CUSTOM`` whose keys or values are of the wrong kind."""
     keys = set(map(str, entry)) if isinstance(entry, dict) else set()
-    if set(_NEEDED) - keys or keys - {*_NEEDED, *_OPTIONAL}:
+    persons_only = entry.get("PERSONS_ONLY", False) if isinstance(entry, dict) else False
+    needed = set(_NEEDED) - ({"LABEL_MAP"} if persons_only is True else set())
+    if needed - keys or keys - {*_NEEDED, *_OPTIONAL}:
         raise UserError(
             f"DATASETS.CUSTOM: an entry has the keys {', '.join(sorted(keys)) or 'none'}; "
             f"give {', '.join(sorted(_NEEDED))} and, if wanted, {', '.join(sorted(_OPTIONAL))}"
         )
     where = f"DATASETS.CUSTOM: {entry['NAME']!r:.60}"
+    if not isinstance(persons_only, bool):
+        raise UserError(f"{where}: PERSONS_ONLY is {persons_only!r:.60}; write True or False")
     for key in (*_NEEDED, "EXCLUDE", "DENSE", "FRAME_LIST"):
         value = entry.get(key)
-        if not (isinstance(value, str) and value) and not (value is None and key in _OPTIONAL):
+        if not (isinstance(value, str) and value) and not (value is None and key not in needed):
             kind = "a name" if key == "NAME" else "a path"
             raise UserError(f"{where}: {key} is {value!r:.60}; write {kind} as text")
     pairs = entry.get("FLIP_PAIRS") or ()
@@ -219,11 +232,13 @@ def register_custom(cfg: CfgNode) -> None:
             entry["NAME"],
             video_root=entry["VIDEOS"],
             annotations=entry["ANNOTATIONS"],
-            label_map=entry["LABEL_MAP"],
+            label_map=entry.get("LABEL_MAP"),
             exclude=entry.get("EXCLUDE"),
             start=start,
             fps=fps,
             dense=entry.get("DENSE"),
             flip_pairs=entry.get("FLIP_PAIRS") or (),
             frame_list=entry.get("FRAME_LIST"),
+            persons_only=entry.get("PERSONS_ONLY", False),
+            min_score=cfg.DATASETS.PERSON_BOX_SCORE,
         )

@@ -92,7 +92,7 @@ def _check_action_ids(cfg: CfgNode, name: str, dicts: list[dict]) -> None:
     people = (
         person for item in dicts for part in ("annotations", "left", "right") for person in item.get(part, ())
     )
-    largest = max((max(person["action_ids"]) for person in people), default=0)
+    largest = max((max(person["action_ids"], default=0) for person in people), default=0)
     if largest > columns:
         raise UserError(
             f"{MetadataCatalog.get(name).get('ground_truth', name)}: action id {largest} has no column; "

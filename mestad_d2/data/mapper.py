@@ -129,6 +129,8 @@ class ClipMapper:
     def instances(self, annotations: Sequence[dict], geometry: ClipGeometry, dataset_dict: dict) -> Instances:
         """Return persons in the clip's pixels: ``gt_boxes, gt_classes, gt_actions (N, A), gt_person_ids``.
 
+        Where the dict is ``persons_only``, ``gt_action_mask`` (N,) says that their actions are unknown.
+
         Raises:
             UserError: an action id above the number of classes.
         """
@@ -153,6 +155,8 @@ class ClipMapper:
         instances.gt_boxes = Boxes(torch.as_tensor(boxes[keep], dtype=torch.float32).reshape(-1, 4))
         instances.gt_classes = torch.zeros(len(kept), dtype=torch.long)
         instances.gt_actions = actions
+        if dataset_dict.get("persons_only"):
+            instances.gt_action_mask = torch.zeros(len(kept), dtype=torch.bool)
         # Indices of these annotations, since a crop removes some.
         instances.gt_indices = torch.from_numpy(keep.nonzero()[0])
         instances.gt_person_ids = torch.tensor([a["person_id"] for a in kept], dtype=torch.long)

@@ -1,4 +1,4 @@
-"""Boxes of people from a detector's file, for the two-stage baseline and other external proposals."""
+"""Boxes of people from a detector's file, as proposals for the action head or as annotations without actions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from mestad_d2.data.coco_boxes import read_coco_boxes
 from mestad_d2.errors import UserError
-from mestad_d2.formats.ava_csv import csv_lines, number
+from mestad_d2.formats.ava_csv import AnnotationRow, annotation_rows, csv_lines, number
 from mestad_d2.formats.files import atomic_open
 from mestad_d2.formats.safe_pickle import read_arrays
 from mestad_d2.people import People
@@ -20,6 +20,8 @@ from mestad_d2.people import People
 PersonBoxes = dict[tuple[str, float], People]
 # The same while it is read: (N, 5) float64, box and score.
 BoxArrays = dict[tuple[str, float], np.ndarray]
+# Endings of files that are read as a detector's boxes; all others are csv rows.
+BOX_FILES = (".pkl", ".pickle", ".json")
 
 
 def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
@@ -169,3 +171,34 @@ def attach_person_boxes(dicts: list[dict], found: PersonBoxes, path: str | Path)
         raise UserError(
             f"{path}: no box of any of the dataset's {len(dicts)} key frames; compare video ids and timestamps"
         )
+
+
+def read_people(path: str | Path, min_score: float = 0.0) -> list[AnnotationRow]:
+    """Read rows of people with ``action_id`` 0, and of key frames without people.
+
+    Args:
+        path: csv ``video,timestamp,x1,y1,x2,y2,,person_id`` or ``...,,score``, where actions in the seventh field
+            are ignored; or a detector's pickle or COCO json (``read_person_boxes``).
+        min_score: people whose score is lower are left out, their key frames are kept.
+
+    Raises:
+        UserError: names file and row.
+    """
+    if Path(path).suffix.lower() in BOX_FILES:
+        return [
+            row
+            for (video, time), people in read_person_boxes(path, min_score).items()
+            for row in (
+                [
+                    AnnotationRow(video, time, tuple(box.tolist()), 0, -1, float(score))
+                    for box, score in zip(people.boxes, people.scores, strict=True)
+                ]
+                or [AnnotationRow(video, time, None, 0)]
+            )
+        ]
+    rows = []
+    for _, _, row in annotation_rows(path, persons_only=True):
+        sure = row.confidence is None or row.confidence >= min_score
+        box = row.box if sure else None
+        rows.append(AnnotationRow(row.video_id, row.timestamp, box, 0, row.person_id, row.confidence))
+    return rows

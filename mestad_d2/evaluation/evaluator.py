@@ -83,6 +83,11 @@ class AVAEvaluator(DatasetEvaluator):
             raise UserError("TEST.PROTOCOLS is empty: give one of " + ", ".join(PROTOCOLS))
         self._score_thresh = score_thresh or 0.0
         self._metadata = MetadataCatalog.get(dataset_name)
+        if self._metadata.get("persons_only"):
+            raise UserError(
+                f"DATASETS.TEST: {dataset_name} has people without actions (PERSONS_ONLY), so frame-mAP can't be "
+                "computed; use it in DATASETS.TRAIN alone"
+            )
         self._dataset_name = dataset_name
         self._output_dir = Path(output_dir) if output_dir else None
         self._distributed = distributed

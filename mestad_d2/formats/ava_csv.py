@@ -27,7 +27,7 @@ FAULTS = {
     "pixels": "divide x by the width and y by the height of the frame",
     "empty_box": "write x1 < x2 and y1 < y2",
     "beside_picture": "remove the row, or correct the box: no part of it is inside the picture",
-    "action_id": "ids start at 1 and are whole numbers",
+    "action_id": "ids start at 1 and are whole numbers (people without actions: a dataset with PERSONS_ONLY)",
     "person_id": "person ids are whole numbers",
     "confidence": "write 0 to 1, or leave the ninth field away",
 }
@@ -41,9 +41,9 @@ class AnnotationRow:
         video_id: name of the video.
         timestamp: in s; text where a row must be written exactly as it was read.
         box: x1, y1, x2, y2 in [0, 1]; None, with ``action_id`` 0, for a key frame without people.
-        action_id: of the label map, from 1.
+        action_id: of the label map, from 1; 0 with a box: what the person does is unknown.
         person_id: -1 if unknown.
-        confidence: in [0, 1]; None where an annotator wrote the row.
+        confidence: in [0, 1], of pseudo labels and detected people; None where an annotator wrote the row.
     """
 
     video_id: str
@@ -112,11 +112,19 @@ def _whole(text: str) -> int | None:
     return int(value) if value is not None and value == int(value) else None
 
 
-def parse_row(fields: Sequence[str], line: int = 0) -> tuple[AnnotationRow | None, list[RowFault]]:
+def parse_row(
+    fields: Sequence[str], line: int = 0, persons_only: bool = False
+) -> tuple[AnnotationRow | None, list[RowFault]]:
     """Parse the stripped fields of a csv row to an annotation, or to the list of its faults.
 
     A row has 7 fields, 8 with a person id (which may be empty), 9 with a confidence (which may be empty), or names a
     key frame without people: two fields, or nothing in the others.
+
+    Args:
+        fields: of the row.
+        line: its number in the file, from 1.
+        persons_only: take rows of people without actions: the seventh field may be empty, and the eighth, written
+            with a point, is a detector's score.
     """
     if len(fields) == 8 and (row := _plain_row(fields)) is not None:
         return row, []
@@ -141,11 +149,14 @@ def parse_row(fields: Sequence[str], line: int = 0) -> tuple[AnnotationRow | Non
     if not any(fields[2:]):
         return (None, faults) if faults else (AnnotationRow(video, time, None, 0), [])
     box = _box(fields[2:6], faults)
-    action = _whole(fields[6])
+    unknown = persons_only and not fields[6]
+    action = 0 if unknown else _whole(fields[6])
     if action is None:
         faults.append(RowFault("action_id", f"action id {fields[6]!r:.60} is no whole number"))
-    elif not 1 <= action <= MAX_ID:
+    elif not unknown and not 1 <= action <= MAX_ID:
         faults.append(RowFault("action_id", f"action id {action:.10g}"))
+    if persons_only and len(fields) == 8 and "." in fields[7]:
+        fields = [*fields[:7], "", fields[7]]
     person = _whole(fields[7]) if len(fields) > 7 and fields[7] else -1
     if person is None or abs(person) > MAX_ID:
         faults.append(RowFault("person_id", f"person id {fields[7]!r:.60} is no whole number"))
@@ -208,14 +219,16 @@ def _separator(fields: Sequence[str]) -> str:
     )
 
 
-def annotation_rows(path: str | PathLike[str]) -> Iterator[tuple[int, list[str], AnnotationRow]]:
-    """Yield (line, stripped fields, annotation) of every row of an annotation csv.
+def annotation_rows(
+    path: str | PathLike[str], persons_only: bool = False
+) -> Iterator[tuple[int, list[str], AnnotationRow]]:
+    """Yield (line, stripped fields, annotation) of every row of an annotation csv; see ``parse_row``.
 
     Raises:
         UserError: names file, row and fix.
     """
     for line, fields in csv_lines(path):
-        row, faults = parse_row(fields, line)
+        row, faults = parse_row(fields, line, persons_only)
         if row is None:
             kind, text = faults[0]
             raise UserError(f"{path}: row {line}: {text}; {FAULTS[kind]}")

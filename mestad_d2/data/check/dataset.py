@@ -6,12 +6,14 @@ Each fault has a kind (``KINDS``). Unlike the loaders, which stop at the first o
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from pathlib import Path
 
 from mestad_d2.data.check.report import EXCLUDABLE, DatasetReport
 from mestad_d2.data.check.rows import KeyFrames, check_rows
 from mestad_d2.data.check.videos import check_video
 from mestad_d2.data.per_video import Setting
+from mestad_d2.data.person_boxes import BOX_FILES, read_people
 from mestad_d2.data.video_sources import DatasetVideos
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import csv_lines, read_exclusions
@@ -26,11 +28,12 @@ def check_dataset(
     *,
     video_root: VideoRoot,
     annotations: str | Path,
-    label_map: str | Path,
+    label_map: str | Path | None,
     exclude: str | Path | None = None,
     start: Setting = 0.0,
     fps: Setting = FOLDER_FPS,
     num_classes: int | None = None,
+    persons_only: bool = False,
 ) -> DatasetReport:
     """Check a dataset's files; see ``register_ava_dataset`` for the arguments.
 
@@ -44,11 +47,12 @@ def check_dataset(
     if isinstance(video_root, FrameList):
         video_root.videos()
     videos = DatasetVideos(video_root, start, fps)
-    try:
-        report.names = read_label_map(str(label_map))[0]
-    except UserError as error:
-        report.add("label_map", str(label_map), str(error).removeprefix(f"{label_map}: "))
-    key_frames = check_rows(str(annotations), report)
+    if label_map is not None and not persons_only:
+        try:
+            report.names = read_label_map(str(label_map))[0]
+        except UserError as error:
+            report.add("label_map", str(label_map), str(error).removeprefix(f"{label_map}: "))
+    key_frames = _check_annotations(annotations, report, persons_only)
     largest = max(report.classes, default=0)
     if num_classes is not None and largest > num_classes:
         text = f"action id {largest}, but the model has {num_classes} classes"
@@ -67,13 +71,32 @@ def check_dataset(
             report.add(kind, video_id, text)
             if kind in EXCLUDABLE:
                 report.excludable.update({(video_id, wanted[time]): None for time in bad_times})
-    if report.rows and not report.classes and not report.faults:
+    if report.rows and not report.peopled and not report.faults:
         report.add("no_rows", str(annotations), "no box: all rows name key frames without people")
     elif key_frames and not used:
         report.add("no_rows", str(annotations), "every key frame is excluded")
     elif report.peopled and not peopled:
         report.add("no_rows", str(annotations), "every key frame with people is excluded")
     return report
+
+
+def _check_annotations(annotations: str | Path, report: DatasetReport, persons_only: bool) -> KeyFrames:
+    """Check the rows of a csv, or the boxes of a detector's pickle or json."""
+    if not persons_only or Path(annotations).suffix.lower() not in BOX_FILES:
+        return check_rows(str(annotations), report, persons_only)
+    key_frames: KeyFrames = defaultdict(dict)
+    try:
+        rows = read_people(annotations)
+    except UserError as error:
+        report.add("person_boxes", str(annotations), str(error).removeprefix(f"{annotations}: "))
+        return key_frames
+    for row in rows:
+        key_frames[row.video_id].setdefault(row.timestamp, f"{row.timestamp:.3f}")
+        if row.box is not None:
+            report.peopled.add((row.video_id, row.timestamp))
+    report.rows, report.videos = len(rows), len(key_frames)
+    report.key_frames = sum(map(len, key_frames.values()))
+    return key_frames
 
 
 def _path_of(root: VideoRoot, video_id: str) -> str:

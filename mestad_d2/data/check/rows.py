@@ -18,8 +18,13 @@ MANY = 20
 KeyFrames = dict[str, dict[float, str]]
 
 
-def check_rows(path: str, report: DatasetReport) -> KeyFrames:
+def check_rows(path: str, report: DatasetReport, persons_only: bool = False) -> KeyFrames:
     """Note the faults of all rows, and return the key frames that they name.
+
+    Args:
+        path: csv of annotations.
+        report: the faults are added to it.
+        persons_only: rows of people may lack the action.
 
     Raises:
         UserError: the file is no csv text at all.
@@ -31,7 +36,7 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
     empty, wide, shared = 0, 0, 0
     for line, fields in csv_lines(path):
         where = f"{path}: row {line}"
-        row, faults = parse_row(fields, line)
+        row, faults = parse_row(fields, line, persons_only)
         report.rows += not any(fault.kind == "header" for fault in faults)
         for kind, text in faults:
             report.add(kind, where, text)
@@ -50,7 +55,8 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
         seen.add(plain)
         if min(row.box) < -TOLERANCE or max(row.box) > 1 + TOLERANCE:
             report.add("outside", where, f"box {row.box}")
-        _check_action(row.action_id, where, report)
+        if not persons_only:
+            _check_action(row.action_id, where, report)
         frame = (row.video_id, row.timestamp)
         first_id = boxes.setdefault((*frame, row.box), row.person_id)
         if first_id != row.person_id:
@@ -75,7 +81,7 @@ def check_rows(path: str, report: DatasetReport) -> KeyFrames:
         )
     if not report.rows:
         report.add("no_rows", path, "no annotation")
-    report.label_changes = label_changes(seen)
+    report.label_changes = None if persons_only else label_changes(seen)
     report.videos, report.key_frames = len(key_frames), sum(map(len, key_frames.values()))
     return key_frames
 

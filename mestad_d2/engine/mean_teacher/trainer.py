@@ -59,6 +59,8 @@ def fit_to_training_set(cfg: CfgNode, teacher: nn.Module, labeler: PseudoLabeler
     columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     scores, counts = [torch.zeros(0, columns)], torch.zeros(columns)
     for name in cfg.DATASETS.TRAIN:
+        if MetadataCatalog.get(name).get("persons_only"):
+            continue
         for batch in StoppableLoader(MESTADTrainer.build_test_loader(cfg, name), before_step=True):
             for item, found in zip(batch, find_people(teacher, batch, teacher_selection(cfg)), strict=True):
                 scores.append(found.pred_actions.cpu())
