@@ -29,7 +29,7 @@ FLOORS = (
     {"model_zoo"},
     {"data", "evaluation", "checkpoint"},
     {"engine", "inference", "analysis"},
-    {"densify"},
+    {"densify", "graft"},
     {"benchmarks", "reproduce"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -34,6 +34,8 @@ from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.action_names import action_names
+from mestad_d2.inference.arguments import add_persons_arguments
+from mestad_d2.inference.person_detector.sources import use_persons
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.process_setup import keep_freed_memory
@@ -69,6 +71,7 @@ def parse(argv: list[str] | None = None) -> Namespace:
         "--corrected", type=Path, help="corrected csv, json, xml or folder of xml: makes training data"
     )
     parser.add_argument("--min-confidence", type=float, default=0.8, help="of a frame's uncorrected rows")
+    add_persons_arguments(parser)
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
     return parser.parse_args(argv)
 
@@ -129,6 +132,10 @@ def label(args: Namespace) -> None:
     if not args.overwrite:
         paths.refuse_existing()
     cfg = setup_cfg(args.config_file, args.opts, freeze=False)
+    if args.persons:
+        use_persons(cfg, args.persons, args.persons_weights)
+        # With --train-first the action network learns from the annotated boxes.
+        cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES = "gt"
     keep_freed_memory(cfg.MODEL.DEVICE)
     names = action_names(cfg, args.labels).names
     keys = key_frames(str(args.annotations), args.exclude)

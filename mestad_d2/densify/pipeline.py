@@ -94,7 +94,8 @@ def detect_videos(
     """
     paths = locate_videos(list(keys), root)
     videos = DatasetVideos(root, settings.start, predictor.folder_fps)
-    model_print = hashlib.sha256((cfg.dump() + file_print(cfg.MODEL.WEIGHTS)).encode()).hexdigest()
+    prints = [file_print(path) for path in (cfg.MODEL.WEIGHTS, *_person_files(cfg))]
+    model_print = hashlib.sha256("".join([cfg.dump(), *prints]).encode()).hexdigest()
     columns = cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES
     for video_id, frames in keys.items():
         path = paths[video_id]
@@ -112,6 +113,12 @@ def detect_videos(
             found = dict(zip(wanted, seen, strict=False))
             save_people(part, found, columns, fingerprint)
         yield DetectedVideo(video_id, path, start, source.height, source.width, times, frames, found)
+
+
+def _person_files(cfg: CfgNode) -> tuple[str, ...]:
+    """The files of the person detector, where there is one: its weights or boxes."""
+    node = cfg.MODEL.PERSON_DETECTOR
+    return (node.MODEL, node.WEIGHTS) if node.NAME else ()
 
 
 def densify(videos: Sequence[DetectedVideo], assigner: TemporalLabelAssigner, max_gap: float) -> Dense:

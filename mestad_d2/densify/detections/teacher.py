@@ -19,7 +19,8 @@ from mestad_d2.video.source import VideoSource
 def teacher_cfg(cfg: CfgNode) -> CfgNode:
     """Return the config of a labelling detector: ``SEMISUP.TEACHER_*`` select its people, as in training.
 
-    Scores of actions are not multiplied with the person's: Eq. 6 compares them with labels.
+    Where ``MODEL.PERSON_DETECTOR`` finds the people instead, its own thresholds do. Scores of actions are not
+    multiplied with the person's: Eq. 6 compares them with labels.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -27,7 +28,8 @@ def teacher_cfg(cfg: CfgNode) -> CfgNode:
     cfg.MODEL.PROPOSALS.NMS_THRESH_TEST = cfg.SEMISUP.TEACHER_NMS_THRESH
     cfg.MODEL.PROPOSALS.POST_NMS_TOPK_TEST = cfg.SEMISUP.TEACHER_MAX_BOXES
     cfg.MODEL.ROI_ACTION_HEAD.SCORE_WITH_PERSON = False
-    cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
+    if not cfg.MODEL.PERSON_DETECTOR.NAME:
+        cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
     cfg.freeze()
     return cfg
 

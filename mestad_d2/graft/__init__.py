@@ -1,0 +1,1 @@
+"""From a two-stage action detector to one network: a person head is trained onto frozen weights."""
