@@ -67,10 +67,10 @@ from mestad_d2.data.person_boxes import write_person_boxes
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.graft.boxes import collect_boxes, find_videos
 from mestad_d2.graft.training import one_network, train, trained_parts, training_cfg, write_result
-from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.inference.output_files import output_folder
 from mestad_d2.inference.person_detector.sources import use_persons
 from mestad_d2.load_config import make_deterministic
+from mestad_d2.process_setup import keep_freed_memory
 
 
 def bar(name: str, items: Iterable, total: int | None) -> Iterable:
