@@ -69,31 +69,53 @@ def samples(draw: st.DrawFn) -> tuple[dict, Instances]:
         actions[np.arange(count), rng.integers(0, COLUMNS, count)] = True
         return boxes.tolist(), actions.astype(float).tolist()
 
+    boxes, actions = some(draw(st.integers(0, 4)))
+    people_stay = draw(st.booleans())
     sides = []
-    for count in (draw(st.integers(0, 4)), draw(st.integers(0, 4))):
-        ids = rng.permutation(6)[:count].tolist() if draw(st.booleans()) else None
-        sides.append(people(*some(count), ids))
-    boxes, _ = some(draw(st.integers(0, 5)))
+    for count in (len(boxes), draw(st.integers(0, 4))):
+        if sides and people_stay:
+            # The same people a little further on, who may do something else.
+            count, moved = len(boxes), (np.array(boxes).reshape(-1, 4) + 3.0).tolist()
+            boxes, actions = moved, some(count)[1]
+        elif sides:
+            boxes, actions = some(count)
+        ids = rng.permutation(6)[:count].tolist() if draw(st.booleans()) and not people_stay else None
+        sides.append(people(boxes, actions, ids))
+    if not people_stay:
+        boxes, _ = some(draw(st.integers(0, 5)))
     item = sample(*sides, time=1 + draw(st.floats(0.05, 0.95)))
     return item, seen(boxes, rng.random((len(boxes), COLUMNS)).tolist())
 
 
+EXCLUSIVE = frozenset({frozenset((1, 2)), frozenset((3, 4))})
+
+
 @settings(deadline=None, max_examples=60)
-@given(samples())
-def test_training_and_densify_label_the_same_input_alike(drawn: tuple[dict, Instances]) -> None:
+@given(samples(), st.booleans())
+def test_training_and_densify_label_the_same_input_alike(drawn: tuple[dict, Instances], known: bool) -> None:
     item, teacher = drawn
     left, right, actors, _ = clip_actors(item)
-    assigner = make("SoftTLA").assigner
-    dense = label_stretch(
-        left,
-        right,
-        np.array([item["timestamp"]]),
-        [People.from_instances(teacher, item["timestamp"])],
-        assigner,
-    )
+    pairs = EXCLUSIVE if known else frozenset()
+    labelers = {name: make(name) for name in ("SoftTLA", "AgreementTLA", "DenseTLA")}
+    for labeler in labelers.values():
+        labeler.exclusive = pairs
+    found = [People.from_instances(teacher, item["timestamp"])]
+    assigner = labelers["SoftTLA"].assigner
+    dense = label_stretch(left, right, np.array([item["timestamp"]]), found, assigner, pairs)
     assert [labels.actor for labels in dense] == actors
-    truth = make("SoftTLA").label_clip(teacher, item)
-    hard = make("AgreementTLA").label_clip(teacher, item)
+    truth, hard, everybody = (labeler.label_clip(teacher, item) for labeler in labelers.values())
+    # DenseTLA: whom densify sees in view, in its order, with its likely actions and their certainty as weights.
+    there = [labels for labels in dense if labels.there[0] >= 0.5]
+    assert len(everybody) == len(there)
+    for row, labels in enumerate(there):
+        for action in range(1, COLUMNS + 1):
+            chance = labels.actions[action][0] if action in labels.actions else 0.0
+            assert float(everybody.gt_actions[row, action - 1]) == (chance >= 0.5)
+            weight = float(everybody.gt_action_weights[row, action - 1])
+            assert weight == pytest.approx(abs(2 * chance - 1), abs=1e-6)
+        if labels.track.seen[0]:
+            box = teacher.pred_boxes.tensor[int(labels.track.rows[0])].numpy()
+            assert everybody.gt_boxes.tensor[row].numpy() == pytest.approx(box, abs=1e-3)
     rows = set()
     for labels in dense:
         if not labels.track.seen[0]:
