@@ -56,7 +56,8 @@ def test_one_command_gives_all_files(
     demo = load_script("tools/demo.py")
     line = ["--published", entry, "--weights", str(tmp_path / "weights.pth"), "--persons", f"torchvision:{PERSONS}",
             "--persons-weights", str(detector), "--input", str(tmp_path / "film.mp4"),
-            "--output", str(tmp_path / "out"), "--person-threshold", "0", "--score-threshold", "0", "--opts", *OPTS]  # fmt: skip
+            "--output", str(tmp_path / "out"), "--person-threshold", "0", "--score-threshold", "0",
+            "--opts", *OPTS]  # fmt: skip
     assert demo.main(demo.parse(line)) == 0
     for ending in (".mp4", ".csv", ".json", ".png", ".persons.csv"):
         assert (tmp_path / "out" / f"film{ending}").stat().st_size > 0
