@@ -88,7 +88,10 @@ def start(args: argparse.Namespace, task: str, began: float) -> str:
             code = child.wait(timeout=None if left == float("inf") else left)
         except subprocess.TimeoutExpired:
             child.terminate()
-            child.wait()
+            try:
+                child.wait(timeout=8)
+            except subprocess.TimeoutExpired:
+                child.kill()
             return "stopped by the deadline"
     return "done" if code == 0 else f"failed with code {code}; see {folder / 'run.log'}"
 
