@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.files import write_json
 from mestad_d2.reproduce.graft.data import GraftData, decode, toy, ucf24
+from mestad_d2.reproduce.graft.report import table
 
 
 def parse() -> argparse.Namespace:
@@ -48,6 +49,7 @@ def parse() -> argparse.Namespace:
         "--time", type=int, default=0, metavar="RUNS", help="also time a key frame, so many rounds"
     )
     parser.add_argument("--time-config", default="published/pytorchvideo/slowfast_r50_detection")
+    parser.add_argument("--table", action="store_true", help="print the tables of --output, and stop")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -117,6 +119,9 @@ def main() -> None:
     args = parse()
     if args.one:
         run_one(args)
+        return
+    if args.table:
+        print(table(json.loads(args.output.read_text())), end="")
         return
     began = time.monotonic()
     counts = {"toy": args.toy_seeds, "ucf24": args.ucf_seeds if args.ucf else 0}
