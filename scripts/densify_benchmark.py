@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mestad_d2.densify.detections.teacher import teacher_cfg
 from mestad_d2.densify.formats.csv_files import read_dense_csv
-from mestad_d2.densify.key_frames import key_frames, stretches
+from mestad_d2.densify.key_frames import key_frames
 from mestad_d2.densify.measure.baselines import baseline_rows, interpolate, nearest
 from mestad_d2.densify.measure.dense_truth import (
     Frames,
@@ -32,6 +32,7 @@ from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.semisup.change_points import exclusive_pairs
 
 matplotlib.use("Agg")
 ENOUGH_ROWS = 20
@@ -121,12 +122,13 @@ def main(argv: list[str] | None = None) -> None:
     truth = people_by_frame(row for row in read_dense_csv(args.dense) if row.video_id in keys)
     semisup = cfg.SEMISUP
     assigner = TemporalLabelAssigner(semisup.COST_BCE, semisup.COST_L1, semisup.COST_GIOU)
-    dense = densify(videos, assigner, max_gap)
-    spans = {v.video_id: [(a.time, b.time) for a, b in stretches(v.keys, max_gap)] for v in videos}
+    exclusive = exclusive_pairs(frame for frames in keys.values() for frame in frames)
+    dense = densify(videos, assigner, exclusive)
+    spans = {v.video_id: [(s.left.time, s.right.time) for s in v.stretches] for v in videos}
     methods = {
         "ours": [row.row for row in dense.rows],
-        "interpolation, union": baseline_rows(videos, max_gap, interpolate),
-        "nearest key frame": baseline_rows(videos, max_gap, nearest),
+        "interpolation, union": baseline_rows(videos, interpolate),
+        "nearest key frame": baseline_rows(videos, nearest),
     }
     results = {name: measure(truth, people_by_frame(rows), spans).summary() for name, rows in methods.items()}
     print(f"{'':>22} " + " ".join(f"{name:>9}" for name in FIGURES))

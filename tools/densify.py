@@ -40,6 +40,7 @@ from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.process_setup import keep_freed_memory
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.semisup.change_points import exclusive_pairs
 from mestad_d2.video.video_locations import locate_videos
 
 
@@ -149,7 +150,8 @@ def label(args: Namespace) -> None:
     videos = list(detect_videos(cfg, VideoPredictor(cfg), keys, args.videos, paths.parts, settings, bar))
     semisup = cfg.SEMISUP
     assigner = TemporalLabelAssigner(semisup.COST_BCE, semisup.COST_L1, semisup.COST_GIOU)
-    dense = densify(videos, assigner, settings.max_gap)
+    exclusive = exclusive_pairs(frame for frames in keys.values() for frame in frames)
+    dense = densify(videos, assigner, exclusive)
     if not dense.stretches:
         raise UserError(
             f"{args.annotations}: no two key frames of a video within {settings.max_gap:g} s; raise --max-gap"

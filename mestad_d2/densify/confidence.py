@@ -55,8 +55,9 @@ def features(labels: ActorLabels, frame: int, action: int, distance: float) -> n
     ])  # fmt: skip
 
 
-def confidence(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def confidence(rows: np.ndarray | list[np.ndarray], weights: np.ndarray) -> np.ndarray:
     """Compute confidences (R,) in (0, 1) of features (R, K): the chance times the logistic part."""
+    rows = np.reshape(rows, (-1, len(weights)))
     others = np.delete(rows, CHANCE, axis=1) @ np.delete(weights, CHANCE)
     return np.exp(rows[:, CHANCE]) / (1 + np.exp(-np.clip(others, -30, 30)))
 

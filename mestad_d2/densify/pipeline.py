@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,19 +14,17 @@ from detectron2.config import CfgNode
 from mestad_d2.data.per_video import Setting
 from mestad_d2.data.prepare.frame_times import frame_times
 from mestad_d2.data.video_sources import DatasetVideos
-from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.confidence import confidence, features
 from mestad_d2.densify.detections.frames import wanted_indices
 from mestad_d2.densify.detections.teacher import detect, load_people, save_people
-from mestad_d2.densify.detections.video import DetectedVideo
+from mestad_d2.densify.detections.video import DetectedVideo, cut_at_key_frames
 from mestad_d2.densify.key_frames import KeyFrame, stretches
-from mestad_d2.densify.measure.calibrate import box_noise, boxes_help, fit_confidence, left_out
+from mestad_d2.densify.measure.calibrate import calibrate
 from mestad_d2.densify.person_ids import number_people
-from mestad_d2.densify.stretch import ActorLabels, Stretch, label_stretch
+from mestad_d2.densify.stretch import Stretch, label_stretch
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.exclusive_actions import exclusive_pairs
 from mestad_d2.video.video_locations import locate_videos
 
 
@@ -100,8 +98,10 @@ def detect_videos(
     for video_id, frames in keys.items():
         path = paths[video_id]
         source = videos.describe(path, video_id)
-        times, start = frame_times(source), source.start
-        wanted = wanted_indices(times, frames, stretches(frames, settings.max_gap), start, settings.rate)
+        times = frame_times(source)
+        wanted = wanted_indices(
+            times, frames, stretches(frames, settings.max_gap), source.start, settings.rate
+        )
         stat = Path(path).stat()
         facts = (model_print, str(Path(path).resolve()), stat.st_size, stat.st_mtime_ns, wanted)
         fingerprint = hashlib.sha256(repr(facts).encode()).hexdigest()
@@ -112,7 +112,7 @@ def detect_videos(
             # A damaged file may have no detections at its end.
             found = dict(zip(wanted, seen, strict=False))
             save_people(part, found, columns, fingerprint)
-        yield DetectedVideo(video_id, path, start, source.height, source.width, times, frames, found)
+        yield cut_at_key_frames(video_id, source, times, frames, found, settings.max_gap)
 
 
 def _person_files(cfg: CfgNode) -> tuple[str, ...]:
@@ -121,64 +121,32 @@ def _person_files(cfg: CfgNode) -> tuple[str, ...]:
     return (node.MODEL, node.WEIGHTS) if node.NAME else ()
 
 
-def densify(videos: Sequence[DetectedVideo], assigner: TemporalLabelAssigner, max_gap: float) -> Dense:
+def densify(
+    videos: Sequence[DetectedVideo],
+    assigner: TemporalLabelAssigner,
+    exclusive: frozenset[frozenset[int]],
+) -> Dense:
     """Label every detected frame between two key frames.
 
     Args:
-        videos: with the teacher's detections; together they determine the exclusive actions and the weights
-            of the confidence.
+        videos: with the teacher's detections; together they determine the weights of the confidence.
+        exclusive: pairs of mutually exclusive actions, as ``exclusive_pairs`` finds them.
     """
-    exclusive = exclusive_pairs(frame for video in videos for frame in video.keys)
-    noise = box_noise(videos)
-    aside = list(left_out(videos, assigner, exclusive, max_gap, noise))
-    noise = replace(noise, trusted=boxes_help(aside))
-    weights, fitted_on = fit_confidence(aside, noise.trusted)
+    noise, weights, fitted_on = calibrate(videos, assigner, exclusive)
     dense = Dense([], [], weights, fitted_on)
     for video in videos:
-        _add_video(dense, video, assigner, exclusive, max_gap, noise)
+        people = [label_stretch(stretch, assigner, exclusive, noise) for stretch in video.stretches]
+        for detected, actors in zip(video.stretches, number_people(people), strict=True):
+            stretch, times = Stretch(detected, actors), detected.times
+            given = stretch.given()
+            distances = np.minimum(times - detected.left.time, detected.right.time - times)
+            signs = [features(actors[n], frame, action, distances[frame]) for frame, n, action in given]
+            for (frame, n, action), sign, sure in zip(given, signs, confidence(signs, weights), strict=True):
+                labels, time = actors[n], f"{times[frame]:.6f}"
+                box = tuple(round(float(value), 4) for value in labels.boxes[frame])
+                row = AnnotationRow(
+                    video.video_id, time, box, action, labels.person_id, round(float(sure), 4)
+                )
+                dense.rows.append(DenseRow(row, len(dense.stretches), n, frame, sign))
+            dense.stretches.append(stretch)
     return dense
-
-
-def _add_video(
-    dense: Dense,
-    video: DetectedVideo,
-    assigner: TemporalLabelAssigner,
-    exclusive: frozenset[frozenset[int]],
-    max_gap: float,
-    noise: BoxNoise,
-) -> None:
-    parts = []
-    for left, right in stretches(video.keys, max_gap):
-        frames = video.between(left, right, ends=True)
-        times = video.times[frames] + video.start
-        detections = [video.people[frame] for frame in frames]
-        actors = label_stretch(left, right, times, detections, assigner, exclusive, noise)
-        parts.append((left, right, frames, times, actors))
-    people = number_people([actors for *_, actors in parts])
-    for (left, right, frames, times, _), actors in zip(parts, people, strict=True):
-        dense.stretches.append(Stretch(video.video_id, left, right, tuple(frames), times, actors))
-        inside = set(video.between(left, right))
-        rows = [
-            (place, number, action)
-            for place, frame in enumerate(frames) if frame in inside
-            for number, labels in enumerate(actors) if labels.there[place] >= 0.5
-            for action in labels.chosen(place)
-        ]  # fmt: skip
-        if not rows:
-            continue
-        distances = np.minimum(times - left.time, right.time - times)
-        table = np.stack(
-            [features(actors[number], place, action, distances[place]) for place, number, action in rows]
-        )
-        for (place, number, action), sign, sure in zip(
-            rows, table, confidence(table, dense.weights), strict=True
-        ):
-            row = _row(video.video_id, times[place], actors[number], place, action, float(sure))
-            dense.rows.append(DenseRow(row, len(dense.stretches) - 1, number, place, sign))
-
-
-def _row(
-    video_id: str, time: float, labels: ActorLabels, place: int, action: int, sure: float
-) -> AnnotationRow:
-    box = tuple(round(float(value), 4) for value in labels.boxes[place])
-    return AnnotationRow(video_id, f"{time:.6f}", box, action, labels.person_id, round(sure, 4))

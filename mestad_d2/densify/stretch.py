@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mestad_d2.densify.boxes import BoxNoise, fuse
-from mestad_d2.people import People
-from mestad_d2.semisup.actors import Actor, KeyFrame, pair_people
+from mestad_d2.densify.detections.video import DetectedStretch
+from mestad_d2.semisup.actors import Actor, StretchDetections, Track, assign, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.between import Change, action_chances, presence
-from mestad_d2.semisup.tracks import Track, assign
+from mestad_d2.semisup.change_points import Change, action_chances, presence
 
 
 @dataclass(frozen=True)
@@ -45,35 +43,38 @@ class ActorLabels:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Two neighbouring key frames and the frames between: ``times`` (F,) in s of the csv, ``frames`` (F,)."""
+    """What was detected between two neighbouring key frames, and the labels made of it."""
 
-    video_id: str
-    left: KeyFrame
-    right: KeyFrame
-    frames: tuple[int, ...]
-    times: np.ndarray
+    detected: DetectedStretch
     actors: list[ActorLabels]
+
+    def given(self) -> list[tuple[int, int, int]]:
+        """Return (frame, actor, action) of every new label; frames count within the stretch, and are in order."""
+        return [
+            (frame, number, action)
+            for frame in np.flatnonzero(self.detected.between).tolist()
+            for number, labels in enumerate(self.actors) if labels.there[frame] >= 0.5
+            for action in labels.chosen(frame)
+        ]  # fmt: skip
 
 
 def label_stretch(
-    left: KeyFrame,
-    right: KeyFrame,
-    times: np.ndarray,
-    detections: Sequence[People],
+    detected: StretchDetections,
     assigner: TemporalLabelAssigner,
     exclusive: frozenset[frozenset[int]] = frozenset(),
     noise: BoxNoise | None = None,
 ) -> list[ActorLabels]:
-    """Label everybody between two key frames.
+    """Label everybody between two key frames: who, where, and from when to when doing what.
 
     Args:
-        times: (F,) ascending, may begin and end with the key frames' own; their results are returned too.
-        detections: (F,) the teacher's people.
+        detected: the teacher's people on F frames; labels of the key frames' own frames are returned too.
         exclusive: pairs of mutually exclusive actions.
+        noise: of the teacher's boxes.
     """
+    left, right, times = detected.left, detected.right, detected.times
     actors = pair_people(left, right)
     weights = np.clip((times - left.time) / (right.time - left.time), 0, 1)
-    tracks = assign(actors, weights, detections, assigner)
+    tracks = assign(actors, weights, detected.detections, assigner)
     found = []
     for actor, track in zip(actors, tracks, strict=True):
         ends = [

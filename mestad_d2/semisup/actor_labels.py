@@ -3,7 +3,7 @@
 In Algorithm 1 nearly every actor is listed twice among the people to choose from, once per key frame, so the
 teacher's people seldom outnumber them and background columns have little effect. Here an actor is listed once, its
 box is interpolated to the time of the clip, and actions that only one key frame shows start or end at an unknown time
-between (``between.action_chances``, which ``densify`` uses too).
+between (``change_points.action_chances``, which ``densify`` uses too).
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from mestad_d2.people import People
-from mestad_d2.semisup.actors import Actor, KeyFrame, pair_people
+from mestad_d2.semisup.actors import Actor, KeyFrame, StretchDetections, Track, assign, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.between import action_chances, presence
-from mestad_d2.semisup.change_points import log_odds
-from mestad_d2.semisup.exclusive_actions import exclusive_pairs
+from mestad_d2.semisup.change_points import action_chances, exclusive_pairs, log_odds, presence
 from mestad_d2.semisup.key_frame_labels import as_ground_truth, clip_actors
 from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, pseudo_truth
 from mestad_d2.semisup.thresholds import per_class_thresholds
-from mestad_d2.semisup.tracks import StretchDetections, Track, assign
 
 
 @PSEUDO_LABELER_REGISTRY.register()

@@ -15,8 +15,8 @@ from fvcore.common.registry import Registry
 from torch import Tensor
 
 from mestad_d2.errors import UserError
+from mestad_d2.semisup.actors import StretchDetections
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.tracks import StretchDetections
 
 PSEUDO_LABELER_REGISTRY = Registry("PSEUDO_LABELER")
 PSEUDO_LABELER_REGISTRY.__doc__ = "Strategies of SEMISUP.PSEUDO_LABELER: classes made of a config."

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from mestad_d2.densify.boxes import BoxNoise, fuse
 from mestad_d2.people import People, Person
-from mestad_d2.semisup.actors import KeyFrame, pair_people
+from mestad_d2.semisup.actors import KeyFrame, assign, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.tracks import assign
 
 LEFT, RIGHT = np.array([0.1, 0.2, 0.3, 0.6]), np.array([0.3, 0.2, 0.5, 0.6])
 TIMES = 1 + np.arange(0, 26) / 25

@@ -9,8 +9,7 @@ from mestad_d2.densify.boxes import BoxNoise, fuse
 from mestad_d2.densify.measure.calibrate import ENOUGH_BOXES, LeftOut, boxes_help, fit_confidence
 from mestad_d2.densify.stretch import ActorLabels
 from mestad_d2.people import Person
-from mestad_d2.semisup.actors import Actor, KeyFrame
-from mestad_d2.semisup.tracks import Track
+from mestad_d2.semisup.actors import Actor, KeyFrame, Track
 
 TRUE, OFF = (0.2, 0.2, 0.4, 0.6), (0.3, 0.2, 0.5, 0.6)
 

@@ -17,7 +17,7 @@ from mestad_d2.densify.measure.dense_truth import (
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.people import Person
 from mestad_d2.semisup.actors import KeyFrame
-from mestad_d2.semisup.exclusive_actions import exclusive_pairs
+from mestad_d2.semisup.change_points import exclusive_pairs
 
 
 def test_the_fit_is_the_most_likely_one() -> None:

@@ -14,8 +14,8 @@ from mestad_d2.config import add_mestad_config
 from mestad_d2.densify.stretch import label_stretch
 from mestad_d2.people import People
 from mestad_d2.semisup import build_pseudo_labeler
+from mestad_d2.semisup.actors import StretchDetections
 from mestad_d2.semisup.key_frame_labels import clip_actors
-from mestad_d2.semisup.tracks import StretchDetections
 
 SIZE, COLUMNS = (120, 160), 4
 
@@ -101,7 +101,8 @@ def test_training_and_densify_label_the_same_input_alike(drawn: tuple[dict, Inst
         labeler.exclusive = pairs
     found = [People.from_instances(teacher, item["timestamp"])]
     assigner = labelers["SoftTLA"].assigner
-    dense = label_stretch(left, right, np.array([item["timestamp"]]), found, assigner, pairs)
+    stretch = StretchDetections("a", left, right, np.array([item["timestamp"]]), found)
+    dense = label_stretch(stretch, assigner, pairs)
     assert [labels.actor for labels in dense] == actors
     truth, hard, everybody = (labeler.label_clip(teacher, item) for labeler in labelers.values())
     # DenseTLA: whom densify sees in view, in its order, with its likely actions and their certainty as weights.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mestad_d2.densify.key_frames import KeyFrame
+from mestad_d2.video.clips import nearest_indices
 
 
 def dense_indices(times: np.ndarray, left: float, right: float, rate: float | None) -> list[int]:
@@ -26,15 +27,8 @@ def dense_indices(times: np.ndarray, left: float, right: float, rate: float | No
         return inside
     count = round((right - left) * rate)
     wanted = [left + number / rate for number in range(1, count + 1) if left + number / rate < right]
-    nearest = (min(inside, key=lambda index: abs(times[index] - want)) for want in wanted)
+    nearest = (low + nearest_indices(times[low:high], wanted)).tolist()
     return [i for i in dict.fromkeys(nearest) if left + step / 2 < times[i] < right - step / 2]
-
-
-def nearest_index(times: np.ndarray, time: float) -> int:
-    """Return the index of the frame that is shown nearest to ``time``."""
-    place = bisect_left(times, time)
-    near = range(max(place - 1, 0), min(place + 1, len(times)))
-    return min(near, key=lambda index: abs(times[index] - time))
 
 
 def wanted_indices(
@@ -45,7 +39,7 @@ def wanted_indices(
     rate: float | None,
 ) -> list[int]:
     """Return the frames on which the teacher runs: those that get labels, and the key frames."""
-    wanted = {nearest_index(times, frame.time - start) for frame in frames}
+    wanted = set(nearest_indices(times, [frame.time - start for frame in frames]).tolist())
     for left, right in pairs:
         wanted.update(dense_indices(times, left.time - start, right.time - start, rate))
     return sorted(wanted)

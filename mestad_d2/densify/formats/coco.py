@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mestad_d2.densify.detections.frames import nearest_index
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.files import write_json
+from mestad_d2.video.clips import nearest_indices
 
 # Decimals of a normalised coordinate that survive the conversion to pixels.
 PLACES = 6
@@ -37,7 +37,7 @@ class VideoFacts:
 
     def frame(self, timestamp: str) -> int:
         """Return the number of the frame nearest to a timestamp, from 0."""
-        return nearest_index(self.times, float(timestamp) - self.start)
+        return int(nearest_indices(self.times, [float(timestamp) - self.start])[0])
 
 
 def write_coco(

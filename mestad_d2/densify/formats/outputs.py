@@ -59,7 +59,8 @@ class OutputPaths:
 
 def facts_of(video: DetectedVideo) -> VideoFacts:
     """Return what formats with frame numbers need to know about a video."""
-    return VideoFacts(video.video_id, video.path, video.height, video.width, video.start, video.times)
+    source = video.source
+    return VideoFacts(video.video_id, source.place, source.height, source.width, source.start, video.times)
 
 
 def write_all(
@@ -86,7 +87,9 @@ def write_all(
     if paths.review is not None:
         by_id = {video.video_id: video for video in videos}
         found = cards(dense)
-        shown = [(card, film_strip(card, by_id[card.stretch.video_id])) for card in found[:review_cards]]
+        shown = [
+            (card, film_strip(card, by_id[card.stretch.detected.video_id])) for card in found[:review_cards]
+        ]
         write_page(paths.review, shown, len(found), names)
     shutil.rmtree(paths.parts, ignore_errors=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mestad_d2.densify.detections.video import DetectedVideo
-from mestad_d2.densify.key_frames import KeyFrame, stretches
+from mestad_d2.densify.key_frames import KeyFrame
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.semisup.actors import pair_people
 
@@ -45,11 +45,12 @@ def nearest(video_id: str, left: KeyFrame, right: KeyFrame, times: np.ndarray) -
 
 
 def baseline_rows(
-    videos: list[DetectedVideo], max_gap: float, method: Callable[..., list[AnnotationRow]]
+    videos: list[DetectedVideo], method: Callable[..., list[AnnotationRow]]
 ) -> list[AnnotationRow]:
     """Return rows of ``interpolate`` or ``nearest`` on the frames that the teacher labels."""
-    rows = []
-    for video in videos:
-        for left, right in stretches(video.keys, max_gap):
-            rows += method(video.video_id, left, right, video.times[video.between(left, right)] + video.start)
-    return rows
+    return [
+        row
+        for video in videos
+        for stretch in video.stretches
+        for row in method(video.video_id, stretch.left, stretch.right, stretch.times[stretch.between])
+    ]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mestad_d2.boxes import box_iou
 from mestad_d2.densify.boxes import BoxNoise
 from mestad_d2.densify.confidence import features, fit
-from mestad_d2.densify.detections.frames import nearest_index
 from mestad_d2.densify.detections.video import DetectedVideo
 from mestad_d2.densify.key_frames import KeyFrame
 from mestad_d2.densify.stretch import ActorLabels, label_stretch
+from mestad_d2.semisup.actors import StretchDetections
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 
 POSITIVE_IOU = 0.5
@@ -35,29 +35,36 @@ class LeftOut:
     distance: float
 
 
-def left_out(
-    videos: Iterable[DetectedVideo],
-    assigner: TemporalLabelAssigner,
-    exclusive: frozenset[frozenset[int]],
-    max_gap: float,
-    noise: BoxNoise,
-) -> Iterator[LeftOut]:
-    """Predict everybody on the key frames from their neighbours alone.
+def calibrate(
+    videos: Sequence[DetectedVideo], assigner: TemporalLabelAssigner, exclusive: frozenset[frozenset[int]]
+) -> tuple[BoxNoise, np.ndarray, int]:
+    """Calibrate on the key frames: how far the teacher's boxes are to be trusted, and what makes a row right.
 
-    A key frame is twice as far from its neighbours as other frames are, so this is a conservative estimate.
+    A left-out key frame is twice as far from its neighbours as other frames are, so this is a conservative estimate.
+
+    Returns:
+        noise of the teacher's boxes, weights of the confidence, and the number of rows that they were fitted to.
     """
-    for video in videos:
-        for before, middle, after in zip(video.keys, video.keys[1:], video.keys[2:], strict=False):
-            if max(middle.time - before.time, after.time - middle.time) > max_gap + 1e-6:
-                continue
-            frames = video.between(before, after, ends=True)
-            times = video.times[frames] + video.start
-            place = int(np.argmin(np.abs(times - middle.time)))
-            distance = min(middle.time - before.time, after.time - middle.time)
-            people = [video.people[frame] for frame in frames]
-            for labels in label_stretch(before, after, times, people, assigner, exclusive, noise):
-                if labels.there[place] >= 0.5:
-                    yield LeftOut(labels, place, middle, distance)
+    noise = box_noise(videos)
+    found = [
+        one
+        for video in videos
+        for stretch, middle in video.left_out
+        for one in left_out(stretch, middle, label_stretch(stretch, assigner, exclusive, noise))
+    ]
+    noise = replace(noise, trusted=boxes_help(found))
+    return noise, *fit_confidence(found, noise.trusted)
+
+
+def left_out(
+    stretch: StretchDetections, middle: KeyFrame, people: Iterable[ActorLabels]
+) -> Iterator[LeftOut]:
+    """Yield those who are said to be on the left-out key frame ``middle``."""
+    place = int(np.argmin(np.abs(stretch.times - middle.time)))
+    distance = min(middle.time - stretch.left.time, stretch.right.time - middle.time)
+    for labels in people:
+        if labels.there[place] >= 0.5:
+            yield LeftOut(labels, place, middle, distance)
 
 
 def boxes_help(found: Iterable[LeftOut]) -> bool:
@@ -85,11 +92,11 @@ def box_noise(videos: Iterable[DetectedVideo]) -> BoxNoise:
     """
     rest = []
     for video in videos:
-        for key in video.keys:
-            seen = video.people.get(nearest_index(video.times, key.time - video.start))
-            for person in key.people if seen is not None and len(seen) else ():
+        for key, seen in video.on_key_frames:
+            boxes = seen.fractions()
+            for person in key.people if len(seen) else ():
                 box = np.array(person.box)
-                near = max(seen.fractions(), key=lambda other, box=box: box_iou(other, box))
+                near = max(boxes, key=lambda other, box=box: box_iou(other, box))
                 if box_iou(near, box) >= POSITIVE_IOU:
                     rest.append((near - box) / np.tile(box[2:] - box[:2], 2))
     if len(rest) < ENOUGH_BOXES:

@@ -50,7 +50,7 @@ person's least sure fifth.</p>
 people. Lanes:<i style="background:var(--on)"></i>chance that the action goes on
 <i style="background:var(--score)"></i>the teacher's score; dashed: where it starts or ends. Frames with
 a blue rim are key frames.</p>
-{%- for card, strip in shown %}{% set stretch, labels = card.stretch, card.labels %}
+{%- for card, strip in shown %}{% set stretch, labels = card.stretch.detected, card.labels %}
 <article id="card{{ loop.index }}" data-sure="{{ '%.4f' % card.sure }}"><header><h2>
 {{- stretch.video_id }} · {{ '%g' % stretch.left.time }}–{{ '%g' % stretch.right.time }} s · person {{ labels.person_id -}}
 </h2><span class="sure" style="background:hsl({{ (120 * card.sure)|round|int }},60%,34%)">
@@ -117,13 +117,13 @@ def _assigned(card: Card, name: Callable[[int], str]) -> str:
             parts.append(f"{name(action)} throughout")
     there = labels.there >= 0.5
     if not there.all():
-        times = card.stretch.times[there]
+        times = card.stretch.detected.times[there]
         parts.append(f"in view {times[0]:.2f}–{times[-1]:.2f} s" if len(times) else "not in view")
     return "; ".join(parts)
 
 
 def _lane(card: Card, action: int) -> Markup:
-    times, labels = card.stretch.times, card.labels
+    times, labels = card.stretch.detected.times, card.labels
     low, span = times[0], max(times[-1] - times[0], 1e-9)
     x = [100 * (time - low) / span for time in times]
     score = None

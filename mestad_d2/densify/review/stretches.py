@@ -69,16 +69,14 @@ def film_strip(card: Card, video: DetectedVideo) -> list[Picture]:
     Raises:
         UserError: the video can't be read.
     """
-    stretch = card.stretch
-    places = np.unique(np.linspace(0, len(stretch.times) - 1, PICTURES).round().astype(int))
-    seconds = [float(stretch.times[place] - video.start) for place in places]
-    images = read_frames(video.path, seconds)
+    stretch, times = card.stretch, card.stretch.detected.times
+    places = np.unique(np.linspace(0, len(times) - 1, PICTURES).round().astype(int))
+    seconds = [float(times[place] - video.source.start) for place in places]
+    images = read_frames(video.source, seconds)
     pictures = []
     for place, image in zip(places, images, strict=True):
-        key = place in (0, len(stretch.times) - 1)
-        pictures.append(
-            Picture(float(stretch.times[place]), _jpeg(image, stretch, card.labels, int(place)), key)
-        )
+        key = place in (0, len(times) - 1)
+        pictures.append(Picture(float(times[place]), _jpeg(image, stretch, card.labels, int(place)), key))
     return pictures
 
 

@@ -13,8 +13,7 @@ from mestad_d2.data.catalog import unlabeled_dicts
 from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
 from mestad_d2.people import People, Person
-from mestad_d2.semisup.actors import KeyFrame
-from mestad_d2.semisup.tracks import StretchDetections
+from mestad_d2.semisup.actors import KeyFrame, StretchDetections
 
 
 def key_frame(annotations: list[dict], time: float, item: dict) -> KeyFrame:

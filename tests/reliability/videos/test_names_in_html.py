@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mestad_d2.densify.detections.video import DetectedStretch
 from mestad_d2.densify.review.page import write_page
 from mestad_d2.densify.review.stretches import Card, Picture
 from mestad_d2.densify.stretch import ActorLabels, Change, Stretch
@@ -20,8 +21,7 @@ from mestad_d2.inference.app.session import summary_html
 from mestad_d2.inference.results.timeline import Actor, write_timeline
 from mestad_d2.people import Person
 from mestad_d2.semisup.actors import Actor as DensifyActor
-from mestad_d2.semisup.actors import KeyFrame
-from mestad_d2.semisup.tracks import Track
+from mestad_d2.semisup.actors import KeyFrame, Track
 
 EVIL = [
     "<script>alert(1)</script>",
@@ -69,7 +69,10 @@ def review(name: str, folder: Path) -> str:
     track = Track(np.ones(3, bool), boxes, np.ones(3), np.full((3, 1), 0.6), np.zeros(3), np.zeros(3, int))
     labels = ActorLabels(7, DensifyActor(person, None), np.ones(3), boxes, {1: np.array([1.0, 0.8, 0.2])}, track,
                          boxes, [Change(1, False, 1.7)])  # fmt: skip
-    stretch = Stretch(name, KeyFrame(1.0, (person,)), KeyFrame(2.0, ()), (0, 1, 2), times, [labels])
+    ends = KeyFrame(1.0, (person,)), KeyFrame(2.0, ())
+    stretch = Stretch(
+        DetectedStretch(name, *ends, times, [], (0, 1, 2), np.array([False, True, False])), [labels]
+    )
     picture = Picture(1.0, base64.b64encode(b"jpeg").decode(), True)
     card = Card(stretch, labels, [], 0.4, [name])
     write_page(folder / "review.html", [(card, [picture])], 1, {1: name})
