@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tqdm import tqdm
 
+from mestad_d2.data.per_video import read_values
 from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.formats.csv_cells import csv_field
 from mestad_d2.formats.files import write_text
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.video.output.extract import NAMINGS, extract_frames
@@ -43,12 +45,15 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"{args.videos}: no video files to extract")
     table = args.output / "rates.csv"
     refuse_overwriting_inputs(files, [table, *(args.output / path.stem for path in files)])
-    rates = []
+    # Rates of videos that were extracted earlier, for instance with another --only, stay.
+    known = read_values(str(table)) if table.exists() else {}
+    rates = {name: rate for name, rate in known.items() if (args.output / name).is_dir()}
     for path in tqdm(files, unit="video"):
         fps = args.fps or open_source(path).fps
         extract_frames(path, args.output / path.stem, fps, args.naming, f".{args.format}")
-        rates.append(f"{path.stem},{fps!r}\n")
-    write_text(table, "".join(rates))
+        rates[path.stem] = fps
+        # At once, so that an error at a later video loses no rate.
+        write_text(table, "".join(f"{csv_field(name)},{rate!r}\n" for name, rate in rates.items()))
     print(f"{args.output}: {len(files)} videos; give rates.csv as FPS of the dataset")
 
 

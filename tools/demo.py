@@ -86,6 +86,7 @@ if __name__ == "__main__":
     start_quickly()
 
 from mestad_d2.data.person_boxes import write_person_boxes
+from mestad_d2.formats.files import atomic_path
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.inputs import find_inputs
@@ -158,7 +159,7 @@ class Demo:
             # A key frame is not kept waiting for the next ones.
             self.predictor.batch_size = 1
         try:
-            with VideoWriter(recording, 30.0) as writer, ended_by_ctrl_c(live):
+            with recording_to(recording) as writer, ended_by_ctrl_c(live):
                 passing = recorded(chained(first, frames), writer, self.args.seconds)
                 print(f"{live.name}: watching; Ctrl-C ends it", file=sys.stderr)
                 times = live.key_times(self.predictor.keyframes_per_second)
@@ -182,7 +183,7 @@ class Demo:
         frames = iterate_frames(f"camera:{number}")
         first = next(frames)
         recording, found = beside(stem, "_recording.mp4"), []
-        with VideoWriter(recording, 30.0) as writer:
+        with recording_to(recording) as writer:
             passing = recorded(chained(first, frames), writer, self.args.seconds)
             print("watching; Ctrl-C ends it", file=sys.stderr)
             with suppress(KeyboardInterrupt):
@@ -246,6 +247,13 @@ class Demo:
         if persons.pictures:
             each = persons.seconds / persons.pictures
             print(f"person detector: {each:.3f} s a key frame; boxes in {beside(stem, '.persons.csv')}")
+
+
+@contextmanager
+def recording_to(path: Path) -> Iterator[VideoWriter]:
+    """Give a writer of a recording that appears under its name when it is closed; an earlier one stays until then."""
+    with atomic_path(path, keep_suffix=True) as aside, VideoWriter(aside, 30.0) as writer:
+        yield writer
 
 
 def beside(stem: Path, ending: str) -> Path:

@@ -42,8 +42,12 @@ def value_of(setting: Setting, video_id: str) -> float | None:
     return values[video_id]
 
 
-@lru_cache(maxsize=16)
-def _values(path: str) -> dict[str, float]:
+def read_values(path: str) -> dict[str, float]:
+    """Read a csv ``video,number``.
+
+    Raises:
+        UserError: it is missing or malformed.
+    """
     values: dict[str, float] = {}
     for row, fields in csv_lines(path):
         if len(fields) != 2:
@@ -52,3 +56,6 @@ def _values(path: str) -> dict[str, float]:
             raise UserError(f"{path}: row {row}: {fields[0]!r} stands there twice; remove one row")
         values[fields[0]] = number(path, row, fields[1], "value")
     return values
+
+
+_values = lru_cache(maxsize=16)(read_values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from mestad_d2.config_files import RENAMED, leaves
 from mestad_d2.errors import UserError
@@ -46,11 +47,16 @@ HARMLESS = (
 # Keys of paths, and keys that are not part of a run.
 UNTOLD = ("OUTPUT_DIR", "MODEL.DEVICE", "VERSION", "DATALOADER.NUM_WORKERS")
 SHOWN = 12
+LABELS, VIDEOS = "labels of ", "videos of "
+# Videos whose content is looked at, evenly chosen, and the bytes that are read of each.
+MAX_VIDEOS, HEAD_BYTES = 100, 65536
 
 
 def notes(cfg: CfgNode) -> dict[str, Any]:
-    """Return what a checkpoint stores for comparison: the config, and digests of the training labels."""
-    return {"config": cfg.dump(), "data": {name: fingerprint(name) for name in cfg.DATASETS.TRAIN}}
+    """Return what a checkpoint stores for comparison: the config, and digests of the training labels and videos."""
+    labels = {name: fingerprint(name) for name in cfg.DATASETS.TRAIN}
+    videos = {VIDEOS + name: videos_fingerprint(name) for name in cfg.DATASETS.TRAIN}
+    return {"config": cfg.dump(), "data": labels | videos}
 
 
 def fingerprint(dataset: str) -> str:
@@ -61,6 +67,23 @@ def fingerprint(dataset: str) -> str:
     for path in files:
         found.update(path.read_bytes())
     return found.hexdigest() if files else ""
+
+
+def videos_fingerprint(dataset: str) -> str:
+    """Compute a digest of a dataset's video ids and of the sizes and first bytes of up to ``MAX_VIDEOS`` of them.
+
+    Of a folder of pictures the number of files counts. Times of files do not, as copying a dataset changes them.
+    """
+    places = sorted({(item["video_id"], item["file_name"]) for item in DatasetCatalog.get(dataset)})
+    found = hashlib.blake2b(repr([name for name, _ in places]).encode(), digest_size=16)
+    for _, place in places[:: -(-len(places) // MAX_VIDEOS) or 1]:
+        path = Path(place)
+        if path.is_file():
+            with path.open("rb") as file:
+                found.update(f"{path.stat().st_size}:".encode() + file.read(HEAD_BYTES))
+        elif path.is_dir():
+            found.update(f"{len(os.listdir(path))}:".encode())
+    return found.hexdigest()
 
 
 def check_changes(cfg: CfgNode, before: Mapping[str, Any], accept: bool = False) -> None:
@@ -76,10 +99,14 @@ def check_changes(cfg: CfgNode, before: Mapping[str, Any], accept: bool = False)
     """
     changes = _changed_keys(cfg, before.get("config"))
     data = before.get("data")
-    for name in cfg.DATASETS.TRAIN:
-        old = data.get(name) if isinstance(data, Mapping) else None
-        if old is not None and old != fingerprint(name):
-            changes[f"labels of {name}"] = ("those of the checkpoint", "others")
+    for name in cfg.DATASETS.TRAIN if isinstance(data, Mapping) else ():
+        # Checkpoints of earlier versions lack some of them.
+        for key, kind, compute in (
+            (name, LABELS, fingerprint),
+            (VIDEOS + name, VIDEOS, videos_fingerprint),
+        ):
+            if data.get(key) is not None and data[key] != compute(name):
+                changes[kind + name] = ("those of the checkpoint", "others")
     serious = [key for key in changes if _is_serious(key)]
     told = [f"{key} {old!r} -> {new!r}" for key, (old, new) in changes.items()]
     if serious and not accept:
@@ -100,7 +127,7 @@ def check_changes(cfg: CfgNode, before: Mapping[str, Any], accept: bool = False)
 def _is_serious(key: str) -> bool:
     if any(fnmatchcase(key, pattern) for pattern in HARMLESS):
         return False
-    return key.startswith("labels of ") or any(fnmatchcase(key, pattern) for pattern in STATE)
+    return key.startswith((LABELS, VIDEOS)) or any(fnmatchcase(key, pattern) for pattern in STATE)
 
 
 def _changed_keys(cfg: CfgNode, text: Any) -> dict[str, tuple[Any, Any]]:

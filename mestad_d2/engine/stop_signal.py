@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A process whose peers are gone may never finish its step; it is ended after this many seconds.
 GRACE_SECONDS = 40
+# What a loader without further batches gives.
+_END = object()
 
 
 class Stopped(SystemExit):
@@ -49,13 +51,7 @@ class StopRequest:
 
     def heard_anywhere(self) -> bool:
         """Return whether any process received a signal, so that all stop after the same step."""
-        if comm.get_world_size() == 1:
-            return self.received is not None
-        flag = torch.tensor(int(self.received is not None))
-        torch.distributed.all_reduce(
-            flag, op=torch.distributed.ReduceOp.MAX, group=comm._get_global_gloo_group()
-        )
-        return bool(flag)
+        return _anywhere(self.received is not None)[0]
 
     def stop(self) -> None:
         """End training between two steps.
@@ -70,26 +66,47 @@ class StopRequest:
 STOP = StopRequest()
 
 
+def _anywhere(*here: bool) -> list[bool]:
+    """For each flag, whether it is set in any process; all processes must call it."""
+    if comm.get_world_size() == 1:
+        return list(here)
+    flags = torch.tensor(here, dtype=torch.int32)
+    torch.distributed.all_reduce(
+        flags, op=torch.distributed.ReduceOp.MAX, group=comm._get_global_gloo_group()
+    )
+    return flags.bool().tolist()
+
+
 class StoppableLoader:
     """A loader for a pass over a dataset that ends training at the next batch after a signal.
+
+    With several processes, all make the pass and stop together, also where they have different numbers of batches:
+    one that left alone would make the others fail in the exchange of results after the pass.
 
     Args:
         loader: batches.
         before_step: the pass comes before the work of the current step, not after it.
     """
 
-    def __init__(self, loader: Any, before_step: bool = False) -> None:
+    def __init__(self, loader: Iterable, before_step: bool = False) -> None:
         self.loader, self.before_step = loader, before_step
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator:
-        for batch in self.loader:
-            if STOP.received is not None:
+        batches, left = iter(self.loader), True
+        while True:
+            batch = next(batches, _END) if left else _END
+            left = batch is not _END
+            stop, any_left = _anywhere(STOP.received is not None, left)
+            if not any_left:
+                return
+            if stop:
                 STOP.before_step = self.before_step
                 STOP.stop()
-            yield batch
+            if left:
+                yield batch
 
 
 class StopOnSignal(HookBase):

@@ -24,6 +24,8 @@ Losses = dict[str, Tensor]
 
 # With "skip": the number of unusable batches in a row that ends training, and of batches dumped for debugging.
 MAX_SKIPPED_IN_ROW, MAX_DUMPS = 20, 5
+# The scaler of half precision halves its scale, at first 65,536, at every overflow; below this nothing is trained.
+MIN_SCALE = 2.0**-20
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -191,14 +193,21 @@ class SupervisedStep(TrainerBase):
         self._skipped_in_row = 0
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.amp and self.scaler.get_scale() < MIN_SCALE:
+            raise NonFiniteLossError(
+                f"iteration {self.iter}: every gradient overflows in half precision, whatever its scale; "
+                f"lower SOLVER.BASE_LR or set SOLVER.AMP.ENABLED False (on {describe(batch)})"
+            )
         return True
 
     def _check_gradients(self, batch: list[dict]) -> None:
         """Clip the gradient and check that it is finite, even if the loss is."""
-        if self.clip_total_norm <= 0:
-            return
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_total_norm)
+        if self.clip_total_norm > 0:
+            self.scaler.unscale_(self.optimizer)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_total_norm)
+        elif not self.amp:
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            norm = nn.utils.get_total_norm(gradients)
         # In half precision the scaler skips such steps itself and lowers its scale.
         if not self.amp and not bool(torch.isfinite(norm)):
             message = f"iteration {self.iter}: the gradient's norm is {float(norm):g} on {describe(batch)}"

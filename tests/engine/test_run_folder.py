@@ -127,15 +127,54 @@ def test_another_optimiser_without_notes_is_one_line(tmp_path: Path) -> None:
     run_folder.release(tmp_path)
 
 
-def test_changed_labels_are_told(tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_labels_and_videos_are_told(
+    tmp_path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(toy, tmp_path / "data")
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
     run(cfg_of(tmp_path / "run"), stop=3)
-    labels = tmp_path / "data" / "toy" / "annotations" / "train.csv"
+    # Another place and other times of the files are no change.
+    moved = tmp_path / "moved"
+    shutil.copytree(tmp_path / "data", moved, copy_function=shutil.copyfile)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(moved))
+
+    def resume(**options: bool) -> int:
+        trainer = build_trainer(cfg_of(tmp_path / "run"))
+        try:
+            trainer.resume_or_load(resume=True, **options)
+        finally:
+            run_folder.release(tmp_path / "run")
+        return trainer.start_iter
+
+    assert resume() == 2
+    video = sorted((moved / "toy" / "videos").glob("toy_train*"))[0]
+    content = video.read_bytes()
+    video.write_bytes(content + b"more")
+    with pytest.raises(UserError, match="--resume: videos of toy_train: "):
+        resume()
+    assert resume(accept_changes=True) == 2
+    video.write_bytes(content)
+    labels = moved / "toy" / "annotations" / "train.csv"
     labels.write_text("".join(labels.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(UserError, match="--resume: labels of toy_train: "):
-        build_trainer(cfg_of(tmp_path / "run")).resume_or_load(resume=True)
-    run_folder.release(tmp_path / "run")
+        resume()
+
+
+def test_a_teacher_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    cfg = cfg_of(tmp_path, "SEMISUP.ENABLED", True, "SEMISUP.BURN_IN_ITERS", 1, "SOLVER.MAX_ITER", 8)
+    trainer = build_trainer(cfg)
+    trainer.resume_or_load(resume=False)
+    update = trainer._trainer.ema.update
+
+    def spoil(student: torch.nn.Module) -> None:
+        update(student)
+        if trainer.iter >= 2:
+            next(trainer.teacher.parameters()).data.fill_(float("nan"))
+
+    trainer._trainer.ema.update = spoil
+    with pytest.raises(UserError, match=r"not saved, because .*teacher.* is no longer finite; the last good"):
+        trainer.train()
+    assert [path.name for path in tmp_path.glob("model_*")] == ["model_0000001.pth"]
 
 
 @pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])

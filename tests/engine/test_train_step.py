@@ -52,6 +52,38 @@ def test_nonfinite_batch_can_be_skipped() -> None:
     assert float(step.model.weight.detach()) == pytest.approx(0.7)
 
 
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_a_gradient_that_is_not_finite_is_no_step_with_or_without_clipping(
+    clip: float, tmp_path: Path
+) -> None:
+    step = make_step(["good"] * 2, clip_total_norm=clip, dump_dir=tmp_path)
+    weight = step.model.weight
+    # The square root's slope at zero is infinite, its value is not.
+    step.compute_losses = lambda batch: {"loss_steep": (weight - weight.detach()).abs().sqrt()}
+    with (
+        EventStorage(),
+        pytest.raises(NonFiniteLossError, match="iteration 3: the gradient's norm is .* on good"),
+    ):
+        step.run_step()
+    assert float(weight) == 1.0 and (tmp_path / "nonfinite_0000003.pth").is_file()
+
+
+def test_half_precision_that_overflows_at_any_scale_ends_training() -> None:
+    step = make_step(["good"] * 100)
+    step.amp, step.scaler = True, torch.amp.GradScaler("cpu")
+    step.compute_losses = lambda batch: {
+        "loss_steep": step.model.weight * torch.tensor(float("inf")).clamp(max=3e38)
+    }
+    step.model.weight.register_hook(lambda gradient: gradient * float("inf"))
+    with (
+        EventStorage(),
+        pytest.raises(NonFiniteLossError, match="overflows in half precision, whatever its scale"),
+    ):
+        for _ in range(100):
+            step.run_step()
+    assert float(step.model.weight) == 1.0
+
+
 def test_total_norm_is_clipped() -> None:
     step = make_step(["good"], clip_total_norm=0.5)
     with EventStorage():

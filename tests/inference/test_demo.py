@@ -103,6 +103,20 @@ def test_camera_is_recorded_and_detected(demo: ModuleType, tmp_path: Path, monke
     assert len((tmp_path / "out" / "camera0.jsonl").read_text().splitlines()) >= 1
 
 
+def test_a_recording_that_fails_leaves_the_one_before(demo: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "camera0_recording.mp4"
+    path.write_bytes(b"of yesterday")
+    with pytest.raises(RuntimeError, match="unplugged"), demo.recording_to(path) as writer:
+        writer.write(0.0, numbered_frame(0))
+        raise RuntimeError("unplugged")
+    assert path.read_bytes() == b"of yesterday" and [p.name for p in tmp_path.iterdir()] == [path.name]
+    with demo.recording_to(path) as writer:
+        writer.write(0.0, numbered_frame(3))
+        assert path.read_bytes() == b"of yesterday"
+    with av.open(str(path)) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 1 and len(list(tmp_path.iterdir())) == 1
+
+
 def test_no_camera_is_one_line_and_leaves_nothing(
     demo: ModuleType, tmp_path: Path, monkeypatch, capfd
 ) -> None:

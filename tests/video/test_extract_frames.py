@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -19,6 +20,7 @@ from numbered_video import read_number, write_numbered_video
 from tiny import CONFIG, ROOT, SMALLER
 
 from mestad_d2.data.catalog import register_custom
+from mestad_d2.data.per_video import read_values
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.engine import trainer_class
 from mestad_d2.errors import UserError
@@ -120,6 +122,24 @@ def test_frames_at_another_rate(tmp_path: Path, naming: str) -> None:
         assert distances[read_number(cv2.imread(str(path)))] <= distances.min() + 2e-3
     with pytest.raises(UserError, match="is there already"):
         extract_frames(tmp_path / "v.mkv", tmp_path / "f" / "v", 24.0)
+
+
+def test_rates_of_earlier_runs_stay(tool: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "videos").mkdir()
+    for name, rate in (("a", 25), ("b", 10), ("c", 30)):
+        write_numbered_video(tmp_path / "videos" / f"{name}.mp4", 5, Fraction(rate), codec="libx264")
+    flags = ["--videos", str(tmp_path / "videos"), "--output", str(tmp_path / "o")]
+    table = tmp_path / "o" / "rates.csv"
+    tool.main([*flags, "--only", "a"])
+    tool.main([*flags, "--only", "b"])
+    assert read_values(str(table)) == {"a": 25.0, "b": 10.0}
+    # An error at a later video: the rate of what is there is there.
+    (tmp_path / "o" / "c").mkdir()
+    shutil.rmtree(tmp_path / "o" / "a")
+    with pytest.raises(SystemExit, match="2"):
+        tool.main([*flags, "--only", "a", "c"])
+    assert "is there already" in capsys.readouterr().err
+    assert read_values(str(table)) == {"b": 10.0, "a": 25.0}
 
 
 @pytest.mark.parametrize("flags", [["--fps", "0"], ["--only", "nobody"]])

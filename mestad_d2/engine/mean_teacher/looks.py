@@ -12,6 +12,7 @@ from torch import nn
 from mestad_d2.data.catalog import unlabeled_dicts
 from mestad_d2.data.mapper import ClipMapper
 from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
+from mestad_d2.engine.stop_signal import StoppableLoader
 from mestad_d2.people import People, Person
 from mestad_d2.semisup.actors import KeyFrame, StretchDetections
 
@@ -69,12 +70,9 @@ def _watch(
     by_size: dict[tuple[int, int], list] = defaultdict(list)
     for key in own:
         by_size[moments[key]["height"], moments[key]["width"]].append(key)
+    parts = [keys[i : i + batch] for keys in by_size.values() for i in range(0, len(keys), batch)]
     seen: dict[tuple[str, float], People] = {}
-    for keys in by_size.values():
-        for start in range(0, len(keys), batch):
-            part = keys[start : start + batch]
-            found = find_people(teacher, [mapper(moments[key], rng) for key in part], selection)
-            seen.update(
-                (key, People.from_instances(one, key[1])) for key, one in zip(part, found, strict=True)
-            )
+    for part in StoppableLoader(parts, before_step=True):
+        found = find_people(teacher, [mapper(moments[key], rng) for key in part], selection)
+        seen.update((key, People.from_instances(one, key[1])) for key, one in zip(part, found, strict=True))
     return {key: people for part in comm.all_gather(seen) for key, people in part.items()}

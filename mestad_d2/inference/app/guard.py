@@ -58,7 +58,7 @@ class Guard:
         self.app, self.bound_to, self.uploads = app, bound_to, uploads
 
     async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
-        """Compute the serve one connection."""
+        """Serve one connection, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return

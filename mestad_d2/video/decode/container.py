@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import av
 from av.stream import Disposition
@@ -21,6 +22,15 @@ FORMATS = (
 MAX_PIXELS = 8192 * 4608
 
 
+def av_open(place: str, **arguments: Any) -> av.container.InputContainer:
+    """Call ``av.open`` so that text in the file that is no UTF-8 is no error, with every version of PyAV."""
+    try:
+        return av.open(place, metadata_errors="ignore", **arguments)
+    except TypeError:
+        # PyAV 19 has no such argument.
+        return av.open(place, **arguments)
+
+
 def open_media(path: str | os.PathLike[str]) -> av.container.InputContainer:
     """Open a media file, in one of ``FORMATS`` and by the file protocol alone.
 
@@ -32,7 +42,7 @@ def open_media(path: str | os.PathLike[str]) -> av.container.InputContainer:
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     try:
         # An absolute path, since FFmpeg takes the text before a colon for a protocol.
-        return av.open(os.path.abspath(path), options=options, metadata_errors="ignore")
+        return av_open(os.path.abspath(path), options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{path}: no video that can be read ({reason(error)})") from error
 

@@ -7,7 +7,7 @@ import re
 import av
 
 from mestad_d2.errors import UserError
-from mestad_d2.video.decode.container import FORMATS, reason
+from mestad_d2.video.decode.container import FORMATS, av_open, reason
 
 _ADDRESS = re.compile(r"(rtsps?|https?)://\S+", flags=re.I)
 _PASSWORD = re.compile(r"(?<=://)[^/@]*@")
@@ -46,7 +46,7 @@ def open_address(address: str, timeout: float = TIMEOUT) -> av.container.InputCo
         "rtsp_transport": "tcp",
     }
     try:
-        return av.open(address, options=options, timeout=(timeout, timeout), metadata_errors="ignore")
+        return av_open(address, options=options, timeout=(timeout, timeout))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise UserError(
             f"{shown_address(address)}: no video comes from this address ({reason(error)}); give that of a file or "
