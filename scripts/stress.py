@@ -23,6 +23,7 @@ PARTS = {
     "killed 20 times, full disks": [f"{FOLDER}/test_interruption.py"],
     "full disks under every tool": [f"{FOLDER}/disks"],
     "fuzzers": [f"{FOLDER}/test_fuzz.py", f"{FOLDER}/test_csv_fuzz.py"],
+    "damaged files for every parser": [f"{FOLDER}/parsers"],
     "memory, files, shared memory": [f"{FOLDER}/test_leaks.py"],
     "two processes, a dead one": [f"{FOLDER}/ranks"],
     "stopped in evaluation, same seeds": [f"{FOLDER}/test_stop_in_evaluation.py", f"{FOLDER}/test_reproducibility.py"],

@@ -29,8 +29,13 @@ TASKS = {
 def main(argv: list[str] | None = None) -> None:
     """Run the tool."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
-    parser.add_argument("--task", choices=sorted(TASKS), required=True)
+    parser.add_argument("--task", choices=sorted(TASKS))
     args, rest = parser.parse_known_args(argv)
+    if args.task is None:
+        if {"-h", "--help"} & set(rest):
+            parser.print_help()
+            return
+        parser.error("give --task")
     importlib.import_module(TASKS[args.task]).main(rest)
 
 

@@ -53,7 +53,7 @@ def read_values(path: str) -> dict[str, float]:
         if len(fields) != 2:
             raise UserError(f"{path}: row {row}: {len(fields)} fields; write video,number")
         if fields[0] in values:
-            raise UserError(f"{path}: row {row}: {fields[0]!r} stands there twice; remove one row")
+            raise UserError(f"{path}: row {row}: {fields[0]!r:.60} stands there twice; remove one row")
         values[fields[0]] = number(path, row, fields[1], "value")
     return values
 

@@ -70,7 +70,8 @@ def csv_form(path: str | Path) -> str:
         if header >= set(needed):
             return form
     wanted = "; or ".join(",".join(columns) for columns in FORMS.values())
-    raise UserError(f"{path}: row 1: a header is expected: {wanted}; found {','.join(sorted(header))[:80]}")
+    found = ",".join(" ".join(name.split()) for name in sorted(header))
+    raise UserError(f"{path}: row 1: a header is expected: {wanted}; found {found[:80]}")
 
 
 def read_tubes(path: str | Path, videos: Sequence[str] | None = None, truth: bool = False) -> Tubes:
@@ -118,7 +119,7 @@ def read_tubes(path: str | Path, videos: Sequence[str] | None = None, truth: boo
 
 
 def read_frames(path: str | Path, videos: Sequence[str] | None = None) -> FrameBoxes:
-    """Read the frames nearest to ``times`` as (T, H, W, 3) uint8 RGB; times outside the video are clamped.
+    """Read a csv of detections of single frames, one row a box.
 
     Raises:
         UserError: names the file and the row.
@@ -212,7 +213,7 @@ class _Table:
         except ValueError:
             bad = np.array([not _is_number(text) for text in self.columns[name]])
             text = self.columns[name][int(np.argmax(bad))]
-            self.refuse(bad, f"{name} {text!r} is no number")
+            self.refuse(bad, f"{name} {text!r:.60} is no number")
             raise
 
     def whole(self, name: str, least: int) -> np.ndarray:
@@ -247,7 +248,7 @@ class _Table:
         found = np.array([index.get(name, -1) for name in self.columns["video"]], dtype=np.int64)
         if (found < 0).any():
             name = self.columns["video"][int(np.argmax(found < 0))]
-            self.refuse(found < 0, f"video {name!r} is not among the {len(index)} videos of the dataset")
+            self.refuse(found < 0, f"video {name!r:.60} is not among the {len(index)} videos of the dataset")
         return tuple(index), found
 
 
