@@ -82,6 +82,11 @@ def fail(message: str) -> None:
     sys.exit(1)
 
 
+def one_line(error: Exception) -> str:
+    """Return an error's message without line breaks."""
+    return " ".join(str(error).split())
+
+
 def pip(*args: str, cwd: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run this interpreter's pip and return its finished process with the output as text."""
     return subprocess.run([sys.executable, "-m", "pip", *args], capture_output=True, text=True, cwd=cwd)
@@ -117,9 +122,9 @@ def download(folder: Path) -> Path:
             fail(f"the package index has no {PACKAGE}=={VERSION}; {UPSTREAM}")
         finder.download_and_unpack(found.link, unpacked, folder, hashes={"sha256": [SHA256]})
     except HashMismatchError as error:
-        fail(f"the archive is not the expected one, nothing was installed ({error}); {UPSTREAM}")
+        fail(f"the archive is not the expected one, nothing was installed ({one_line(error)}); {UPSTREAM}")
     except Exception as error:  # of the network, in whatever form the client raises it
-        fail(f"could not download {PACKAGE}=={VERSION} ({error}); check the network, {UPSTREAM}")
+        fail(f"could not download {PACKAGE}=={VERSION} ({one_line(error)}); check the network, {UPSTREAM}")
     return unpacked
 
 

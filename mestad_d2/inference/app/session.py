@@ -134,8 +134,11 @@ class AppSession:
             write_ribbons(drawn.tubes, shown(tubes, self.names, score_threshold), self.names, analysis.end)
             write_csv(drawn.csv, analysis.name, found, score_threshold)
             go_on(0.0)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            # A newer drawing that is done has removed the folder: that is no full disk.
+            if isinstance(error, UserError | OSError) and self._drawings.get(analysis.folder) != number:
+                raise Superseded from error
             raise
         for older in analysis.folder.glob("drawn_*"):
             if int(older.name.removeprefix("drawn_")) < number:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,8 @@ from numbered_video import write_numbered_video
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
-from mestad_d2.inference.app.session import AppSession, Limits, safe_stem, summary_html
+from mestad_d2.inference.app import session as app_session
+from mestad_d2.inference.app.session import AppSession, Limits, Superseded, safe_stem, summary_html
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.timeline import Actor, actors_of, write_timeline
 from mestad_d2.people import People
@@ -144,6 +145,33 @@ def test_limits_and_what_is_no_video_leave_nothing(session: AppSession, tmp_path
         patch.setattr("mestad_d2.inference.app.session.open_source", lambda path: silent)
         session.analyse(str(tmp_path / "short.mp4"))
     assert not list(session.folder.iterdir())
+
+
+def test_a_newer_drawing_ends_the_one_before_and_long_ones_are_ended(
+    session: AppSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 28, Fraction(20))
+    analysis = session.analyse(str(tmp_path / "v.mp4"))
+    write_video, newer = app_session.write_video, []
+
+    def slider_moves(*given: object, progress: Callable[[float], None], **options: object) -> None:
+        def after_a_frame(time: float) -> None:
+            if not newer:
+                newer.append(None)
+                newer[0] = session.draw(analysis, 0.7, 0.3)
+            progress(time)
+
+        write_video(*given, progress=after_a_frame, **options)
+
+    monkeypatch.setattr(app_session, "write_video", slider_moves)
+    with pytest.raises(Superseded):
+        session.draw(analysis, 0.5, 0.3)
+    assert sum(1 for _ in iterate_frames(newer[0].video)) == 28
+    assert [path.name for path in analysis.folder.glob("drawn_*")] == [newer[0].video.parent.name]
+    session.limits = Limits(seconds=3, wait=-1)
+    with pytest.raises(UserError, match="not drawn after"):
+        session.draw(analysis, 0.5, 0.3)
+    assert newer[0].video.is_file() and len(list(analysis.folder.glob("drawn_*"))) == 1
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from loading import load_script
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.app.guard import Guard, is_loopback, refusal
+from mestad_d2.inference.app.page import Access, launch_page
 from mestad_d2.inference.app.uploads import Uploads
 
 
@@ -126,3 +127,30 @@ def test_log_in(tmp_path: Path) -> None:
     for wrong in ("me", "me:", ":secret", f"@{tmp_path / 'absent'}"):
         with pytest.raises(UserError, match="--auth"):
             log_in(wrong)
+
+
+@pytest.mark.parametrize(
+    ("host", "login", "warned"),
+    [("0.0.0.0", None, True), ("0.0.0.0", ("me", "secret"), False), ("127.0.0.1", None, False)],
+)
+def test_a_page_for_everybody_is_warned_of(
+    host: str, login: tuple[str, str] | None, warned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("starlette")
+    launched = {}
+
+    class Blocks:
+        def queue(self, **options: object) -> None:
+            pass
+
+        def launch(self, **options: object) -> tuple[None, str, None]:
+            launched.update(options)
+            return None, "address", None
+
+    class Gradio:
+        class themes:  # noqa: N801  (gradio's own name)
+            Soft = staticmethod(lambda **options: None)
+
+    launch_page(Gradio, Blocks(), Access(host, 1, login), 1, uploads(tmp_path))
+    assert ("everybody who reaches 0.0.0.0:1" in capsys.readouterr().err) == warned
+    assert launched["auth"] == login and launched["server_name"] == host and not launched["share"]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from app_server import Visitor, find_path, running_app
+from inference.app.app_load import load
 from numbered_video import write_numbered_video
 
 
@@ -99,6 +100,16 @@ def test_uploads_are_bounded_in_sum(served: tuple[str, Path]) -> None:
             break
         taken += 1
     assert 1 <= taken <= 2
+
+
+@pytest.mark.slow
+def test_eight_clients_for_a_minute_or_half_an_hour(tmp_path: Path) -> None:
+    """``MESTAD_APP_MINUTES`` is the time; docs/reliability.md has the figures of 30."""
+    found = load(tmp_path, float(os.environ.get("MESTAD_APP_MINUTES", "1")), 8)
+    print(found)
+    assert found["videos"] >= 8 and found["errors"] == 0, found
+    assert found["at_the_end"]["mb"] - found["after_a_tenth"]["mb"] < 60
+    assert found["at_the_end"]["files"] - found["after_a_tenth"]["files"] < 20
 
 
 @pytest.mark.slow

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from data.importers import exports
 
 from mestad_d2.checkpoint.read import read_checkpoint

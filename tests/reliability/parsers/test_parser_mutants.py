@@ -27,9 +27,10 @@ GROWTH = 200_000
 
 def run(folder: Path, name: str, count: int) -> dict[str, tuple[int, int, int]]:
     """(read, refused, growth) by parser."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(PROGRAM), name, "1", str(count), str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     print(done.stdout)
