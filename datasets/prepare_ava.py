@@ -52,7 +52,7 @@ def fetch_annotations(args: argparse.Namespace) -> None:
     folder = args.output / "annotations"
     for version in args.versions:
         archive = folder / f"ava_v{version}.zip"
-        fetch(f"{args.mirror}/annotations/{archive.name}", archive, tries=args.tries)
+        fetched = fetch(f"{args.mirror}/annotations/{archive.name}", archive, tries=args.tries)
         try:
             with zipfile.ZipFile(archive) as file:
                 for entry in file.infolist():
@@ -62,8 +62,11 @@ def fetch_annotations(args: argparse.Namespace) -> None:
                         refuse_overwriting_inputs([args.checksums], [folder / name])
                         write_bytes(folder / name, file.read(entry))
         except zipfile.BadZipFile as error:
-            archive.unlink()
-            raise UserError(f"{archive}: no zip archive; run it again") from error
+            if fetched:
+                archive.unlink()
+            raise UserError(
+                f"{archive}: no zip archive; {'run' if fetched else 'remove it and run'} it again"
+            ) from error
 
 
 def list_films(args: argparse.Namespace) -> list[tuple[str, str]]:
@@ -86,11 +89,18 @@ def prepare_film(args: argparse.Namespace, split: str, name: str, md5: str | Non
     videos = args.output / "videos"
     if find_video(videos, Path(name).stem) is None:
         film = (args.output / "films" if args.cut else videos) / name
+        # Only films that were downloaded here go after cutting, not those that somebody has put there.
+        ours = film.with_name(f".{name}.downloaded")
+        if args.cut and not film.exists():
+            film.parent.mkdir(parents=True, exist_ok=True)
+            ours.touch()
         fetch(f"{args.mirror}/{split}/{name}", film, md5=md5, tries=args.tries, progress=bar.update)
         if args.cut:
             videos.mkdir(parents=True, exist_ok=True)
             cut_video(film, videos / f"{Path(name).stem}.mp4", *CUT, short_side=args.short_side)
-            film.unlink()
+            if ours.exists():
+                film.unlink()
+                ours.unlink()
     bar.set_postfix_str(name)
 
 

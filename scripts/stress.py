@@ -35,6 +35,7 @@ PARTS = {
     "strangers' files and names": ["tests/checkpoint/test_safety.py", f"{FOLDER}/videos/test_names_in_html.py"],
     "folders, resuming, early signals": ["tests/engine/test_run_folder.py", "tests/engine/test_stop_early.py"],
     "weights and configs": ["tests/checkpoint/test_weights_to_detect_with.py", "tests/config"],
+    "the app under visitors": ["tests/inference/app/test_visitors.py"],
     "long lists, orphans, half videos": ["tests/inference/batch/test_long_lists.py"],
 }  # fmt: skip
 # Seconds that an ended part has to print its counts.

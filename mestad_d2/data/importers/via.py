@@ -39,11 +39,9 @@ def read_via(path: Path, sizes: KnownSizes | None = None) -> Labels:
     text = read_text(path)
     attributes, labels = _attributes(text, path), Labels([])
     for attribute in attributes.values():
-        labels.kinds[attribute["aname"]] = _KINDS.get(attribute.get("type"), "text")
-        options = attribute.get("options") or {}
-        labels.options += (
-            [str(name) for name in options.values()] if attribute.get("type") in (2, 3, 4) else []
-        )
+        labels.kinds[attribute["aname"]] = _KINDS.get(attribute["type"], "text")
+        if attribute["type"] in (2, 3, 4):
+            labels.options += [str(name) for name in attribute["options"].values()]
     videos: dict[str, dict[float, list]] = defaultdict(lambda: defaultdict(list))
     for row, fields in raw_csv_lines(path):
         if not fields or fields[0].lstrip().startswith("#"):
@@ -82,8 +80,16 @@ def _attributes(text: str, path: Path) -> dict[str, dict]:
                 # Spreadsheets put quotes around the line and double those inside.
                 found = json.loads(line.partition("=")[2].strip())
                 named = {key: v if isinstance(v, dict) else {"aname": str(v)} for key, v in found.items()}
-                return {str(key): {**value, "aname": str(value["aname"])} for key, value in named.items()}
+                return {str(key): _attribute(value) for key, value in named.items()}
     return {}
+
+
+def _attribute(entry: dict) -> dict:
+    """Name, number of the kind (None where it is none) and options of an attribute."""
+    kind, options = entry.get("type"), entry.get("options") or {}
+    if not isinstance(options, dict):
+        raise ValueError(f"options {options!r:.60} are no mapping of numbers to names")
+    return {"aname": str(entry["aname"]), "type": kind if isinstance(kind, int) else None, "options": options}
 
 
 def _corners(shape: list) -> tuple[float, float, float, float] | None:

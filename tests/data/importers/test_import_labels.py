@@ -359,6 +359,20 @@ def test_nothing_to_write_is_an_error(tmp_path: Path, capsys) -> None:
         fails(tmp_path, capsys, path, "--fps", 10, *flags)
 
 
+def test_attributes_of_via_that_are_malformed(tmp_path: Path) -> None:
+    exports.via(tmp_path / "x.csv", PEOPLE)
+    text = (tmp_path / "x.csv").read_text()
+    assert '"type":' in text
+    for name, part in (("type", '"type": [], "old":'), ("options", '"options": [1], "type":')):
+        (tmp_path / "x.csv").write_text(text.replace('"type":', part))
+        try:
+            read_labels(tmp_path / "x.csv", None, Sizes((200.0, 100.0)))
+        except UserError as error:
+            assert name == "options" and "are no mapping" in str(error) and "\n" not in str(error)
+        else:
+            assert name == "type"
+
+
 PEOPLE = {1: {0: ((10.0, 20.0, 30.0, 70.0), ("sit",)), 20: ((10.0, 20.0, 30.0, 70.0), ("walk",))}}
 
 

@@ -178,6 +178,18 @@ def test_the_whole_preparation(
     before = len(server.requests)
     assert script.main([*flags, "--only", "a", "b"]) == 0
     assert len(server.requests) == before
+    if cut:
+        # A film that was there before stays after cutting; those that were downloaded are gone.
+        assert not list((out / "films").glob("[ab].*"))
+        (out / "videos" / "b.mp4").unlink()
+        (out / "films" / "b.mp4").write_bytes((tmp_path / "b.mp4").read_bytes())
+        assert script.main([*flags, "--only", "b"]) == 0
+        assert (out / "videos" / "b.mp4").is_file() and (out / "films" / "b.mp4").is_file()
+    # So does an archive of somebody else's that is none.
+    (out / "annotations" / "ava_v2.2.zip").write_text("mine")
+    with pytest.raises(SystemExit, match="2"):
+        script.main(flags)
+    assert (out / "annotations" / "ava_v2.2.zip").read_text() == "mine"
 
 
 def test_lists_can_not_write_elsewhere(

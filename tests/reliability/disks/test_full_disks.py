@@ -13,6 +13,7 @@ import av
 import pytest
 import torch
 import yaml
+from data.importers import exports
 from detectron2.modeling import build_model
 from PIL import Image
 from tiny import CONFIG, ROOT, SMALLER, tiny_cfg
@@ -40,6 +41,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, toy: Path) -> Path:
     (root / "found.csv").write_text("\n".join([header + ",score", *(f"{row},0.9" for row in rows)]) + "\n")
     labels = sorted((toy / "toy" / "annotations" / "val.csv").read_text().splitlines())
     (root / "detections.csv").write_text("".join(f"{row.rsplit(',', 1)[0]},0.5\n" for row in labels))
+    box = ((10.0, 20.0, 30.0, 70.0), ("sit", "walk"))
+    exports.vatic(root / "vatic.txt", {person: dict.fromkeys(range(40), box) for person in range(1, 9)})
     return root
 
 
@@ -65,6 +68,8 @@ def commands(place: Path, output: Path) -> dict[str, list[object]]:
                            "--report", output / "t"],
         "visualize": ["tools/visualize_data.py", *config, "--output", output / "p", "--number", 3, *data],
         "frames": ["datasets/extract_frames.py", "--videos", toy / "videos", "--output", output / "f"],
+        "import_labels": ["tools/import_labels.py", place / "vatic.txt", "--output", output / "l.csv", "--label-map",
+                          output / "l.pbtxt", "--size", "200x100", "--fps", 10, "--rate", "every"],
         "train": ["tools/train_net.py", *config, "OUTPUT_DIR", output / "run", "SOLVER.MAX_ITER", 2,
                   "DATASETS.TEST", "()", *SMALLER, *data],
     }  # fmt: skip
@@ -80,6 +85,7 @@ TOOLS = (
     "evaluate_tubes",
     "visualize",
     "frames",
+    "import_labels",
     "train",
 )
 

@@ -14,6 +14,7 @@ from reliability.runs import arguments, start_fork, wait_for
 
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.engine.stop_signal import EXIT_SAVED, GRACE_SECONDS
+from mestad_d2.evaluation.evaluator import AVAEvaluator
 
 pytestmark = pytest.mark.usefixtures("on_toy")
 
@@ -57,3 +58,30 @@ def test_while_the_labeler_is_fitted(module: str, labeler: str, tmp_path: Path) 
     assert time.monotonic() - begun < GRACE_SECONDS / 2
     # The fit comes before the work of iteration 3, which is done again.
     assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000002.pth"]
+
+
+def slow_evaluation(marker: Path) -> None:
+    """From now on the second process takes half a second more for each batch of an evaluation."""
+    process = AVAEvaluator.process
+
+    def slow(self: AVAEvaluator, inputs: list, outputs: list) -> None:
+        if comm.get_rank() == 1:
+            marker.touch()
+            time.sleep(0.5)
+        process(self, inputs, outputs)
+
+    AVAEvaluator.process = slow
+
+
+@pytest.mark.slow
+def test_while_networks_are_evaluated(tmp_path: Path) -> None:
+    given = arguments(tmp_path, 6, "SOLVER.CHECKPOINT_PERIOD", 5000, "DATASETS.TEST", "('toy_train',)",
+                      "TEST.EVAL_PERIOD", 2, "TEST.BATCH_SIZE", 1, processes=2)  # fmt: skip
+    run = start_fork(given, tmp_path / "out", partial(slow_evaluation, tmp_path / "evaluating"))
+    wait_for(tmp_path, "evaluating")
+    time.sleep(0.8)
+    begun = time.monotonic()
+    run.kill(signal.SIGTERM)
+    assert run.wait(60) == EXIT_SAVED, (tmp_path / "out").read_text()[-3000:]
+    assert time.monotonic() - begun < GRACE_SECONDS / 2
+    assert [path.name for path in tmp_path.glob("*.pth")] == ["model_0000001.pth"]
