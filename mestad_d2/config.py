@@ -132,11 +132,13 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.NONLOCAL.POOL_FIRST = True
 
     # Backbones of other libraries (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone",
-    # "build_swin_backbone", "build_vivit_backbone", "build_videomae_backbone", "build_vjepa2_backbone"). X3D also uses
+    # "build_swin_backbone", "build_hiera_backbone", "build_vivit_backbone", "build_videomae_backbone",
+    # "build_vjepa2_backbone"). X3D also uses
     # VIDEO_RESNET's NORM and res5 keys.
     cfg.MODEL.VIDEO_BACKBONE = CN()
-    # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v2_s"; Video-Swin "t", "s", "b"; ViViT "b";
-    # VideoMAE "s", "b", "l", "h", "g" (v2); V-JEPA 2 "l", "h", "g".
+    # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v1_b" (16 frames), "v1_b_32", "v2_s", "v2_b"
+    # (32 frames); Video-Swin "t", "s", "b", "l"; Hiera "b", "b+", "l", "h"; ViViT "b"; VideoMAE "s", "b", "l", "h",
+    # "g" (v2); V-JEPA 2 "l", "h", "g".
     cfg.MODEL.VIDEO_BACKBONE.VARIANT = ""
     # Channels of the first stage (X3D: of the stem; ViViT: of all layers); 0: the variant's.
     cfg.MODEL.VIDEO_BACKBONE.WIDTH = 0
@@ -144,11 +146,13 @@ def _add_backbone(cfg: CN) -> None:
     cfg.MODEL.VIDEO_BACKBONE.STAGE_BLOCKS = []
     # X3D: a norm in the first shortcut of res2, which keeps the channels (PySlowFast; pytorchvideo has none there).
     cfg.MODEL.VIDEO_BACKBONE.SHORTCUT_NORM = False
-    # VideoMAE, V-JEPA 2: rate at which training drops the last block's branches, from 0 at the first (mmaction2: 0.2).
+    # MViT, Video-Swin, Hiera, VideoMAE, V-JEPA 2: rate at which training drops the last block's branches, from 0 at
+    # the first (mmaction2's VideoMAE: 0.2).
     cfg.MODEL.VIDEO_BACKBONE.DROP_PATH = 0.0
-    # VideoMAE, V-JEPA 2: first blocks (with the patch embedding) that are not trained; -1: the whole transformer.
+    # MViT, Hiera, VideoMAE, V-JEPA 2: first blocks (with all before them) that are not trained; -1: the whole
+    # transformer.
     cfg.MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS = 0
-    # VideoMAE: recompute blocks in the backward pass in place of keeping their activations.
+    # Hiera, VideoMAE: recompute blocks in the backward pass in place of keeping their activations.
     cfg.MODEL.VIDEO_BACKBONE.CHECKPOINTING = False
 
     # Keep 3-D convolutions in the channels-last layout: 1.2-1.4 times as fast on CPUs (ours).

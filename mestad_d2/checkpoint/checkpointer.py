@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mestad_d2.checkpoint.load_advice import hint, untrained
 from mestad_d2.checkpoint.match import OWN, backbone_keys, match
+from mestad_d2.checkpoint.networks import other_network
 from mestad_d2.checkpoint.prefix import find_state
 from mestad_d2.checkpoint.read import NotFiniteCheckpoint, UnreadableCheckpoint, read_checkpoint
 from mestad_d2.checkpoint.report import LoadReport
@@ -214,20 +215,23 @@ class MESTADCheckpointer(DetectionCheckpointer):
             config=checkpoint.pop("__config__", None),
         )
         if matched is None:
-            raise UserError(
-                f"{path}: its keys (such as {next(iter(state))}) are of no known format; "
+            why = other_network(state, model) or (
+                f"its keys (such as {next(iter(state))}) are of no known format; "
                 "see docs/weights.md for those that are"
             )
+            raise UserError(f"{path}: {why}")
         loading, report = matched
         self.last_report = report
         logger.log(logging.WARNING if report.notes else logging.INFO, "%s: %s", path, report.table())
         if report.origin != OWN:
             for key in self.checkpointables:
                 checkpoint.pop(key, None)
-        self._refuse_gaps(path, model, report)
+        self._refuse_gaps(path, state, model, report)
         self.model.load_state_dict(loading, strict=False)
 
-    def _refuse_gaps(self, path: str, model: Mapping[str, Tensor], report: LoadReport) -> None:
+    def _refuse_gaps(
+        self, path: str, state: Mapping[str, Tensor], model: Mapping[str, Tensor], report: LoadReport
+    ) -> None:
         gaps = report.missing + (report.new if self._resuming or self._whole else [])
         if not gaps or self._allow_missing or (self._resuming and self.accept_changes):
             return
@@ -242,7 +246,7 @@ class MESTADCheckpointer(DetectionCheckpointer):
         have, some = total - len(report.missing), ", ".join(report.missing[:3])
         raise UserError(
             f"{path} ({report.origin}): only {have} of the backbone's {total} tensors can be loaded, "
-            f"missing are {some} ...; {hint(report)}"
+            f"missing are {some} ...; {other_network(state, model) or hint(report)}"
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mestad_d2.checkpoint.formats import recognise, vivit
-from mestad_d2.checkpoint.formats.library_names import as_library
+from mestad_d2.checkpoint.formats.library_names import PIXELS, as_library, library_of
 from mestad_d2.checkpoint.key_translation import BACKBONE, Named, canonical_name
 from mestad_d2.checkpoint.prefix import find_prefixes
 from mestad_d2.checkpoint.report import LoadReport
@@ -64,7 +64,7 @@ def match(
     Returns:
         None when no format is recognised.
     """
-    state = as_library(vivit.as_installed(state, model), model)
+    state, filled = as_library(vivit.as_installed(state, model), model)
     own, file_format = is_own(state, model), recognise(state)
     ours = {name: key for key in model if (name := canonical_name(key))}
     counts = {key: tensor for key, tensor in state.items() if key.endswith(COUNTER)}
@@ -84,6 +84,8 @@ def match(
         off, on = prefixes
         report = LoadReport(f"the library of the backbone (its keys under {on!r})")
         pairs = {on + key.removeprefix(off): (key, tensor) for key, tensor in state.items()}
+        report.filled = {on + key.removeprefix(off): why for key, why in filled.items()}
+        report.notes += _pixel_notes(model, settings or {})
     background = named is not None and getattr(file_format, "BACKGROUND_ROW", False)
     loading = _by_shape(pairs, model, slow_into_slowfast, background, report)
     if named is not None:
@@ -126,6 +128,13 @@ def _setting_notes(
     expected, preset = file_format.expected(named, detector, config)
     wanted = differing(expected, settings)
     return [note(file_format.NAME, wanted, settings, preset)] if wanted else []
+
+
+def _pixel_notes(model: Mapping[str, Tensor], settings: Mapping[str, Any]) -> list[str]:
+    """A note where the model takes other pixels than files of its backbone's library were trained on."""
+    pixels = PIXELS.get(library_of(model))
+    wanted = {} if pixels is None else differing({"PIXEL_MEAN": pixels[0], "PIXEL_STD": pixels[1]}, settings)
+    return [note("the file", wanted, settings, None)] if wanted else []
 
 
 def _by_shape(

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 # Keys under which trainers keep a state dict, in the order in which they are taken: ours; pytorchvideo and
-# PySlowFast; mmaction2; Caffe2; others, averaged weights last.
+# PySlowFast; mmaction2; Caffe2; others, averaged weights last; V-JEPA 2's.
 HOLDERS = (
     "model", "model_state", "state_dict", "blobs", "model_state_dict", "net", "network", "params", "module",
     "weights", "params_ema", "ema", "ema_state_dict", "model_ema", "state_dict_ema", "teacher", "student",
+    "encoder", "target_encoder",
 )  # fmt: skip
 # Prefixes that wrappers add to every key, and torch.compile to those of the compiled part.
 AROUND, COMPILED = ("module.", "model.", "net.", "network."), "_orig_mod."

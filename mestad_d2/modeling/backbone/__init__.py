@@ -1,3 +1,3 @@
 """Video backbones: stage name -> list of pathway features (N, C, T, H, W)."""
 
-from mestad_d2.modeling.backbone import mvit, slow, slowfast, swin, vit, vivit, x3d  # noqa: F401  (registers them)
+from mestad_d2.modeling.backbone import hiera, mvit, slow, slowfast, swin, vit, x3d  # noqa: F401  (registers them)

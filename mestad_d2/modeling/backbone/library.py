@@ -42,6 +42,19 @@ def stage_blocks(cfg: CfgNode, default: Sequence[int]) -> list[int]:
     return blocks
 
 
+def refuse(cfg: CfgNode, *keys: str) -> None:
+    """Refuse keys of ``MODEL.VIDEO_BACKBONE`` that a backbone does not support.
+
+    Raises:
+        UserError: one of them is set.
+    """
+    for key in keys:
+        if cfg.MODEL.VIDEO_BACKBONE[key]:
+            raise UserError(
+                f"MODEL.VIDEO_BACKBONE.{key}: {cfg.MODEL.BACKBONE.NAME} does not have it; leave it at its default"
+            )
+
+
 def check_clip(clips: Tensor, coarsest: int = COARSEST) -> None:
     """Refuse clips (N, 3, T, H, W) that a backbone of tubelets can't take as they are.
 

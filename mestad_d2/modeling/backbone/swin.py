@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
-from mestad_d2.modeling.backbone.library import channel_norm, check_clip, stage_blocks, variant
+from mestad_d2.modeling.backbone.library import channel_norm, check_clip, refuse, stage_blocks, variant
 from mestad_d2.modeling.backbone.pathway import STAGES
 
 
@@ -28,6 +28,8 @@ VARIANTS = {
     "t": SwinSpec(96, 3, (2, 2, 6, 2)),
     "s": SwinSpec(96, 3, (2, 2, 18, 2)),
     "b": SwinSpec(128, 4, (2, 2, 18, 2)),
+    # mmaction2's alone.
+    "l": SwinSpec(192, 6, (2, 2, 18, 2)),
 }
 
 
@@ -95,9 +97,10 @@ def build_swin_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> V
     """Build Video-Swin from ``MODEL.VIDEO_BACKBONE``.
 
     Raises:
-        UserError: an unknown variant.
+        UserError: an unknown variant, or a key that it does not have.
     """
     spec = variant(cfg, VARIANTS)
+    refuse(cfg, "FROZEN_BLOCKS", "CHECKPOINTING")
     return VideoSwin(
         SwinTransformer3d(
             patch_size=[2, 4, 4],
@@ -105,7 +108,7 @@ def build_swin_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> V
             depths=stage_blocks(cfg, spec.blocks),
             num_heads=[spec.heads * 2**k for k in range(4)],
             window_size=[8, 7, 7],
-            stochastic_depth_prob=0.1,
+            stochastic_depth_prob=cfg.MODEL.VIDEO_BACKBONE.DROP_PATH,
             block=_block,
         )
     )

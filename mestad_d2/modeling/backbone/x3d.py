@@ -13,7 +13,7 @@ from pytorchvideo.models.x3d import create_x3d
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
-from mestad_d2.modeling.backbone.library import stage_blocks, variant
+from mestad_d2.modeling.backbone.library import refuse, stage_blocks, variant
 from mestad_d2.modeling.backbone.norm import video_norm
 from mestad_d2.modeling.backbone.pathway import STAGES
 from mestad_d2.modeling.backbone.segment import WindowExcitation
@@ -79,9 +79,10 @@ def build_x3d_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> X3
     """Build X3D from ``MODEL.VIDEO_BACKBONE``; norm, stride and dilation of res5 by ``MODEL.VIDEO_RESNET``.
 
     Raises:
-        UserError: an unknown variant, or more blocks than the variant has.
+        UserError: an unknown variant, more blocks than the variant has, or a key that it does not have.
     """
     node = cfg.MODEL.VIDEO_RESNET
+    refuse(cfg, "DROP_PATH", "FROZEN_BLOCKS", "CHECKPOINTING")
     net = create_x3d(
         depth_factor=variant(cfg, VARIANTS),
         # Half the stem's channels, which the width factor 2 doubles.

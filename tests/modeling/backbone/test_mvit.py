@@ -87,8 +87,8 @@ def test_other_sizes_are_refused(size, match: str) -> None:
 
 
 def test_unknown_variant() -> None:
-    with pytest.raises(UserError, match="build_mvit_backbone knows no 'v1_b'; use v2_s"):
-        library.backbone(NAME, "MODEL.VIDEO_BACKBONE.VARIANT", "v1_b")
+    with pytest.raises(UserError, match="build_mvit_backbone knows no 'v3_b'; use v2_s"):
+        library.backbone(NAME, "MODEL.VIDEO_BACKBONE.VARIANT", "v3_b")
 
 
 @pytest.mark.slow

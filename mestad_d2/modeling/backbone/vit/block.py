@@ -1,12 +1,12 @@
-"""Transformer blocks as VideoMAE names their tensors, with fused attention."""
+"""Transformer blocks as VideoMAE names their tensors, and what backbones made of blocks have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
+from detectron2.modeling import Backbone
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from torchvision.ops import StochasticDepth
 
 from mestad_d2.errors import UserError
@@ -61,19 +61,77 @@ class Block(nn.Module):
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
-def freeze(whole: nn.Module, stem: nn.Module, blocks: Sequence[nn.Module], count: int) -> list[nn.Module]:
-    """Freeze ``stem`` and the first ``count`` blocks, or ``whole`` with -1; return the frozen modules.
+def initialise(module: nn.Module) -> None:
+    """Initialise linear layers as transformers are: a normal distribution of deviation 0.02, no bias."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
-    Raises:
-        UserError: there are fewer blocks.
+
+def run_block(block: nn.Module, tokens: Tensor, recompute: bool) -> Tensor:
+    """Apply a block; ``recompute`` does so again in the backward pass in place of keeping its activations."""
+    if recompute and torch.is_grad_enabled() and tokens.requires_grad:
+        return checkpoint(block, tokens, use_reentrant=False)
+    return block(tokens)
+
+
+def drop_rates(last: float, depth: int) -> list[float]:
+    """Return the drop-path rate of each block, growing linearly from 0 to ``last``."""
+    return [last * i / max(depth - 1, 1) for i in range(depth)]
+
+
+class LayeredBackbone(Backbone):
+    """A backbone of a stem, blocks in order of depth, and layers after them (``num_layers``).
+
+    Gives learning rates by depth (``SOLVER.LAYER_DECAY``), and freezes the stem and the first blocks, which then stay
+    in eval mode.
+
+    Attributes:
+        STEM: names of the parts before the blocks.
+        BLOCKS: name of the list of blocks.
     """
-    depth = len(blocks)
-    if not -1 <= count <= depth:
-        raise UserError(
-            f"MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS {count}: the backbone has {depth} blocks; "
-            f"use 0 to {depth}, or -1 for all of it"
-        )
-    frozen = [whole] if count < 0 else [stem, *blocks[:count]] if count else []
-    for part in frozen:
-        part.requires_grad_(False)
-    return frozen
+
+    STEM: tuple[str, ...]
+    BLOCKS: str
+
+    def freeze(self, count: int) -> None:
+        """Freeze the stem and the first ``count`` blocks; -1: all of the module that contains them.
+
+        Raises:
+            UserError: there are fewer blocks.
+        """
+        depth = self.num_layers - 1
+        if not -1 <= count <= depth:
+            raise UserError(
+                f"MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS {count}: the backbone has {depth} blocks; "
+                f"use 0 to {depth}, or -1 for all of it"
+            )
+        blocks = [f"{self.BLOCKS}.{index}" for index in range(count)]
+        names = [self.BLOCKS.rpartition(".")[0]] if count < 0 else [*self.STEM, *blocks] if count else []
+        parts = [self._part(name) for name in names]
+        for part in parts:
+            part.requires_grad_(False)
+        self.frozen = [part for part in parts if isinstance(part, nn.Module)]
+
+    def _part(self, name: str) -> nn.Module | nn.Parameter:
+        owner, _, leaf = name.rpartition(".")
+        return getattr(self.get_submodule(owner), leaf)
+
+    def train(self, mode: bool = True) -> LayeredBackbone:
+        """Set the mode; frozen parts stay in eval mode, without drop path."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
+
+    def layer_of(self, name: str) -> int:
+        """Return a parameter's depth for layer-wise learning rates: 0 for the stem, then the blocks, then all else."""
+        if name.startswith(self.BLOCKS + "."):
+            return int(name[len(self.BLOCKS) + 1 :].split(".")[0]) + 1
+        return 0 if name.startswith(self.STEM) else self.num_layers
+
+    @property
+    def num_layers(self) -> int:
+        """Depth of the layers after the blocks."""
+        return len(self.get_submodule(self.BLOCKS)) + 1

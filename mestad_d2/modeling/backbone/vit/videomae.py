@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mestad_d2.modeling.backbone.library import TUBELET, check_clip, stage_blocks, variant
-from mestad_d2.modeling.backbone.vit.block import Block, freeze
+from mestad_d2.modeling.backbone.vit.block import Block, LayeredBackbone, drop_rates, initialise, run_block
 from mestad_d2.modeling.backbone.vit.positions import resize_positions, sinusoid_table
 from mestad_d2.modeling.backbone.vit.pyramid import SimplePyramid, used_levels
 
@@ -52,26 +50,22 @@ class VisionTransformer(nn.Module):
         count = self.made_for[0] * self.made_for[1] * self.made_for[2]
         self.register_buffer("pos_embed", sinusoid_table(count, spec.width), persistent=False)
         hidden = int(spec.width * spec.mlp_ratio)
-        rates = [drop_path * i / max(depth - 1, 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(Block(spec.width, spec.heads, hidden, rate) for rate in rates)
+        self.blocks = nn.ModuleList(
+            Block(spec.width, spec.heads, hidden, rate) for rate in drop_rates(drop_path, depth)
+        )
         self.norm = nn.LayerNorm(spec.width, eps=1e-6)
-        self.apply(_initialise)
+        self.apply(initialise)
 
 
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-
-
-class VideoMAE(Backbone):
+class VideoMAE(LayeredBackbone):
     """Tokens of VideoMAE as res2..res5 (see ``SimplePyramid``), one frame of features for every two of the clip.
 
     Clips of T a multiple of 4, H and W multiples of twice the patch; positions are interpolated unless the clip is
     16 frames of 224x224. Tubelet t holds frames 2t and 2t + 1: index T / 4, half of res4's, begins with the key
     frame. VideoMAE's keys are under ``vit``, our own under ``pyramid``.
     """
+
+    STEM, BLOCKS = ("vit.patch_embed",), "vit.blocks"
 
     def __init__(
         self,
@@ -84,14 +78,7 @@ class VideoMAE(Backbone):
         super().__init__()
         self.vit, self.pyramid, self.checkpointing = vit, pyramid, checkpointing
         self.patch = vit.patch_embed["proj"].kernel_size[1]
-        self.frozen = freeze(vit, vit.patch_embed, vit.blocks, frozen_blocks)
-
-    def train(self, mode: bool = True) -> VideoMAE:
-        """Set the mode; frozen blocks stay in eval mode, without drop path."""
-        super().train(mode)
-        for part in self.frozen:
-            part.eval()
-        return self
+        self.freeze(frozen_blocks)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
         """Compute the features of clips (N, 3, T, H, W).
@@ -105,27 +92,12 @@ class VideoMAE(Backbone):
         positions = resize_positions(self.vit.pos_embed, self.vit.made_for, grid)
         tokens = patches.flatten(2).transpose(1, 2) + positions
         for block in self.vit.blocks:
-            if self.checkpointing and torch.is_grad_enabled() and tokens.requires_grad:
-                tokens = checkpoint(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens)
+            tokens = run_block(block, tokens, self.checkpointing)
         return self.pyramid(self.vit.norm(tokens).transpose(1, 2).unflatten(2, grid))
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Return the channels and spatial stride of every level."""
         return self.pyramid.output_shape()
-
-    def layer_of(self, name: str) -> int:
-        """Return a parameter's depth for layer-wise learning rates: 0 for patches, then the blocks, then all else."""
-        parts = name.split(".")
-        if parts[:2] == ["vit", "patch_embed"]:
-            return 0
-        return int(parts[2]) + 1 if parts[:2] == ["vit", "blocks"] else self.num_layers
-
-    @property
-    def num_layers(self) -> int:
-        """Depth of the layers after the blocks."""
-        return len(self.vit.blocks) + 1
 
 
 @BACKBONE_REGISTRY.register()

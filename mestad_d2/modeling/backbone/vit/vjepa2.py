@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
-from mestad_d2.modeling.backbone.library import TUBELET, check_clip, stage_blocks, variant
-from mestad_d2.modeling.backbone.vit.block import freeze
+from mestad_d2.modeling.backbone.library import TUBELET, check_clip, refuse, stage_blocks, variant
+from mestad_d2.modeling.backbone.vit.block import LayeredBackbone
 from mestad_d2.modeling.backbone.vit.pyramid import SimplePyramid, used_levels
 from mestad_d2.modeling.backbone.vit.videomae import ViTSpec
 
@@ -42,13 +42,15 @@ class GridPositions:
         return frame.flatten(), row.flatten(), column.flatten()
 
 
-class VJEPA2(Backbone):
+class VJEPA2(LayeredBackbone):
     """Tokens of V-JEPA 2 as res2..res5 (see ``SimplePyramid``), one frame of features for every two of the clip.
 
     Clips of T a multiple of 4, H and W multiples of 32. Positions are rotations and fit any grid. Tubelet t holds
     frames 2t and 2t + 1: index T / 4, half of res4's, begins with the key frame. The library's keys are under
     ``vjepa2``, our own under ``pyramid``.
     """
+
+    STEM, BLOCKS = ("vjepa2.encoder.embeddings",), "vjepa2.encoder.layer"
 
     def __init__(self, encoder: nn.Module, pyramid: SimplePyramid, frozen_blocks: int = -1) -> None:
         super().__init__()
@@ -57,14 +59,7 @@ class VJEPA2(Backbone):
         self.pyramid, self.positions = pyramid, GridPositions()
         for layer in encoder.layer:
             layer.attention.get_position_ids = self.positions
-        self.frozen = freeze(encoder, encoder.embeddings, encoder.layer, frozen_blocks)
-
-    def train(self, mode: bool = True) -> VJEPA2:
-        """Set the mode; frozen blocks stay in eval mode."""
-        super().train(mode)
-        for part in self.frozen:
-            part.eval()
-        return self
+        self.freeze(frozen_blocks)
 
     def forward(self, clips: Tensor) -> dict[str, list[Tensor]]:
         """Compute the features of clips (N, 3, T, H, W).
@@ -82,18 +77,6 @@ class VJEPA2(Backbone):
         """Return the channels and spatial stride of every level."""
         return self.pyramid.output_shape()
 
-    def layer_of(self, name: str) -> int:
-        """Return a parameter's depth for layer-wise learning rates: 0 for patches, then the blocks, then all else."""
-        parts = name.removeprefix("vjepa2.encoder.").split(".")
-        if parts[0] == "embeddings":
-            return 0
-        return int(parts[1]) + 1 if parts[0] == "layer" else self.num_layers
-
-    @property
-    def num_layers(self) -> int:
-        """Depth of the layers after the blocks."""
-        return len(self.vjepa2["encoder"].layer) + 1
-
 
 @BACKBONE_REGISTRY.register()
 def build_vjepa2_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> VJEPA2:
@@ -109,6 +92,7 @@ def build_vjepa2_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) ->
             "MODEL.BACKBONE.NAME build_vjepa2_backbone: needs the package transformers, 4.53 or newer; "
             "pip install -U transformers"
         ) from error
+    refuse(cfg, "CHECKPOINTING")
     node, spec = cfg.MODEL.VIDEO_BACKBONE, variant(cfg, VARIANTS)
     width = node.WIDTH or spec.width
     config = VJEPA2Config(

@@ -14,7 +14,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
-from mestad_d2.modeling.backbone.library import TUBELET, check_clip, stage_blocks, variant
+from mestad_d2.modeling.backbone.library import TUBELET, check_clip, refuse, stage_blocks, variant
 from mestad_d2.modeling.backbone.vit.pyramid import SimplePyramid, used_levels
 
 # Layers, as four parts of three.
@@ -91,7 +91,7 @@ def build_vivit_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> 
     """Build ViViT from ``MODEL.VIDEO_BACKBONE``, with the levels that FPN and action head use.
 
     Raises:
-        UserError: transformers is not installed, or an unknown variant.
+        UserError: transformers is not installed, an unknown variant, or a key that it does not have.
     """
     try:
         from transformers import VivitConfig, VivitModel
@@ -99,6 +99,7 @@ def build_vivit_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> 
         raise UserError(
             "MODEL.BACKBONE.NAME build_vivit_backbone: needs the package transformers; pip install transformers"
         ) from error
+    refuse(cfg, "DROP_PATH", "FROZEN_BLOCKS", "CHECKPOINTING")
     layers = stage_blocks(cfg, variant(cfg, VARIANTS))
     width = cfg.MODEL.VIDEO_BACKBONE.WIDTH or WIDTH
     config = VivitConfig(
