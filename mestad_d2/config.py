@@ -378,6 +378,9 @@ def _add_semisup(cfg: CN) -> None:
     cfg.SEMISUP.TEACHER_SCORE_THRESH = 0.4
     cfg.SEMISUP.TEACHER_NMS_THRESH = 0.3
     cfg.SEMISUP.TEACHER_MAX_BOXES = 10
+    # Precision in which the teacher finds people: "float32", "bfloat16" or "float16"; "": as the student trains
+    # (SOLVER.AMP.ENABLED: float16). Its weights are averaged in float32 (ours).
+    cfg.SEMISUP.TEACHER_DTYPE = ""
     # Times between two key frames at which the teacher detects once, at the end of burn-in, for "TrackTLA" (ours).
     cfg.SEMISUP.LOOKS = 4
     # Score above which a class is a pseudo label under "HardThreshold" (ours).

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
 """Train every backbone from scratch at reduced width on the toy dataset, and evaluate it.
 
-scripts/toy_backbones.py --output output/toy_backbones [--only hiera videomae] [--jobs 3] [--deadline 400] [KEY VALUE ...]
+scripts/toy_backbones.py --output output/toy_backbones [--only hiera videomae] [--jobs 3] [--deadline 400] [--opts KEY VALUE ...]
 
 The toy dataset must be there (python -m mestad_d2.data.toy.dataset --output datasets/toy). Figures are appended to
-results.jsonl, one line a run; runs that are in it are not repeated.
+--results, one line a run; runs that are in it are not repeated.
 """
 
 from __future__ import annotations
@@ -95,13 +95,18 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", metavar="NAME", help="runs by name, in this order (default: all)"
     )
+    parser.add_argument(
+        "--results", type=Path, help="file of the figures (default: results.jsonl in --output)"
+    )
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument(
         "--deadline", type=float, default=1e9, help="seconds after which nothing runs any more"
     )
-    parser.add_argument("opts", nargs="*", help="config options KEY VALUE ... for every run")
+    parser.add_argument(
+        "--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ... for every run"
+    )
     args = parser.parse_args()
-    until, results = time.time() + args.deadline, args.output / "results.jsonl"
+    until, results = time.time() + args.deadline, args.results or args.output / "results.jsonl"
     names = args.only or list(RUNS)
     if unknown := [name for name in names if name not in RUNS]:
         raise UserError(f"--only: no run is called {unknown[0]!r}; there are {', '.join(RUNS)}")

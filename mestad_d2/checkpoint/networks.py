@@ -56,7 +56,9 @@ NETWORKS = (
     Network("Rev-MViT", r"rev_backbone\..+"),
     Network("UniFormer", r"blocks1\.0\.(?:pos_embed|conv1|norm1)\..+"),
     Network("UniFormerV2", r"(?:transformer\.)?(?:resblocks\.\d+\.(?:lmhra1|dpe)|dpe\.\d+|dec\.\d+)\..+"),
-    Network("TimeSformer", r".*\.temporal_(?:attn|fc|norm1|attention|dense|layernorm)\..+|transformer_layers\..+"),
+    Network(
+        "TimeSformer", r".*\.temporal_(?:attn|fc|norm1|attention|dense|layernorm)\..+|transformer_layers\..+"
+    ),
     Network("InternVideo2", r"blocks\.\d+\.(?:ls1|attn\.q_norm)\..+|clip_projector\..+"),
     Network("MViT", r"blocks\.\d+\.attn\.pool_k\..+", "AVA-v2.2/MViTv2_S_16x4", "mvit"),
     Network("Hiera", r"pos_embed_temporal|decoder_pos_embed_temporal", "AVA-v2.2/Hiera_B_16x4", "hiera"),

@@ -10,6 +10,8 @@ from mestad_d2.checkpoint.key_translation import Named
 
 # Mean and deviation of the pixels that the models were trained on, RGB in 0..255.
 PIXELS = ([114.75] * 3, [57.375] * 3)
+# Frames that the pool after res2 joins, by PySlowFast's MODEL.ARCH.
+TEMPORAL_POOL = {"c2d": 2, "i3d": 2, "slow_c2d": 1, "slow_i3d": 1, "slow": 1}
 
 
 def expected(named: Named, detector: bool, aligned: bool | None = None) -> dict[str, Any]:
@@ -88,6 +90,8 @@ def from_dump(text: str, detector: bool) -> dict[str, Any]:
             "NONLOCAL.POOL": given["NONLOCAL"]["POOL"][0][0],
             "NONLOCAL.INSTANTIATION": given["NONLOCAL"]["INSTANTIATION"],
         }
+        if given["MODEL"]["ARCH"] in TEMPORAL_POOL:
+            found["VIDEO_RESNET.TEMPORAL_POOL"] = TEMPORAL_POOL[given["MODEL"]["ARCH"]]
         if given["MODEL"]["ARCH"] == "slowfast":
             found["SLOWFAST.ALPHA"] = given["SLOWFAST"]["ALPHA"]
         if detector:

@@ -69,6 +69,7 @@ class MeanTeacherStep(SupervisedStep):
         loss_weight: float = 0.5,
         loc_loss_weight: float = 1.0,
         selection: TeacherSelection | None = None,
+        teacher_dtype: torch.dtype | None = None,
         fit_labeler: Callable[[nn.Module], None] | None = None,
         judge: Judge | None = None,
         **arguments: Any,
@@ -79,6 +80,7 @@ class MeanTeacherStep(SupervisedStep):
             loc_loss_weight: of all losses but the action loss, within those on pseudo labels.
             unlabeled_loader: batches with ``clip_weak``, ``clip``, ``left_instances``, ``right_instances``;
                 None where the strategy wants none.
+            teacher_dtype: precision of the teacher's detection; None: as the student's.
             fit_labeler: called once with the teacher, at the end of burn-in.
             judge: compares pseudo labels with dense truth, where there is one, for the log.
         """
@@ -88,6 +90,7 @@ class MeanTeacherStep(SupervisedStep):
         self.burn_in_iters, self.loss_weight = burn_in_iters, loss_weight
         self.loc_loss_weight = loc_loss_weight
         self.selection = selection or TeacherSelection()
+        self.teacher_dtype = teacher_dtype
         self.fit_labeler, self.judge = fit_labeler, judge
         self.started = False
         self._unlabeled_iterator: Iterator[list[dict]] | None = None
@@ -133,7 +136,8 @@ class MeanTeacherStep(SupervisedStep):
         if self.labeler.needs_teacher:
             given = [self.labeler.teacher_boxes(item) for item in unlabeled]
             boxes = None if None in given else given
-            found = find_people(self.ema.model, unlabeled, self.selection, self.amp, boxes)
+            dtype = self.teacher_dtype or (torch.float16 if self.amp else None)
+            found = find_people(self.ema.model, unlabeled, self.selection, dtype, boxes)
         truths = [
             self.labeler.label_clip(persons, item) for persons, item in zip(found, unlabeled, strict=True)
         ]

@@ -20,7 +20,7 @@ from mestad_d2.data.sampling import start_at
 from mestad_d2.engine.mean_teacher.looks import look_at_stretches
 from mestad_d2.engine.mean_teacher.pseudo_quality import DenseJudge
 from mestad_d2.engine.mean_teacher.step import MeanTeacherStep
-from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
+from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people, teacher_dtype
 from mestad_d2.engine.stop_signal import StoppableLoader
 from mestad_d2.engine.trainer import MESTADTrainer, step_arguments
 from mestad_d2.errors import UserError
@@ -111,6 +111,7 @@ class TLATrainer(MESTADTrainer):
             loc_loss_weight=cfg.SEMISUP.LOC_LOSS_WEIGHT,
             loss_weight=cfg.SEMISUP.LOSS_WEIGHT,
             selection=teacher_selection(cfg),
+            teacher_dtype=teacher_dtype(cfg),
             fit_labeler=lambda teacher: fit_to_training_set(cfg, teacher, labeler),
             judge=dense_judge(cfg),
             **step_arguments(cfg),

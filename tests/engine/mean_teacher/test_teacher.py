@@ -11,9 +11,10 @@ from engine.mean_teacher.test_step import make_step, unlabeled_input
 from tiny import fake_input, tiny_cfg
 from torch import nn
 
-from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people
+from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people, teacher_dtype
 from mestad_d2.engine.mean_teacher.trainer import fit_to_training_set
 from mestad_d2.engine.trainer import MESTADTrainer
+from mestad_d2.errors import UserError
 from mestad_d2.semisup import build_pseudo_labeler
 
 
@@ -80,3 +81,24 @@ def test_thresholds_are_fitted_to_the_scores_and_labels_of_all_batches(
     fit_to_training_set(cfg, Teacher(), labeler)
     # Class 1: above the third of 0.9 0.8 0.7 0.3; class 2: above the first; class 3 is never labelled.
     assert labeler.state_dict()["thresholds"][:3].tolist() == pytest.approx([0.5, 0.85, float("inf")])
+
+
+@pytest.mark.parametrize(("name", "low"), [("bfloat16", True), ("float32", False), ("", False)])
+def test_the_teacher_computes_in_the_precision_of_its_key(name: str, low: bool) -> None:
+    cfg = tiny_cfg("SEMISUP.TEACHER_DTYPE", name)
+    step = make_step(teacher_dtype=teacher_dtype(cfg))
+    step.start()
+    item, seen = unlabeled_input(0), {}
+    first = next(m for m in step.ema.model.backbone.modules() if isinstance(m, nn.Conv3d))
+    first.register_forward_hook(lambda _m, _i, out: seen.update(dtype=out.dtype))
+    (inputs,), _ = step.pseudo_label([item])
+    assert seen["dtype"] == (torch.bfloat16 if low else torch.float32)
+    assert inputs["instances"].gt_boxes.tensor.dtype == torch.float32
+    assert {p.dtype for p in step.ema.model.parameters()} == {torch.float32}
+
+
+def test_an_unknown_precision_is_one_line() -> None:
+    with pytest.raises(
+        UserError, match="SEMISUP.TEACHER_DTYPE: unknown 'bf16'; use float32, bfloat16, float16"
+    ):
+        teacher_dtype(tiny_cfg("SEMISUP.TEACHER_DTYPE", "bf16"))

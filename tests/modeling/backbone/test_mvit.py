@@ -1,4 +1,4 @@
-"""MViTv2: honest strides, torchvision's features at any grid, its weights, where the key frame is."""
+"""MViT, versions 1 and 2: honest strides, torchvision's features at any grid, its weights, where the key frame is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
-from torchvision.models.video import mvit_v2_s
+from torchvision.models.video import mvit_v1_b, mvit_v2_s
 
 from mestad_d2.errors import UserError
 
@@ -86,8 +86,57 @@ def test_other_sizes_are_refused(size, match: str) -> None:
         library.backbone(NAME, *library.SMALL)(torch.zeros(1, 3, *size))
 
 
+@pytest.fixture(scope="module")
+def first_version(tmp_path_factory):
+    """MViT-B of version 1 with the weights of torchvision's, loaded through a file."""
+    theirs = library.shake(mvit_v1_b())
+    ours = library.backbone("MViTv1_B_16x4").eval()
+    report = library.load(ours, theirs.state_dict(), tmp_path_factory.mktemp("mvit") / "mvit.pth")
+    assert not report.missing and set(report.dropped) == {"head.1.weight", "head.1.bias"}
+    return ours, theirs
+
+
+def test_version_1_at_its_own_size(first_version) -> None:
+    compare(*first_version, 16, 224, 224)
+
+
+def test_version_1_has_interpolated_positions_at_other_sizes(first_version) -> None:
+    """torchvision's network with tables of that size, interpolated as images are."""
+    ours, theirs = first_version
+    encoding = theirs.pos_encoding
+    own = encoding.spatial_pos.data, encoding.temporal_pos.data
+    space = own[0].T.view(1, 96, 56, 56)
+    space = nn.functional.interpolate(space, size=(16, 24), mode="bicubic", align_corners=False)
+    encoding.spatial_pos.data = space.flatten(2)[0].T
+    encoding.temporal_pos.data = nn.functional.interpolate(own[1].T[None], size=4, mode="linear")[0].T
+    try:
+        compare(ours, theirs, 8, 64, 96)
+    finally:
+        encoding.spatial_pos.data, encoding.temporal_pos.data = own
+
+
+def test_version_1_doubles_channels_in_the_last_block_of_a_stage() -> None:
+    model = library.backbone("MViTv1_B_16x4", *library.SMALL)
+    clips = torch.rand(2, 3, 8, 64, 96)
+    library.check_shapes(model, clips, dict.fromkeys(ENDS, 4))
+    assert [shape.channels for shape in model.output_shape().values()] == [48, 96, 192, 192]
+    library.check_gradients(model, clips)
+
+
+def test_frozen_blocks_stay_as_they_are() -> None:
+    model = library.backbone(NAME, *library.SMALL, "MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS", 2).train()
+    trained = {
+        name.split(".")[2] for name, p in model.named_parameters() if p.requires_grad and "blocks" in name
+    }
+    assert trained == {"2", "3"} and not model.mvit.conv_proj.weight.requires_grad
+    assert not model.mvit.blocks[1].training and model.mvit.blocks[2].training
+    assert model.layer_of("mvit.blocks.2.norm1.weight") == 3 and model.layer_of("mvit.norm.weight") == 5
+    with pytest.raises(UserError, match="CHECKPOINTING: build_mvit_backbone does not have it"):
+        library.backbone(NAME, "MODEL.VIDEO_BACKBONE.CHECKPOINTING", True)
+
+
 def test_unknown_variant() -> None:
-    with pytest.raises(UserError, match="build_mvit_backbone knows no 'v3_b'; use v2_s"):
+    with pytest.raises(UserError, match="build_mvit_backbone knows no 'v3_b'; use v1_b or v1_b_32 or v2_s"):
         library.backbone(NAME, "MODEL.VIDEO_BACKBONE.VARIANT", "v3_b")
 
 

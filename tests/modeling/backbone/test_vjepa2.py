@@ -49,6 +49,38 @@ def test_the_librarys_weights_and_features(side: int, file: str, tmp_path) -> No
     torch.testing.assert_close(found, want.transpose(1, 2).reshape(found.shape), rtol=1e-4, atol=1e-5)
 
 
+def test_metas_own_files(tmp_path) -> None:
+    """Queries, keys and values in one matrix, the encoder beside its predictor and its average."""
+    source, target = library.shake(library.backbone(NAME, *SMALL)), library.backbone(NAME, *SMALL)
+    state, names = (
+        {},
+        {"embeddings.patch_embeddings.": "patch_embed.", "layernorm.": "norm.", "attention.": "attn."},
+    )
+    tensors = {
+        key.removeprefix("vjepa2.encoder."): t for key, t in source.state_dict().items() if "vjepa2" in key
+    }
+    for key, tensor in tensors.items():
+        if ".attention.key." in key or ".attention.value." in key:
+            continue
+        if ".attention.query." in key:
+            tensor = torch.cat([tensors[key.replace("query", part)] for part in ("query", "key", "value")])
+        key = key.replace("layer.", "blocks.").replace("query", "qkv")
+        for ours, meta in names.items():
+            key = key.replace(ours, meta)
+        state["module.backbone." + key] = tensor
+    other = {key: torch.zeros_like(tensor) for key, tensor in state.items()}
+    torch.save(
+        {"predictor": other, "target_encoder": other, "encoder": state, "epoch": 3}, tmp_path / "vitl.pt"
+    )
+    checkpointer = MESTADCheckpointer(library.Whole(target))
+    checkpointer.load(str(tmp_path / "vitl.pt"), checkpointables=[])
+    report = checkpointer.last_report
+    assert not report.missing and not report.dropped
+    for key, tensor in source.state_dict().items():
+        if key.startswith("vjepa2."):
+            assert torch.equal(target.state_dict()[key], tensor), key
+
+
 def test_a_wide_clip_has_the_positions_of_its_own_grid() -> None:
     """Tokens of a wide clip, attended with masks of a larger square's positions, are the same."""
     ours = library.backbone(NAME, *SMALL).eval()
