@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Train every backbone from scratch at reduced width on the toy dataset, and evaluate it.
 
-scripts/toy_backbones.py --output output/toy_backbones [--only hiera videomae] [--jobs 3] [--deadline 400] [--opts KEY VALUE ...]
+scripts/toy_backbones.py [--output output/toy_backbones] [--only hiera videomae] [--jobs 3] [--opts KEY VALUE ...]
 
 The toy dataset must be there (python -m mestad_d2.data.toy.dataset --output datasets/toy). Figures are appended to
 --results, one line a run; runs that are in it are not repeated.

@@ -144,16 +144,21 @@ def resize_windowed(table: Tensor, side: int, grid: tuple[int, int]) -> Tensor:
     """Resize positions (side * side, C) of a model with attention windows to ``grid``: (H * W, C).
 
     Such positions learn one pattern that repeats from window to window (arXiv 2311.05613); stretched with the rest it
-    would no longer meet the windows. Here the pattern (the mean of all windows) is repeated, and what remains is
-    interpolated, bicubic.
+    would no longer meet the windows. Here the pattern (the mean of the inner windows, less what changes smoothly from
+    window to window) is repeated, and what remains is interpolated, bicubic.
     """
     if grid == (side, side):
         return table
-    cells = side // WINDOW
-    pattern = table.view(cells, WINDOW, cells, WINDOW, -1).mean(dim=(0, 2))
-    rest = table.view(side, side, -1) - pattern.repeat(cells, cells, 1)
-    rest = resize_positions(rest.flatten(0, 1), (1, side, side), (1, *grid))
-    return rest.squeeze(0) + pattern.repeat(grid[0] // WINDOW, grid[1] // WINDOW, 1).flatten(0, 1)
+    cells, square = side // WINDOW, (1, side, side)
+    means = table.view(cells, WINDOW, cells, WINDOW, -1).mean(dim=(1, 3))
+    smooth = F.interpolate(
+        means.permute(2, 0, 1)[None], size=square[1:], mode="bilinear", align_corners=False
+    )
+    local = table - smooth[0].flatten(1).t()
+    pattern = local.view(cells, WINDOW, cells, WINDOW, -1)[1:-1, :, 1:-1].mean(dim=(0, 2))
+    rest = table - pattern.repeat(cells, cells, 1).flatten(0, 1)
+    rest = resize_positions(rest, square, (1, *grid)).squeeze(0)
+    return rest + pattern.repeat(grid[0] // WINDOW, grid[1] // WINDOW, 1).flatten(0, 1)
 
 
 class Hiera(LayeredBackbone):
