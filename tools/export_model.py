@@ -34,6 +34,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="VIDEO",
         help="videos whose clips openvino-int8 is fitted to",
     )
+    parser.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="clips' size in pixels, of backbones whose files take one size alone (transformers); default: --compare's",
+    )
     parser.add_argument("--compare", metavar="VIDEO", help="compare numbers and speed with eager on a video")
     parser.add_argument(
         "--clips",
@@ -74,14 +81,20 @@ def main(args: argparse.Namespace) -> int:
     side = cfg.INPUT.MIN_SIZE_TEST
     generator = torch.Generator().manual_seed(0)
     # Traced with noise of a shape unlike the video's, so that the comparison shows sizes to be free.
-    shape = (3, cfg.INPUT.CLIP.NUM_FRAMES, side, side + side // 4)
+    size = (side, side + side // 4)
+    if detector.fixed_size:
+        size = tuple(args.size or (clips[0].shape[2:] if clips else size))
+    elif args.size:
+        raise UserError("--size: the file takes clips of any size; leave it out")
+    shape = (3, cfg.INPUT.CLIP.NUM_FRAMES, *size)
     noise = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     metadata = clip_metadata(cfg, action_names(cfg, args.labels))
     if args.format in IR_FORMATS:
         export_ir(detector, noise, args.output, metadata, sum(map(some_clips, args.calibrate), []))
     else:
         export(detector, noise, args.output, args.format, metadata)
-    print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, {shape[1]} frames of any size")
+    sizes = f"{size[0]}x{size[1]} pixels alone (--size)" if detector.fixed_size else "any size"
+    print(f"{args.output}: {args.output.stat().st_size / 2**20:.1f} MiB, {shape[1]} frames of {sizes}")
     if not clips:
         return 0
     threads = torch.get_num_threads()

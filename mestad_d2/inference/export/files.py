@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from detectron2.config import CfgNode
-from torch import Tensor
+from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
 from mestad_d2.formats.files import atomic_files
@@ -62,7 +62,8 @@ def export(
 
     Args:
         detector: on the CPU.
-        clip: (3, T, H, W) uint8 that the detector is traced with; T stays fixed, H and W do not.
+        clip: (3, T, H, W) uint8 that the detector is traced with; T stays fixed, H and W do not, unless the
+            detector has a ``fixed_size``: then the file refuses clips of other sizes, and the metadata has ``size``.
         path: of the file; its folder must exist.
         format: "onnx" or "torchscript".
         metadata: written into the file as JSON under the name ``mestad``.
@@ -74,6 +75,8 @@ def export(
         raise UserError(f"format {format!r} is unknown; use one of {', '.join(FORMATS)}")
     if not Path(path).absolute().parent.is_dir():
         raise UserError(f"{path}: there is no such folder; make it first")
+    if detector.fixed_size:
+        metadata = {**metadata, "size": list(clip.shape[2:])}
     write = {"onnx": _write_onnx, "torchscript": _write_torchscript}[format]
     # An old file stays as it is until the new one is complete.
     with atomic_files(path) as aside, warnings.catch_warnings(), torch.no_grad():
@@ -101,7 +104,9 @@ def _write_onnx(detector: ExportableDetector, clip: Tensor, path: Path, metadata
             str(traced),
             input_names=["clip"],
             output_names=list(OUTPUTS),
-            dynamic_axes=DYNAMIC,
+            dynamic_axes={
+                name: axes for name, axes in DYNAMIC.items() if name != "clip" or not detector.fixed_size
+            },
             opset_version=OPSET,
             **old,
         )
@@ -132,8 +137,23 @@ def _remove_old_weights(path: Path) -> None:
             file.unlink()
 
 
+class _OneSize(nn.Module):
+    """A traced detector that refuses clips of another size, for which its constants would be wrong."""
+
+    def __init__(self, traced: nn.Module, height: int, width: int) -> None:
+        super().__init__()
+        self.traced, self.height, self.width = traced, height, width
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if clip.size(2) != self.height or clip.size(3) != self.width:
+            raise ValueError(f"this file takes clips of {self.height}x{self.width} pixels alone")
+        return self.traced(clip)
+
+
 def _write_torchscript(detector: ExportableDetector, clip: Tensor, path: Path, metadata: str) -> None:
     script = torch.jit.trace(detector, (clip,), check_trace=False)
+    if detector.fixed_size:
+        script = torch.jit.script(_OneSize(script, clip.shape[2], clip.shape[3]))
     # Into memory first: torch's own writer raises no OSError where the disk is full.
     content = io.BytesIO()
     torch.jit.save(script, content, _extra_files={METADATA: metadata})

@@ -14,6 +14,7 @@ from torchvision.ops import nms
 
 from mestad_d2.errors import UserError
 from mestad_d2.inference.speed.folding import fold_batch_norm
+from mestad_d2.modeling.backbone.segment import takes_segments
 from mestad_d2.modeling.meta_arch import MESTAD
 from mestad_d2.modeling.proposal_generator.fcos import FCOSProposals
 from mestad_d2.modeling.proposal_generator.locations import distances_to_boxes, pyramid_locations
@@ -25,6 +26,10 @@ class ExportableDetector(nn.Module):
     """Clip in, people out, one clip a call; every step is one that a tracer and ONNX can follow.
 
     The model is copied and its batch norms are folded; it must be on the CPU.
+
+    Attributes:
+        fixed_size: whether a traced file is right for clips of one size alone. Transformers compute positions and
+            windows from the size, and tracing makes constants of them.
 
     Raises:
         UserError: the model has another person head than FCOS, or another actor head than VideoROIHeads.
@@ -40,6 +45,7 @@ class ExportableDetector(nn.Module):
         head = self.actors.predictor
         if isinstance(head, LinearActionHead) and head.with_context:
             self.actors.predictor = _ContextHead(head)
+        self.fixed_size = not takes_segments(model.backbone)
         self.divisor = model.size_divisibility
         self.memory_format = model.memory_format
         self.register_buffer("mean", model.pixel_mean.clone())
