@@ -146,11 +146,7 @@ def _mvit(state: State) -> tuple[State, Filled] | None:
 def _swin(state: State) -> tuple[State, Filled] | None:
     if "layers.0.blocks.0.attn.relative_position_bias_table" not in state:
         return None
-    renamed = _renamed(state, SWIN, _SWIN_WORDS)
-    return {
-        key: tensor.flatten() if key.endswith("relative_position_index") else tensor
-        for key, tensor in renamed.items()
-    }, {}
+    return _renamed(state, SWIN, _SWIN_WORDS), {}
 
 
 def _vjepa2(state: State) -> tuple[State, Filled] | None:
