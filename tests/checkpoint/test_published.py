@@ -11,6 +11,7 @@ from detectron2.structures import Boxes, Instances
 
 from mestad_d2 import model_zoo
 from mestad_d2.checkpoint import MESTADCheckpointer
+from mestad_d2.checkpoint.formats import recognise
 
 PRESETS = [name for name in model_zoo.list() if name.startswith("published/")]
 
@@ -113,3 +114,74 @@ def test_a_kinetics_classifier_says_nothing_of_detection(tmp_path) -> None:
     path = detector_file(preset, "PySlowFast", tmp_path, rows=400)
     told, checkpointer = notes(build("AVA-v2.2/SlowFast_R50_8x8"), path)
     assert not told and len(checkpointer.last_report.dropped) == 2
+
+
+def told(
+    style: str,
+    *,
+    depth: int = 50,
+    fast: bool = False,
+    non_local=None,
+    kernels=None,
+    detector=False,
+    norm=True,
+):
+    """What a format says of a network whose tensors are of size one but for the temporal kernels (stage, layer)."""
+    name = {"PySlowFast": rules.pyslowfast, "Caffe2": rules.caffe2}.get(style)
+    state = {}
+    for entry in rules.entries(depth, fast, non_local):
+        _, stage, _, layer, leaf = entry
+        if layer == "bn_lateral" and not norm:
+            continue
+        time = (kernels or {}).get((stage, layer), 1)
+        shape = (1, 1, time, 1, 1) if leaf == "weight" and not layer.startswith("bn_") else (1,)
+        state[name(entry) if name else rules.mmaction(entry, fast=fast)] = torch.zeros(shape)
+    file_format = recognise(state)
+    assert file_format.NAME == style
+    return file_format.expected(file_format.canonical(state), detector, None)
+
+
+SLOW = {(4, "a"): 3, (5, "a"): 3}
+NL = {3: [1, 3], 4: [1, 3, 5]}
+SILENT = [
+    ("a C2D pools over time after res2", ("PySlowFast", {}), {"VIDEO_RESNET.TEMPORAL_POOL": 2}),
+    ("and an I3D", ("PySlowFast", {"kernels": {(1, "stem"): 5, **SLOW}}), {"VIDEO_RESNET.TEMPORAL_POOL": 2}),
+    ("a Slow does not", ("PySlowFast", {"kernels": SLOW}), {"VIDEO_RESNET.TEMPORAL_POOL": 1}),
+    (
+        "non-local blocks of Kinetics pool over space",
+        ("PySlowFast", {"kernels": SLOW, "non_local": NL}),
+        {"NONLOCAL.POOL": [1, 2, 2], "NONLOCAL.POOL_FIRST": True, "NONLOCAL.INSTANTIATION": "dot_product"},
+    ),
+    (
+        "the published R101-NL detector",
+        ("Caffe2", {"depth": 101, "fast": True, "non_local": {4: [6, 13, 20]}, "kernels": SLOW, "detector": True}),
+        {
+            "SLOWFAST.FAST_RES5_DILATION": 2, "ROI_ACTION_HEAD.POOLER_RESOLUTION": 7, "NONLOCAL.POOL": [2, 2, 2],
+            "ROI_ACTION_HEAD.POOLER_ALIGNED": False, "SLOWFAST.SLOW_SAMPLING": "linspace",
+        },
+    ),
+    (
+        "mmaction2's laterals with a norm have a ReLU",
+        ("mmaction2", {"fast": True}),
+        {"SLOWFAST.FUSION_NORM": True, "SLOWFAST.FUSION_RELU": True},
+    ),
+    (
+        "those without have none",
+        ("mmaction2", {"fast": True, "norm": False}),
+        {"SLOWFAST.FUSION_NORM": False, "SLOWFAST.FUSION_RELU": False},
+    ),
+    (
+        "its detectors do not dilate res5",
+        ("mmaction2", {"detector": True}),
+        {"VIDEO_RESNET.RES5_DILATION": 1, "ROI_ACTION_HEAD.POOLER_RESOLUTION": 8},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "network", "settings"), SILENT, ids=[case[0] for case in SILENT])
+def test_what_no_tensor_shows_is_told(what: str, network, settings) -> None:
+    style, arguments = network
+    found, preset = told(style, **arguments)
+    assert {key: found.get(key) for key in settings} == settings
+    if "R101" in what:
+        assert preset == "pyslowfast/SLOWFAST_32x2_R101_50_50"
