@@ -29,7 +29,7 @@ LARGE = ["INPUT.MIN_SIZE_TRAIN", "(256,)", "INPUT.MIN_SIZE_TEST", "256", "INPUT.
 
 
 def narrow(name: str, variant: str, width: int, blocks: str = "[1,1,1,1]") -> list[str]:
-    """Options of a backbone of ``MODEL.VIDEO_BACKBONE`` at reduced width."""
+    """Return the options of a backbone of ``MODEL.VIDEO_BACKBONE`` at reduced width."""
     node = "MODEL.VIDEO_BACKBONE."
     size = [node + "WIDTH", str(width), node + "STAGE_BLOCKS", blocks]
     return ["MODEL.BACKBONE.NAME", f"build_{name}_backbone", node + "VARIANT", variant, *size]
