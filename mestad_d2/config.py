@@ -24,6 +24,7 @@ def add_mestad_config(cfg: CN) -> None:
     _add_gfocal(cfg)
     _add_sparse_rcnn(cfg)
     _add_action_head(cfg)
+    _add_other_heads(cfg)
     _add_person_detector(cfg)
     _add_solver(cfg)
     _add_semisup(cfg)
@@ -315,6 +316,42 @@ def _add_action_head(cfg: CN) -> None:
     cfg.MODEL.ROI_ACTION_HEAD.SCORE_THRESH_TEST = 0.002
     # Std of the normal initialisation of the last linear layer; 0: Xavier (paper).
     cfg.MODEL.ROI_ACTION_HEAD.INIT_STD = 0.0
+
+
+def _add_other_heads(cfg: CN) -> None:
+    # Heads of other papers of Table 1, by MODEL.ROI_HEADS.NAME; boxes, pooling, loss and scores are those of
+    # MODEL.ROI_ACTION_HEAD. "ActionTransformerROIHeads": Video Action Transformer (values of its paper).
+    cfg.MODEL.ACTION_TRANSFORMER = CN()
+    # Channels, units one after another, and attention heads of a unit.
+    cfg.MODEL.ACTION_TRANSFORMER.DIM = 128
+    cfg.MODEL.ACTION_TRANSFORMER.NUM_UNITS = 3
+    cfg.MODEL.ACTION_TRANSFORMER.NUM_HEADS = 2
+    # Channels that tell where and when a position lies (ours), and dropout in the units (ours).
+    cfg.MODEL.ACTION_TRANSFORMER.LOCATION_DIM = 64
+    cfg.MODEL.ACTION_TRANSFORMER.DROPOUT = 0.3
+    # "CropROIHeads": Context-aware RCNN. Side of the square that an actor's crop is resized to, in pixels (its paper:
+    # 224), and how many times as wide and high as the box the crop is (ours).
+    cfg.MODEL.ACTOR_CROPS = CN()
+    cfg.MODEL.ACTOR_CROPS.SIZE = 224
+    cfg.MODEL.ACTOR_CROPS.SCALE = 1.5
+    # "FeatureBankROIHeads": LFB with its operator FBO-NL (values of its paper). Channels, layers and dropout of the
+    # operator; how far an actor looks before and after, in s.
+    cfg.MODEL.FEATURE_BANK = CN()
+    cfg.MODEL.FEATURE_BANK.DIM = 512
+    cfg.MODEL.FEATURE_BANK.NUM_LAYERS = 2
+    cfg.MODEL.FEATURE_BANK.DROPOUT = 0.2
+    cfg.MODEL.FEATURE_BANK.SECONDS = 30.0
+    # From this share of the training on there is a bank, filled by one pass over the training films and anew so
+    # many times in all until the end (ours; its paper fills it once, with another network that was trained before).
+    cfg.MODEL.FEATURE_BANK.START = 0.5
+    cfg.MODEL.FEATURE_BANK.FILLS = 2
+    # "WOOROIHeads": WOO's head on Sparse R-CNN's proposals. Channels of features and embeddings, of the dynamic
+    # convolution, attention heads (Sparse R-CNN's values), and steps of the temporal feature (ours).
+    cfg.MODEL.WOO = CN()
+    cfg.MODEL.WOO.DIM = 256
+    cfg.MODEL.WOO.DYNAMIC_DIM = 64
+    cfg.MODEL.WOO.NUM_HEADS = 8
+    cfg.MODEL.WOO.TIME_STEPS = 4
 
 
 def _add_person_detector(cfg: CN) -> None:

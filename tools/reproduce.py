@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Reproduce tables 2 to 8 of the paper: tools/reproduce.py --table 5 --dataset toy --seeds 3 [KEY VALUE ...]."""
+"""Reproduce tables 1 to 8 of the paper: tools/reproduce.py --table 5 --dataset toy --seeds 3 [KEY VALUE ...]."""
 
 from __future__ import annotations
 

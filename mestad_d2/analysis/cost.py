@@ -8,14 +8,13 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.structures import Boxes
+from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mestad_d2.errors import UserError
 from mestad_d2.formats.files import atomic_path
 from mestad_d2.modeling.build import build_detector
-from mestad_d2.modeling.roi_heads.video_roi_heads import pool_time
 
 # Faster R-CNN X101-32x8d-FPN, the person detector of two-stage methods (paper, Table 1 and section 4.2).
 PAPER_PERSON_DETECTOR_GFLOPS = 406.5
@@ -50,14 +49,14 @@ def _gflops(module: Callable[..., object], *inputs: object) -> float:
 
 
 @torch.no_grad()
-def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -> dict:
-    """Compute the cost of one clip of ``num_frames`` square frames; one multiply-add counts as 1.
+def model_cost(model: nn.Module, num_frames: int, size: int | tuple[int, int], actors: int = 10) -> dict:
+    """Compute the cost of one clip of ``num_frames`` frames; one multiply-add counts as 1.
 
     Args:
         model: the meta architecture, on any device; on "meta" nothing is computed.
         num_frames: frames of a clip.
-        size: side of a frame in pixels.
-        actors: boxes that the action head classifies (paper: at most 10).
+        size: side of a square frame in pixels, or height and width.
+        actors: boxes that the action head classifies (paper: at most 10); all learned proposals where they are.
 
     Returns:
         ``total_gflops``, ``by_part`` {backbone, fpn, fcos_head, action_head}, ``params_millions`` and the
@@ -67,22 +66,29 @@ def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -
         UserError: the proposal generator has no dense head to count.
     """
     model.eval()
-    clip = torch.zeros(1, 3, num_frames, size, size, device=model.device)
+    height, width = (size, size) if isinstance(size, int) else size
+    clip = torch.zeros(1, 3, num_frames, height, width, device=model.device)
     features = model.backbone(clip)
     cost, modules = {"backbone": _gflops(model.backbone, clip)}, {"backbone": model.backbone}
     if model.proposal_generator is not None:
-        head = getattr(model.proposal_generator, "head", None)
-        if head is None:
-            raise UserError("MODEL.PROPOSAL_GENERATOR.NAME: only heads that run on the pyramid are counted")
+        generator = model.proposal_generator
         levels = model.fpn(features)
-        maps = [levels[name] for name in model.proposal_generator.in_features]
-        cost |= {"fpn": _gflops(model.fpn, features), "fcos_head": _gflops(head, maps)}
-        modules |= {"fpn": model.fpn, "fcos_head": model.proposal_generator}
+        maps = [levels[name] for name in generator.in_features]
+        if hasattr(generator, "head"):
+            person_head = _gflops(generator.head, maps)
+        elif hasattr(generator, "refine"):
+            sizes = torch.tensor([[width, height, width, height]], device=model.device)
+            person_head, actors = _gflops(generator.refine, maps, sizes), len(generator.boxes)
+        else:
+            raise UserError("MODEL.PROPOSAL_GENERATOR.NAME: only heads that run on the pyramid are counted")
+        cost |= {"fpn": _gflops(model.fpn, features), "fcos_head": person_head}
+        modules |= {"fpn": model.fpn, "fcos_head": generator}
     heads = model.roi_heads
-    boxes = Boxes(torch.tensor([[0.0, 0.0, size / 2, size]], device=model.device).repeat(actors, 1))
-    index = torch.zeros(actors, dtype=torch.long, device=model.device)
-    frames = pool_time(features[heads.in_feature], heads.temporal_pool)
-    cost["action_head"] = _gflops(lambda: heads.predictor(heads.pooler([frames], [boxes]), frames, index))
+    people = Instances((height, width))
+    boxes = torch.tensor([[0.0, 0.0, width / 2, height]], device=model.device).repeat(actors, 1)
+    people.proposal_boxes = Boxes(boxes)
+    people.proposal_index = torch.arange(actors, device=model.device)
+    cost["action_head"] = _gflops(heads.logits, ImageList(clip, [(height, width)]), features, [people])
     modules["action_head"] = heads
     params = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in modules.items()}
     return {
@@ -90,17 +96,18 @@ def model_cost(model: nn.Module, num_frames: int, size: int, actors: int = 10) -
         "by_part": {name: round(value, 3) for name, value in cost.items()},
         "params_millions": round(sum(params.values()), 3),
         "params_by_part": {name: round(value, 3) for name, value in params.items()},
-        "input": [num_frames, size, size],
+        "input": [num_frames, height, width],
     }
 
 
-def cost_of_config(cfg: CfgNode, size: int) -> dict:
+def cost_of_config(cfg: CfgNode, size: int | tuple[int, int]) -> dict:
     """Compute ``model_cost`` for the model of a config, from tensor shapes alone."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
-        return model_cost(build_detector(cfg), cfg.INPUT.CLIP.NUM_FRAMES, size)
+        # torch's counter stumbles over views of parameters that could have gradients.
+        return model_cost(build_detector(cfg).requires_grad_(False), cfg.INPUT.CLIP.NUM_FRAMES, size)
 
 
 def chart_slices(cost: dict) -> dict[str, dict[str, float]]:

@@ -27,6 +27,7 @@ from mestad_d2.data.loaders import build_test_loader, build_train_loader
 from mestad_d2.data.sampling import start_at
 from mestad_d2.engine import resume_check, run_folder
 from mestad_d2.engine.brief_log import tell_user_errors_briefly
+from mestad_d2.engine.feature_bank import FillFeatureBank, bank_heads, bank_of
 from mestad_d2.engine.optim import build_optimizer, scale_to_processes
 from mestad_d2.engine.stop_signal import StopOnSignal, StoppableLoader
 from mestad_d2.engine.train_step import NonFiniteLossError, SupervisedStep
@@ -81,7 +82,10 @@ class MESTADTrainer(DefaultTrainer):
         self.checkpointer = MESTADCheckpointer(
             self.bare_model, cfg.OUTPUT_DIR, cfg=cfg, trainer=weakref.proxy(self)
         )
-        self.register_hooks([*self._saving_first(self.build_hooks()), StopOnSignal()])
+        hooks = [*self._saving_first(self.build_hooks()), StopOnSignal()]
+        if bank_heads(self.bare_model):
+            hooks.insert(0, FillFeatureBank(cfg))
+        self.register_hooks(hooks)
 
     def _saving_first(self, hooks: list) -> list:
         """The hooks with a checkpoint before each evaluation, so that a failing evaluation loses nothing."""
@@ -176,9 +180,9 @@ class MESTADTrainer(DefaultTrainer):
         """Evaluate on ``DATASETS.TEST``; one dict of metrics, or one a dataset where there are several."""
         results: OrderedDict = OrderedDict()
         for name, (loader, evaluator) in cls.open_test_sets(cfg).items():
-            results[name] = inference_on_dataset(
-                model, StoppableLoader(loader), DatasetEvaluators([evaluator])
-            )
+            loader = StoppableLoader(loader)
+            with bank_of(model, loader):
+                results[name] = inference_on_dataset(model, loader, DatasetEvaluators([evaluator]))
         return next(iter(results.values())) if len(results) == 1 else results
 
     def train(self) -> dict | None:

@@ -306,6 +306,8 @@ class VideoPredictor:
         """Why this model can't run in mode "pass"; empty where it can."""
         if still:
             return "INPUT.CLIP.STILL repeats one frame, which a pass has not"
+        if not getattr(self.model.roi_heads, "pooled_maps_only", True):
+            return "this action head looks at whole clips"
         if not can_pass(self.model):
             return "this backbone sees clips of a fixed length only"
         return ""

@@ -89,6 +89,8 @@ class MESTAD(nn.Module):
         self.fpn = fpn
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
+        if hasattr(roi_heads, "share_backbone"):
+            roi_heads.share_backbone(backbone)
         self.train_boxes = train_boxes
         self.test_boxes = test_boxes
         self.size_divisibility = max(shape.stride for shape in backbone.output_shape().values())
@@ -145,7 +147,7 @@ class MESTAD(nn.Module):
         gt = [item["instances"].to(self.device) for item in batched_inputs]
         proposals, losses = self._proposals(images, features, gt)
         boxes = self._action_boxes(self.train_boxes, batched_inputs, proposals)
-        _, action_losses = self.roi_heads(images, features, boxes, gt)
+        _, action_losses = self.roi_heads(images, features, boxes, gt, **self._inputs(batched_inputs))
         return {**losses, **action_losses}
 
     @torch.no_grad()
@@ -202,7 +204,12 @@ class MESTAD(nn.Module):
         proposals, _ = self._proposals(images, features, None, **_given(selection=selection))
         boxes = self._action_boxes(test_boxes or self.test_boxes, batched_inputs, proposals)
         results, _ = self.roi_heads(
-            images, features, boxes, None, **_given(score_with_person=score_with_person)
+            images,
+            features,
+            boxes,
+            None,
+            **_given(score_with_person=score_with_person),
+            **self._inputs(batched_inputs),
         )
         if not do_postprocess:
             return results
@@ -250,6 +257,10 @@ class MESTAD(nn.Module):
         if self.proposal_generator is None:
             return [], {}
         return self.proposal_generator(images, self.fpn(features), gt, **arguments)
+
+    def _inputs(self, batched_inputs: list[dict]) -> dict[str, list[dict]]:
+        # Users' heads need not accept the dataset dicts.
+        return {"inputs": batched_inputs} if getattr(self.roi_heads, "takes_inputs", False) else {}
 
     def _action_boxes(
         self, source: str, batched_inputs: list[dict], proposals: list[Instances]

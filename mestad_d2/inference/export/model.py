@@ -135,5 +135,5 @@ def _check(model: MESTAD) -> None:
         ("MODEL.ROI_HEADS.NAME", model.roi_heads, VideoROIHeads),
     )
     for key, part, wanted in parts:
-        if not isinstance(part, wanted):
+        if not isinstance(part, wanted) or not getattr(part, "pooled_maps_only", True):
             raise UserError(f"{key}: a {type(part).__name__} can't be exported; use {wanted.__name__}")

@@ -116,7 +116,9 @@ def _around(x: Tensor, step: int, length: int) -> Tensor:
 
 
 def can_pass(model: nn.Module) -> bool:
-    """Return whether the model's backbone computes a segment at once."""
+    """Return whether the model's backbone computes a segment at once, and its action head needs no more than that."""
+    if not getattr(getattr(model, "roi_heads", None), "pooled_maps_only", True):
+        return False
     return takes_segments(innermost(getattr(model, "backbone", model)))
 
 

@@ -29,7 +29,13 @@ class Candidates(NamedTuple):
 
 
 class ProposalGenerator(nn.Module):
-    """Base class of proposal generators; subclasses define ``candidates``."""
+    """Base class of proposal generators; subclasses define ``candidates``.
+
+    Where candidate i is the same learned proposal in every clip, ``numbered`` is True and proposals have
+    ``proposal_index``.
+    """
+
+    numbered = False
 
     def __init__(self, train_selection: Selection, test_selection: Selection) -> None:
         super().__init__()
@@ -58,7 +64,7 @@ class ProposalGenerator(nn.Module):
         selection = selection or (self.train_selection if self.training else self.test_selection)
         clips = zip(images.image_sizes, found.boxes, found.scores, found.rank, strict=True)
         with torch.no_grad():
-            return [select_proposals(*clip, found.levels, selection) for clip in clips], losses
+            return [select_proposals(*clip, found.levels, selection, self.numbered) for clip in clips], losses
 
     def candidates(
         self, images: ImageList, features: dict[str, Tensor], gt_instances: list[Instances] | None

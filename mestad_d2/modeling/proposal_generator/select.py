@@ -36,12 +36,14 @@ def select_proposals(
     rank: Tensor,
     levels: Tensor | None,
     selection: Selection,
+    numbered: bool = False,
 ) -> Instances:
     """Threshold the class score, then sort, keep and suppress by ``rank``.
 
     Args:
         image_size: height and width of the clip; boxes are cut to it, empty ones dropped.
         boxes: (R, 4) in pixels; scores, rank: (R,) in [0, 1]; levels: (R,), or None for one level.
+        numbered: tell each proposal's place among the R, as ``proposal_index``.
 
     Returns:
         instances with ``proposal_boxes``, ``objectness_logits`` (the rank) and ``scores``, best first.
@@ -66,4 +68,6 @@ def select_proposals(
     proposals.proposal_boxes = candidates[kept]
     proposals.objectness_logits = rank[order[kept]]
     proposals.scores = scores[order[kept]]
+    if numbered:
+        proposals.proposal_index = order[kept]
     return proposals

@@ -34,6 +34,18 @@ def _pool_pathway(x: Tensor, mode: str) -> Tensor:
     return pool(x, dim=2)
 
 
+def clip_index(actors: list[Instances], device: torch.device) -> Tensor:
+    """Return the index (R,) of the clip that each actor belongs to."""
+    return torch.cat(
+        [torch.full((len(a),), i, dtype=torch.long, device=device) for i, a in enumerate(actors)]
+    )
+
+
+def _with_gt(proposals: Instances, gt: Instances) -> Instances:
+    boxes = Boxes.cat([proposals.proposal_boxes, gt.gt_boxes])
+    return Instances(proposals.image_size, proposal_boxes=boxes)
+
+
 @torch.no_grad()
 def match_actions(boxes: Boxes, gt: Instances, positive_iou: float) -> tuple[Tensor, Tensor]:
     """Assign to every box the labels of the ground-truth person of highest IoU.
@@ -78,7 +90,14 @@ def keep_at_most(keep: Tensor, count: int) -> Tensor:
 
 @ROI_HEADS_REGISTRY.register()
 class VideoROIHeads(nn.Module):
-    """Classifies the actions of proposals on 5-D features."""
+    """Classifies the actions of proposals on 5-D features.
+
+    Subclasses that see more of a clip than pooled maps override ``logits``, and say so with ``pooled_maps_only``;
+    those that need the dataset dicts (``video_id``, ``timestamp``) set ``takes_inputs``.
+    """
+
+    pooled_maps_only = True
+    takes_inputs = False
 
     @configurable
     def __init__(
@@ -147,6 +166,7 @@ class VideoROIHeads(nn.Module):
         proposals: list[Instances],
         gt_instances: list[Instances] | None = None,
         score_with_person: bool | None = None,
+        inputs: list[dict] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """Return losses in training; in inference, instances with ``pred_boxes, scores, pred_actions (R, A)``.
 
@@ -156,37 +176,43 @@ class VideoROIHeads(nn.Module):
             proposals: per clip, ``proposal_boxes`` and, in inference, ``scores`` of the persons.
             gt_instances: per clip, ``gt_boxes`` and ``gt_actions``; needed in training.
             score_with_person: of inference; default: as configured.
+            inputs: the dataset dicts, for subclasses with ``takes_inputs``.
         """
-        frames = pool_time(features[self.in_feature], self.temporal_pool)
+        extra = {"inputs": inputs} if self.takes_inputs else {}
         if not self.training:
             with_person = self.score_with_person if score_with_person is None else score_with_person
-            return self._inference(frames, proposals, with_person), {}
-        boxes = [p.proposal_boxes for p in proposals]
+            logits = self.logits(images, features, proposals, **extra).float()
+            return self._results(logits, proposals, with_person), {}
+        actors = proposals
         if self.append_gt:
-            boxes = [Boxes.cat([b, gt.gt_boxes]) for b, gt in zip(boxes, gt_instances, strict=True)]
-        matches = [match_actions(b, gt, self.positive_iou) for b, gt in zip(boxes, gt_instances, strict=True)]
+            actors = [_with_gt(p, gt) for p, gt in zip(proposals, gt_instances, strict=True)]
+        matches = [
+            match_actions(a.proposal_boxes, gt, self.positive_iou)
+            for a, gt in zip(actors, gt_instances, strict=True)
+        ]
         matches = [(target, keep_at_most(keep, self.positives_per_clip)) for target, keep in matches]
         # Only boxes in the loss are pooled: ignored ones would only cost time.
-        boxes = [b[keep] for b, (_, keep) in zip(boxes, matches, strict=True)]
+        actors = [a[keep] for a, (_, keep) in zip(actors, matches, strict=True)]
         targets = torch.cat([target[keep] for target, keep in matches])
-        logits = self._logits(frames, boxes)
+        logits = self.logits(images, features, actors, **extra)
         weights = None
         if any(gt.has("gt_action_weights") for gt in gt_instances):
-            weights = torch.cat([match_weights(b, gt) for b, gt in zip(boxes, gt_instances, strict=True)])
+            weights = torch.cat(
+                [match_weights(a.proposal_boxes, gt) for a, gt in zip(actors, gt_instances, strict=True)]
+            )
         if self.activation == "softmax":
             loss = exclusive_action_loss(logits, targets)
         else:
             loss = action_loss(logits, targets, self.focal_gamma, self.focal_alpha, weights)
         return proposals, {"loss_action": self.loss_weight * loss}
 
-    def _logits(self, frames: Tensor, boxes: list[Boxes]) -> Tensor:
-        clip_index = torch.cat(
-            [torch.full((len(b),), i, dtype=torch.long, device=frames.device) for i, b in enumerate(boxes)]
-        )
-        return self.predictor(self.pooler([frames], boxes), frames, clip_index)
+    def logits(self, images: ImageList, features: dict[str, list[Tensor]], actors: list[Instances]) -> Tensor:
+        """Compute the action logits (R, A) of actors, per clip instances with ``proposal_boxes``."""
+        frames = pool_time(features[self.in_feature], self.temporal_pool)
+        pooled = self.pooler([frames], [a.proposal_boxes for a in actors])
+        return self.predictor(pooled, frames, clip_index(actors, frames.device))
 
-    def _inference(self, frames: Tensor, proposals: list[Instances], with_person: bool) -> list[Instances]:
-        logits = self._logits(frames, [p.proposal_boxes for p in proposals]).float()
+    def _results(self, logits: Tensor, proposals: list[Instances], with_person: bool) -> list[Instances]:
         scores = logits.sigmoid() if self.activation == "sigmoid" else logits.softmax(dim=1)
         results = []
         for proposal, actions in zip(proposals, scores.split([len(p) for p in proposals]), strict=True):

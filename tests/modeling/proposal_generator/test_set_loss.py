@@ -73,9 +73,9 @@ def test_without_people_only_the_class_learns():
 
 def test_dynamic_convolution_by_hand():
     torch.manual_seed(0)
-    layer = DynamicConv(channels=6, dynamic=3, resolution=2)
+    layer = DynamicConv(channels=6, dynamic=3, positions=4)
     feature, pooled = torch.randn(2, 6), torch.randn(2, 6, 2, 2)
-    got = layer(feature, pooled)
+    got = layer(feature, pooled.flatten(2))
     for i in range(2):
         weights = layer.weights(feature[i])
         first, second = weights[:18].view(6, 3), weights[18:].view(3, 6)

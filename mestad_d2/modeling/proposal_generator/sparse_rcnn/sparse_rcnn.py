@@ -31,6 +31,8 @@ LOSS_NAMES = ("loss_sparse_cls", "loss_sparse_l1", "loss_sparse_giou")
 class SparseRCNNProposals(ProposalGenerator):
     """Learned boxes and features, refined in stages; every stage is trained by the set loss."""
 
+    numbered = True
+
     @configurable
     def __init__(
         self,
@@ -96,21 +98,38 @@ class SparseRCNNProposals(ProposalGenerator):
         """Return the last stage's boxes, ranked by their score, and in training the losses."""
         maps = [features[name] for name in self.in_features]
         sizes = self.boxes.new_tensor([(w, h, w, h) for h, w in images.image_sizes])
+        outputs = self.refine(maps, sizes)
+        logits, boxes = outputs[-1]
+        losses = self.losses(outputs, sizes, gt_instances) if self.training else {}
+        scores = logits.detach().sigmoid()
+        return Candidates(boxes.detach(), scores, scores), losses
+
+    def refine(self, maps: list[Tensor], sizes: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Run the stages on levels (N, C, H, W); return logits (N, Q) and boxes (N, Q, 4) in pixels of each.
+
+        ``sizes``: (N, 4), width, height, width, height of each clip.
+        """
         centers, extents = self.boxes[:, :2], self.boxes[:, 2:].clamp(min=MIN_EXTENT)
         boxes = torch.cat([centers - extents / 2, centers + extents / 2], dim=1) * sizes[:, None]
         state = self.features.expand(len(sizes), -1, -1)
         outputs = []
         for stage in self.stages:
-            pooled = self.pooler(maps, [Boxes(clip) for clip in boxes])
+            pooled = self._pool(maps, boxes)
             logits, deltas, state = stage(state, pooled)
             boxes = self.box2box_transform.apply_deltas(deltas.flatten(0, 1), boxes.flatten(0, 1))
             boxes = boxes.view_as(deltas)
             outputs.append((logits, boxes))
             # Gradients do not flow between stages.
             boxes = boxes.detach()
-        losses = self.losses(outputs, sizes, gt_instances) if self.training else {}
-        scores = logits.detach().sigmoid()
-        return Candidates(boxes, scores, scores), losses
+        return outputs
+
+    def _pool(self, maps: list[Tensor], boxes: Tensor) -> Tensor:
+        if maps[0].is_meta:
+            # Costs are counted on shapes; the level that a box is pooled from would need its value.
+            return maps[0].new_empty(
+                boxes.shape[0] * boxes.shape[1], maps[0].shape[1], *self.pooler.output_size
+            )
+        return self.pooler(maps, [Boxes(clip) for clip in boxes])
 
     def losses(
         self, outputs: list[tuple[Tensor, Tensor]], sizes: Tensor, gt_instances: list[Instances]

@@ -13,20 +13,20 @@ from mestad_d2.modeling.proposal_generator.tower import prior_bias
 
 
 class DynamicConv(nn.Module):
-    """Two 1x1 convolutions of a proposal's pooled features, with weights made from its own feature."""
+    """Two 1x1 convolutions of a proposal's features at P ``positions``, with weights made from its own feature."""
 
-    def __init__(self, channels: int, dynamic: int, resolution: int) -> None:
+    def __init__(self, channels: int, dynamic: int, positions: int) -> None:
         super().__init__()
         self.channels, self.dynamic = channels, dynamic
         self.weights = nn.Linear(channels, 2 * channels * dynamic)
         self.norm_in, self.norm_out = nn.LayerNorm(dynamic), nn.LayerNorm(channels)
-        self.out = nn.Linear(channels * resolution**2, channels)
+        self.out = nn.Linear(channels * positions, channels)
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, feature: Tensor, pooled: Tensor) -> Tensor:
-        """Combine (N * Q, C) and pooled (N * Q, C, S, S) to (N * Q, C)."""
+        """Combine (R, C) and pooled (R, C, P) to (R, C)."""
         first, second = self.weights(feature).chunk(2, dim=1)
-        x = pooled.flatten(2).transpose(1, 2)
+        x = pooled.transpose(1, 2)
         x = self.norm_in(torch.bmm(x, first.unflatten(1, (self.channels, self.dynamic)))).relu()
         x = self.norm_out(torch.bmm(x, second.unflatten(1, (self.dynamic, self.channels)))).relu()
         return self.norm(self.out(x.flatten(1))).relu()
@@ -56,7 +56,7 @@ class RefineStage(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = nn.MultiheadAttention(channels, num_heads, batch_first=True)
-        self.interact = DynamicConv(channels, dynamic, resolution)
+        self.interact = DynamicConv(channels, dynamic, resolution**2)
         self.feedforward = nn.Sequential(
             nn.Linear(channels, feedforward), nn.ReLU(), nn.Linear(feedforward, channels)
         )
@@ -80,7 +80,7 @@ class RefineStage(nn.Module):
         """
         attended, _ = self.attention(features, features, features, need_weights=False)
         features = self.norms[0](features + attended)
-        changed = self.interact(features.flatten(0, 1), pooled).view_as(features)
+        changed = self.interact(features.flatten(0, 1), pooled.flatten(2)).view_as(features)
         features = self.norms[1](features + changed)
         features = self.norms[2](features + self.feedforward(features))
         return self.cls_branch(features).squeeze(2).float(), self.reg_branch(features).float(), features
