@@ -34,7 +34,7 @@ def bank_heads(model: nn.Module) -> FeatureBankROIHeads | None:
 def filled_bank(model: nn.Module, loader: Iterable[list[dict]]) -> FeatureBank:
     """Run the model over clips once, in evaluation mode, and return the features of all actors it found.
 
-    The processes' parts are joined. The model's mode and its random state are left as they were.
+    The processes' parts are joined, and the model's mode is left as it was.
     """
     heads, training = bank_heads(model), model.training
     model.eval()

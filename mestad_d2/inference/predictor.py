@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ from mestad_d2.inference.person_detector.sources import PersonSource, build_pers
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
 from mestad_d2.modeling.build import build_detector
+from mestad_d2.modeling.roi_heads.feature_bank import FeatureBankROIHeads
 from mestad_d2.people import People
 from mestad_d2.video.clips import TIE, clip_offsets, clip_tensor, without_pauses
 from mestad_d2.video.source import VideoSource, open_source
@@ -216,11 +218,42 @@ class VideoPredictor:
             for segment, tensor in in_background(with_tensors, ahead=1):
                 yield from self.predict_segment(segment, tensor)
             return
+        times, before = itertools.tee(times)
+        with self._bank_of_film(source, before):
+            for batch in self._batches(source, times, frames):
+                yield from self.predict_batch(batch)
+
+    def _batches(
+        self,
+        source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame],
+        times: Iterable[float],
+        frames: Iterable[StreamFrame] | None = None,
+    ) -> Iterator[list[tuple[KeyframeClip, torch.Tensor]]]:
         times, seen = itertools.tee(times)
         clips = stream_clips(self._frames(source, seen, frames), times, self.offsets, self.resize)
         batches = batched(((clip, clip_tensor(clip.frames)) for clip in clips), self.batch_size)
-        for batch in in_background(batches, ahead=2):
-            yield from self.predict_batch(batch)
+        yield from in_background(batches, ahead=2)
+
+    @contextmanager
+    def _bank_of_film(
+        self, source: VideoSource | str | os.PathLike[str] | Iterable[StreamFrame], times: Iterable[float]
+    ) -> Iterator[None]:
+        """In the block a head that looks into a bank has that of the film, filled by a pass of its own."""
+        heads = getattr(self.model, "roi_heads", None)
+        if not isinstance(heads, FeatureBankROIHeads):
+            yield
+            return
+        named = isinstance(source, (VideoSource, str, os.PathLike))
+        if not named or open_source(source, folder_fps=self.folder_fps).kind == "camera":
+            raise UserError(
+                "MODEL.ROI_HEADS.NAME FeatureBankROIHeads looks ahead in the whole film; give a file or a folder of "
+                "frames, no camera or stream"
+            )
+        with heads.filling() as bank:
+            for batch in self._batches(source, times):
+                self.predict_batch(batch)
+        with heads.looking_into(bank):
+            yield
 
     def predict_segment(self, segment: Segment, tensor: torch.Tensor) -> Iterator[People]:
         """Detect on a segment's key frames with its frames (3, T, h, w) uint8, without track ids."""
@@ -233,7 +266,10 @@ class VideoPredictor:
     @torch.no_grad()
     def predict_batch(self, batch: list[tuple[KeyframeClip, torch.Tensor]]) -> list[People]:
         """Detect on clips with their tensors (3, T, h, w) uint8, without track ids."""
-        inputs = [{"clip": tensor, "height": clip.height, "width": clip.width} for clip, tensor in batch]
+        inputs = [
+            {"clip": tensor, "height": clip.height, "width": clip.width, "timestamp": clip.timestamp}
+            for clip, tensor in batch
+        ]
         if self.persons is not None:
             found = self._proposals(
                 [clip.timestamp for clip, _ in batch], batch[0][0].height, batch[0][0].width, batch[0][1]
@@ -306,7 +342,7 @@ class VideoPredictor:
         """Why this model can't run in mode "pass"; empty where it can."""
         if still:
             return "INPUT.CLIP.STILL repeats one frame, which a pass has not"
-        if not getattr(self.model.roi_heads, "pooled_maps_only", True):
+        if not getattr(getattr(self.model, "roi_heads", None), "pooled_maps_only", True):
             return "this action head looks at whole clips"
         if not can_pass(self.model):
             return "this backbone sees clips of a fixed length only"

@@ -34,6 +34,20 @@ def test_costs(name: str, size: int, gflops: float) -> None:
     assert cost["total_gflops"] == pytest.approx(sum(cost["by_part"].values()), abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("name", "paper"),
+    [
+        ("woo_slowonly", 68.0),
+        pytest.param("woo", 147.5, marks=pytest.mark.slow),
+        pytest.param("woo_r101", 251.7, marks=pytest.mark.slow),
+    ],
+)
+def test_woo_costs_what_the_paper_quotes_on_frames_of_320_by_416(name: str, paper: float) -> None:
+    cost = cost_of_config(setup_cfg(ROOT / "configs" / "ablations" / "table1" / f"{name}.yaml"), (320, 416))
+    assert cost["input"][1:] == [320, 416]
+    assert cost["total_gflops"] == pytest.approx(paper, rel=0.03)
+
+
 def test_parameters_of_slowfast() -> None:
     cfg = setup_cfg(ROOT / "configs" / "AVA-v2.2" / "SlowFast_R50_8x8.yaml")
     parts = cost_of_config(cfg, 64)["params_by_part"]

@@ -39,7 +39,14 @@ def test_clips_equal_random_access(tmp_path: Path, rate: Fraction, per_second: f
         assert [read_number(f) for f in clip.frames] == [read_number(f) for f in wanted]
 
 
-@pytest.mark.parametrize("options", [("INPUT.MIN_SIZE_TEST", 48), ("INPUT.MAX_SIZE_TEST", 100)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("INPUT.MIN_SIZE_TEST", 48),
+        ("INPUT.MAX_SIZE_TEST", 100),
+        ("INPUT.MIN_SIZE_TEST", 40, "INPUT.CLIP.RESIZE", "bilinear"),
+    ],
+)
 def test_pictures_equal_the_mapper_s(tmp_path: Path, options: tuple) -> None:
     write_numbered_video(tmp_path / "v.mp4", 50, Fraction(25))
     cfg = tiny_cfg("INPUT.CLIP.NUM_FRAMES", 8, *options)
