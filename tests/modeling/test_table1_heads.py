@@ -78,6 +78,19 @@ def test_learns_two_clips_in_20_iterations(name: str, tmp_path: Path) -> None:
     assert all(r["instances"].pred_actions.shape[1] == 12 for r in results)
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_without_people_every_parameter_has_a_gradient(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    cfg = row_cfg(name, tmp_path)
+    model, item = build_detector(cfg).train(), clips(cfg)[0]
+    item |= {"instances": item["instances"][:0], "proposals": item["proposals"][:0]}
+    losses = model([item])
+    assert losses["loss_action"] == 0 and all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()
+    assert not {n for n, p in model.named_parameters() if p.grad is None}
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
 def fill(model: nn.Module, items: list[dict]) -> None:
     """One pass over the film of the clips."""
     with model.roi_heads.filling() as bank:

@@ -73,5 +73,5 @@ class CropROIHeads(VideoROIHeads):
             maps = F.adaptive_avg_pool2d(maps, self.resolution)
         else:
             # Batch norm refuses an empty batch.
-            maps = frames.new_zeros(0, frames.shape[1], self.resolution, self.resolution)
+            maps = frames[:0, :, :1, :1].expand(-1, -1, self.resolution, self.resolution)
         return self.predictor(maps, frames, index)

@@ -38,8 +38,11 @@ class EmbeddingInteraction(nn.Module):
         ``index``: per clip, which learned proposal each actor is.
         """
         own = [self.embeddings[places][None] for places in index]
-        mixed = [e + self.attention(e, e, e, need_weights=False)[0] if e.shape[1] else e for e in own]
-        state = self.norm(torch.cat(mixed, dim=1)[0])
+        if not len(features):
+            # One embedding keeps all parameters in the graph, as every process needs their gradients.
+            own = [self.embeddings[:1][None]]
+        mixed = [e + self.attention(e, e, e, need_weights=False)[0] for e in own if e.shape[1]]
+        state = self.norm(torch.cat(mixed, dim=1)[0])[: len(features)]
         return self.norm_out(state + self.interact(state, features))
 
 

@@ -168,6 +168,11 @@ class FeatureBankROIHeads(VideoROIHeads):
         pooled = self.pooler([frames], [a.proposal_boxes for a in actors])
         vectors = self.predictor.pool(pooled).flatten(1)
         inputs = inputs or [{} for _ in actors]
+        if not len(vectors):
+            # One made-up actor keeps all parameters in the graph, as every process needs their gradients.
+            nobody = frames[:1].amax(dim=(2, 3))
+            empty = torch.cat([vectors, self.operator(nobody, nobody)[:0]], dim=1)
+            return self.predictor(empty[:, :, None, None], frames, clip_index(actors, frames.device))
         seen = []
         for item, own in zip(inputs, vectors.split([len(a) for a in actors]), strict=True):
             place = item.get("video_id", ""), float(item.get("timestamp", 0.0))
