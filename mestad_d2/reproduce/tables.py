@@ -221,6 +221,8 @@ def row_config(row: Row, dataset: str, boxes: Path | None = None) -> dict:
     if changes.pop("_BASE_").endswith("_TLA.yaml"):
         base = base.with_name(f"{base.stem}_TLA.yaml")
     changes.pop("OUTPUT_DIR", None)
+    # The small datasets' optimiser and schedule, made for training from scratch, hold for all rows.
+    changes.pop("SOLVER", None)
     model = changes.get("MODEL", {})
     if "NONLOCAL" in model:
         # The small backbones have one block a stage.
