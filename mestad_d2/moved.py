@@ -55,7 +55,7 @@ MOVED = {
     "evaluation.heap_order": "evaluation.frame_map.tie_order",
     "evaluation.matching": "evaluation.frame_map.matching",
     "evaluation.protocols": "evaluation.frame_map.protocols",
-    "evaluation.report_style": "evaluation.report.style",
+    "evaluation.report_style": "evaluation.report.template",
     "evaluation.charts": "evaluation.report.charts",
     "evaluation.examples": "evaluation.report.examples",
     "evaluation.pictures": "evaluation.report.pictures",

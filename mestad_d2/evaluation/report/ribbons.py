@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from jinja2 import Environment
+from markupsafe import Markup
 
 WIDTH, ROW, PAD = 320, 18, 8
 COLOURS = {"truth": "#27c4f5", "found": "#ff7a1a"}
@@ -20,22 +22,29 @@ class Ribbon:
     text: str
 
 
-def ribbons_svg(ribbons: Sequence[Ribbon], end: float, unit: str = "frame") -> str:
+_TEMPLATE = Environment(autoescape=True).from_string(
+    '<svg style="width:100%" viewBox="0 0 {{ width }} {{ base + 18 }}" role="img" aria-label="time axis">'
+    '{% for x, y, wide, colour, text in bars %}<rect x="{{ "%.1f" % x }}" y="{{ y }}" width="{{ "%.1f" % wide }}" '
+    'height="{{ high }}" rx="3" fill="{{ colour }}"><title>{{ text }}</title></rect>{% endfor %}'
+    '<path class="axis" d="M{{ pad }} {{ base }}H{{ width - pad }}"/><text x="{{ pad }}" y="{{ base + 13 }}">1</text>'
+    '<text x="{{ width - pad }}" y="{{ base + 13 }}" text-anchor="end">{{ unit }} {{ end }}</text></svg>'
+)
+
+
+def ribbons_svg(ribbons: Sequence[Ribbon], end: float, unit: str = "frame") -> Markup:
     """Draw one ribbon per row over an axis from the first frame (1) to ``end``."""
-    span = max(end, 1)
-    scale = (WIDTH - 2 * PAD) / span
-    body = ""
-    for row, ribbon in enumerate(ribbons):
-        x = PAD + (ribbon.first - 1) * scale
-        width = max((ribbon.last - ribbon.first + 1) * scale, 2)
-        colour = COLOURS.get(ribbon.colour, ribbon.colour)
-        body += (
-            f'<rect x="{x:.1f}" y="{PAD + row * ROW}" width="{width:.1f}" height="{ROW - 5}" rx="3" '
-            f'fill="{html.escape(colour)}"><title>{html.escape(ribbon.text)}</title></rect>'
+    scale = (WIDTH - 2 * PAD) / max(end, 1)
+    bars = [
+        (
+            PAD + (ribbon.first - 1) * scale,
+            PAD + row * ROW,
+            max((ribbon.last - ribbon.first + 1) * scale, 2),
+            COLOURS.get(ribbon.colour, ribbon.colour),
+            ribbon.text,
         )
+        for row, ribbon in enumerate(ribbons)
+    ]
     base = PAD + len(ribbons) * ROW
-    return (
-        f'<svg style="width:100%" viewBox="0 0 {WIDTH} {base + 18}" role="img" aria-label="time axis">{body}'
-        f'<path class="axis" d="M{PAD} {base}H{WIDTH - PAD}"/><text x="{PAD}" y="{base + 13}">1</text>'
-        f'<text x="{WIDTH - PAD}" y="{base + 13}" text-anchor="end">{unit} {end:g}</text></svg>'
+    return Markup(
+        _TEMPLATE.render(width=WIDTH, base=base, bars=bars, high=ROW - 5, pad=PAD, unit=unit, end=f"{end:g}")
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from mestad_d2.evaluation.report.charts import precision_recall_svg, score_histogram_svg
 from mestad_d2.evaluation.report.ribbons import Ribbon, ribbons_svg
-from mestad_d2.evaluation.report.style import html_page
+from mestad_d2.evaluation.report.template import ClassRow, Curve, Figure, Part, html_page, percent
 from mestad_d2.evaluation.tubes.errors import FRAME_KINDS, VIDEO_KINDS, Errors, frame_errors, video_errors
 from mestad_d2.evaluation.tubes.evaluate_files import ERRORS_AT, Inputs
 from mestad_d2.evaluation.tubes.overlap import tube_iou
@@ -35,29 +34,39 @@ def write_tube_report(folder: str | Path, inputs: Inputs, results: list[MapResul
         UserError: the page can't be written.
     """
     path = Path(folder) / "index.html"
-    title = f"{', '.join(f'{r.kind}-mAP {_percent(r.thresholds[_MAIN].mean)}' for r in results)} ({results[0].protocol})"
-    parts = [f"<h1>{html.escape(title)}</h1>", _facts(inputs), *map(_note, published_failures(results))]
-    for result in results:
-        parts += _section(inputs, result)
-    write_text(path, html_page(title, parts), fix="choose another --report")
+    title = f"{', '.join(f'{r.kind}-mAP {percent(r.thresholds[_MAIN].mean)}' for r in results)} ({results[0].protocol})"
+    parts = [part for result in results for part in _section(inputs, result)]
+    page = html_page(title, _facts(inputs), list(published_failures(results)), parts)
+    write_text(path, page, fix="choose another --report")
     return path
 
 
-def _section(inputs: Inputs, result: MapResult) -> list[str]:
+def _section(inputs: Inputs, result: MapResult) -> list[Part]:
     video = result.kind == "video"
     name = "Tubes" if video else "Frames"
     errors, kinds = _errors(inputs, result)
-    parts = [f"<h2>{name}: mean over classes</h2>", _cards(result), f"<h2>{name}: AP by class</h2>"]
-    parts += [_bars(inputs, result), f"<h2>{name}: what the false positives are (IoU {_MAIN})</h2>"]
-    parts.append(_kinds(errors, kinds))
+    head = ("class", "action", "", "AP", "", "ground truth", "detections", "true")
+    cards = [(f"IoU {iou}", percent(aps.mean)) for iou, aps in result.thresholds.items()]
+    parts = [
+        Part("cards", cards, f"{name}: mean over classes"),
+        Part("classes", _classes(result), f"{name}: AP by class", head=head),
+        Part(
+            "shares",
+            _kinds(errors, kinds),
+            f"{name}: what the false positives are (IoU {_MAIN})",
+            "Share of each kind among the detections so far, integrated over recall as precision is for AP.",
+        ),
+    ]
     if video:
-        parts.append(
-            "<h2>Worst misses</h2><p>Ground-truth tubes without a match, longest first: the tube (blue) and "
+        lead = (
+            "Ground-truth tubes without a match, longest first: the tube (blue) and the best detected tube of its "
+            "class and video (orange) on the frames of the video."
         )
-        parts.append("the best detected tube of its class and video (orange) on the frames of the video.</p>")
-        parts.append(_misses(inputs.truth, inputs.tubes, inputs, result))
-    parts.append(f"<h2>{name}: precision over recall, and scores</h2>")
-    parts.append(_curves(inputs, result))
+        figures = _misses(inputs.truth, inputs.tubes, inputs, result)
+        parts.append(
+            Part("gallery" if figures else "text", figures, "Worst misses", lead if figures else "None.")
+        )
+    parts.append(Part("curves", _curves(inputs, result), f"{name}: precision over recall, and scores"))
     return parts
 
 
@@ -76,54 +85,27 @@ def frames_of(inputs: Inputs) -> FrameBoxes:
 def _facts(inputs: Inputs) -> str:
     found = f", {len(inputs.tubes):,} {'linked' if inputs.linked else 'detected'}" if inputs.tubes else ""
     return (
-        f"<p>{len(inputs.dataset.videos):,} videos, {len(inputs.truth):,} ground-truth tubes with "
-        f"{len(inputs.truth.frame):,} boxes{found}</p>"
+        f"{len(inputs.dataset.videos):,} videos, {len(inputs.truth):,} ground-truth tubes with "
+        f"{len(inputs.truth.frame):,} boxes{found}"
     )
 
 
-def _note(text: str) -> str:
-    return f'<p class="note">{html.escape(text)}</p>'
+def _classes(result: MapResult) -> list[ClassRow]:
+    aps, judged = result.thresholds[_MAIN].per_class, result.judged[_MAIN]
+    return [
+        ClassRow(c, name, aps[c], judged[c].truths, len(judged[c].rows), int((judged[c].claimed >= 0).sum()))
+        for c, name in enumerate(result.classes)
+        if c in judged and (judged[c].truths or len(judged[c].rows))
+    ]
 
 
-def _cards(result: MapResult) -> str:
-    cards = (f"<div><b>{_percent(aps.mean)}</b>IoU {name}</div>" for name, aps in result.thresholds.items())
-    return f'<div class="cards">{"".join(cards)}</div>'
+def _kinds(errors: Errors, kinds: dict[str, str]) -> list[tuple[str, str, float]]:
+    words = {**kinds, "missed": "never found (1 - recall)"}
+    shares = ((text, key, errors.shares[key].mean) for key, text in words.items())
+    return [row for row in shares if not math.isnan(row[2])]
 
 
-def _bars(inputs: Inputs, result: MapResult) -> str:
-    aps, judged, rows = result.thresholds[_MAIN].per_class, result.judged[_MAIN], []
-    for c, name in enumerate(result.classes):
-        if c not in judged or not (judged[c].truths or len(judged[c].rows)):
-            continue
-        width = 0 if math.isnan(aps[c]) else 100 * aps[c]
-        rows.append(
-            f"<tr><td>{c}</td><td>{html.escape(name)}</td><td></td><td class=ap>{_percent(aps[c])}</td><td class=track>"
-            f'<div class="bar" style="width:{width:.2f}%"></div></td><td>{judged[c].truths:,}</td>'
-            f"<td>{len(judged[c].rows):,}</td><td>{int((judged[c].claimed >= 0).sum()):,}</td></tr>"
-        )
-    head = "".join(
-        f"<th>{h}" for h in ("class", "action", "", "AP", "", "ground truth", "detections", "true")
-    )
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
-
-
-def _kinds(errors: Errors, kinds: dict[str, str]) -> str:
-    rows = []
-    for key, words in {**kinds, "missed": "never found (1 - recall)"}.items():
-        share = errors.shares[key].mean
-        if math.isnan(share):
-            continue
-        rows.append(
-            f"<tr><td>{html.escape(words)}</td><td>{key}</td><td></td><td class=ap>{_percent(share)}</td>"
-            f'<td class=track><div class="bar" style="width:{100 * min(share, 1):.1f}%"></div></td></tr>'
-        )
-    lead = "<p>Share of each kind among the detections so far, integrated over recall as precision is for AP.</p>"
-    return f'{lead}<div class="wide"><table><tbody>{"".join(rows)}</tbody></table></div>'
-
-
-def _misses(truth: Tubes, found: Tubes, inputs: Inputs, result: MapResult) -> str:
+def _misses(truth: Tubes, found: Tubes, inputs: Inputs, result: MapResult) -> list[Figure]:
     claimed = [judged.claimed for judged in result.judged[_MAIN].values()]
     missed = np.setdiff1d(np.arange(len(truth)), np.concatenate([np.empty(0, np.int64), *claimed]))
     figures = []
@@ -141,30 +123,22 @@ def _misses(truth: Tubes, found: Tubes, inputs: Inputs, result: MapResult) -> st
             text = f"best: IoU {ious.max():.2f}, score {found.score[j]:.2f}"
         video = inputs.dataset.videos[truth.video[i]]
         end = max(video.frames, *(r.last for r in ribbons))
-        name = html.escape(result.classes[truth.label[i]])
-        where = f"{html.escape(video.name)}, frames {truth.first[i]} to {truth.last[i]}"
-        figures.append(
-            f"<figure>{ribbons_svg(ribbons, end)}<figcaption><b>{name}</b><br>{text}<br><small>{where}</small>"
-            "</figcaption></figure>"
-        )
-    return f'<div class="gallery">{"".join(figures)}</div>' if figures else "<p>None.</p>"
+        where = f"{video.name}, frames {truth.first[i]} to {truth.last[i]}"
+        figures.append(Figure(result.classes[truth.label[i]], text, where, drawing=ribbons_svg(ribbons, end)))
+    return figures
 
 
-def _curves(inputs: Inputs, result: MapResult) -> str:
+def _curves(inputs: Inputs, result: MapResult) -> list[Curve]:
     score = inputs.tubes.score if result.kind == "video" else frames_of(inputs).score
-    cells = []
+    curves = []
     for c, judged in result.judged[_MAIN].items():
         if not judged.truths:
             continue
         hits = judged.claimed >= 0
-        svg = precision_recall_svg(*curve(hits, judged.truths, result.rules))
-        ap = _percent(result.thresholds[_MAIN].per_class[c])
-        head = (
-            f"<h3>{html.escape(result.classes[c])} <small>{ap}, {judged.truths:,} ground truth</small></h3>"
+        precision = precision_recall_svg(*curve(hits, judged.truths, result.rules))
+        ap = result.thresholds[_MAIN].per_class[c]
+        count = f"{judged.truths:,} ground truth"
+        curves.append(
+            Curve(result.classes[c], ap, count, precision, score_histogram_svg(score[judged.rows], hits))
         )
-        cells.append(f"<section>{head}{svg}{score_histogram_svg(score[judged.rows], hits)}</section>")
-    return f'<div class="curves">{"".join(cells)}</div>'
-
-
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.1f}"
+    return curves
