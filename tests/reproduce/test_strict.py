@@ -271,5 +271,5 @@ def test_rows_are_paired_only_from_the_same_checkpoint(tmp_path: Path) -> None:
              "conditions": conditions}  # fmt: skip
     (tmp_path / "strict.json").write_text(json.dumps(facts))
     expected = paired({1: 1.1, 2: 1.2}, {1: 0.0, 2: 0.0})
-    assert f"| toy_4s | 0.16 | 40.00 ± 0.00 | {expected} (2) | - |" in write_report(tmp_path)
+    assert f"| labels every 4 s | 0.16 | 40.00 ± 0.00 | {expected} (2) | - |" in write_report(tmp_path)
     assert (tmp_path / "strict_curves.png").stat().st_size > 5000

@@ -50,6 +50,17 @@ class Condition:
         return f"ablations/table5_strict/{'ucf24' if self.real else 'toy'}.yaml"
 
     @property
+    def title(self) -> str:
+        """What is special about it, in words."""
+        if self.real:
+            return f"real clips, labels every {self.gap} s"
+        if self.noise:
+            return "annotators' faults"
+        if self.pace != 1:
+            return f"actions last {self.pace:g} times as long"
+        return f"labels every {self.gap} s" + (", the table's videos" if self.name == "toy" else "")
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The evaluated splits, in order: choices are made on "dev"."""
         return ("dev", "test") if self.name == "toy" else ("test",)

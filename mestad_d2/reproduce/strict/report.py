@@ -11,7 +11,7 @@ from mestad_d2.formats.files import atomic_path, write_text
 from mestad_d2.reproduce.strict.data import CONDITIONS
 from mestad_d2.reproduce.strict.rows import ROWS
 from mestad_d2.reproduce.strict.schedule import read_results
-from mestad_d2.reproduce.strict.statistics import half_interval, paired
+from mestad_d2.reproduce.strict.statistics import Difference, half_interval, paired
 
 # By seed and burnt-in checkpoint, so that rows are paired only where they go on from the same weights.
 Figures = dict[tuple[int, str], float]
@@ -111,7 +111,7 @@ def curve_table(results: Sequence[dict], conditions: Mapping[str, dict]) -> str:
         if not any(gains):
             continue
         halfway = facts.get("unchanged_after_half")
-        cells = [condition, "-" if halfway is None else f"{halfway:.2f}", _cell(twice)]
+        cells = [CONDITIONS[condition].title, "-" if halfway is None else f"{halfway:.2f}", _cell(twice)]
         cells += [f"{gain} ({gain.seeds})" if gain else "-" for gain in gains]
         cells.append(_mean(figures(results, condition, "tla", "pseudo/exact"), "{:.3f}"))
         lines.append(f"| {' | '.join(cells)} |")
@@ -119,35 +119,34 @@ def curve_table(results: Sequence[dict], conditions: Mapping[str, dict]) -> str:
 
 
 def draw_curves(results: Sequence[dict], conditions: Mapping[str, dict], path: Path) -> None:
-    """Draw the gain of TLA, and of true labels, over twice the labelled clips against how long labels hold."""
+    """Draw the gain of TLA, and of true labels, over twice the labelled clips; data whose labels hold longest last."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots()
-    shown = [("tla", "o", "#3b7dd8"), ("oracle_both", "^", "#d87f3b")]
-    drawn = False
-    for number, (key, marker, color) in enumerate(shown):
-        points = []
-        for condition, facts in conditions.items():
-            twice = figures(results, condition, "none_x2", final("none_x2"))
-            gain = paired(figures(results, condition, key, final(key)), twice)
-            if facts.get("real") or gain is None or gain.seeds < 2:
-                continue
-            points.append((facts["unchanged_after_half"] + 0.006 * number, gain, condition))
-        if not points:
-            continue
-        drawn = True
-        axes.errorbar([x for x, _, _ in points], [g.mean for _, g, _ in points], yerr=[g.half for _, g, _ in points],
-                      fmt=marker, color=color, capsize=3, label=ROWS[key].name)  # fmt: skip
-        for x, gain, name in points if number == 0 else ():
-            axes.annotate(f"{name} ({gain.seeds})", (x, gain.mean), (6, 4), textcoords="offset points",
-                          fontsize=8)  # fmt: skip
-    if not drawn:
+    found: dict[str, dict[str, Difference]] = {}
+    for condition, facts in sorted(conditions.items(), key=lambda item: item[1]["unchanged_after_half"] or 0):
+        twice = figures(results, condition, "none_x2", final("none_x2"))
+        gains = {
+            key: gain
+            for key in ("tla", "oracle_both")
+            if (gain := paired(figures(results, condition, key, final(key)), twice)) and gain.seeds > 1
+        }
+        if not facts.get("real") and "tla" in gains:
+            found[condition] = gains
+    if not found:
         return
-    axes.axhline(0, color="0.6", linewidth=1)
-    axes.set_xlabel("share of label sets unchanged after half a gap, as tools/check_dataset.py prints it")
-    axes.set_ylabel("frame-mAP: points over twice\nthe labelled clips, 95 % interval (seeds)")
-    axes.legend(fontsize=8)
+    figure = Figure(figsize=(7.5, 1.2 + 0.5 * len(found)), layout="constrained")
+    axes = figure.subplots()
+    for key, shift, marker, color in (("tla", -0.1, "o", "#3b7dd8"), ("oracle_both", 0.1, "^", "#d87f3b")):
+        points = [(row + shift, gains[key]) for row, gains in enumerate(found.values()) if key in gains]
+        if points:
+            axes.errorbar([g.mean for _, g in points], [y for y, _ in points], xerr=[g.half for _, g in points],
+                          fmt=marker, color=color, capsize=3, label=ROWS[key].name)  # fmt: skip
+    names = [f"{CONDITIONS[name].title} ({gains['tla'].seeds} seeds): "
+             f"{conditions[name]['unchanged_after_half']:.2f} hold halfway" for name, gains in found.items()]  # fmt: skip
+    axes.set_yticks(range(len(found)), names, fontsize=8)
+    axes.axvline(0, color="0.6", linewidth=1)
+    axes.set_xlabel("points of frame-mAP over twice the labelled clips, 95 % intervals", fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     with atomic_path(path, keep_suffix=True) as aside:
         figure.savefig(aside, dpi=120)
 
@@ -207,6 +206,8 @@ def write_report(output: Path) -> str:
         rows = ["none", "none_x2", "tla", *facts["best"]]
         parts += ["On the third split of videos:", dev_table(results, rows)]
     if any(r["condition"] != "toy" for r in results):
+        # In the order of their list, whatever was run first.
+        conditions = {name: conditions[name] for name in CONDITIONS if name in conditions}
         parts += ["Gains over twice the labelled clips (seeds):", curve_table(results, conditions)]
         draw_curves(results, conditions, output / "strict_curves.png")
     text = "\n\n".join(parts) + "\n"
