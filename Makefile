@@ -32,7 +32,8 @@ $(DOCS_STAMP): $(STAMP) requirements-docs.txt
 demo: setup
 	$(BIN)/python scripts/run_demo.py --output output/demo
 
-# What pseudo labels add to the same burnt-in network, beside twice the labelled clips; a table in about 20 minutes.
+# What pseudo labels add to the same burnt-in network, beside twice the labelled clips: a table of one seed (docs/tla.md
+# says what that can show), in 20 to 25 minutes on two free cores.
 demo-tla: export OMP_NUM_THREADS := 1
 demo-tla: setup
 	$(BIN)/python tools/reproduce.py --table 5 --strict --seeds 1 --jobs 2 --curves \
