@@ -1,6 +1,6 @@
 """Confidence of a row: the probability that its box is on the person (IoU 0.5) and its action right.
 
-It is the chance that the action goes on at that moment (``moments``), times the probability that nothing else
+It is the chance that the action goes on at that moment (``change_points``), times the probability that nothing else
 is wrong. The latter is a logistic model of a few features. Its weights start from ``DEFAULT`` and are fitted to
 the annotators' own key frames: each is left out in turn, labelled from its neighbours and
 compared. Such a frame is further from its neighbours than any other, so the distance is a feature too.

@@ -20,8 +20,7 @@ from mestad_d2.densify.detections.teacher import detect, load_people, save_peopl
 from mestad_d2.densify.detections.video import DetectedVideo, cut_at_key_frames
 from mestad_d2.densify.key_frames import KeyFrame, stretches
 from mestad_d2.densify.measure.calibrate import calibrate
-from mestad_d2.densify.person_ids import number_people
-from mestad_d2.densify.stretch import Stretch, label_stretch
+from mestad_d2.densify.stretch import Stretch, label_stretch, number_people
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
@@ -140,13 +139,13 @@ def densify(
             stretch, times = Stretch(detected, actors), detected.times
             given = stretch.given()
             distances = np.minimum(times - detected.left.time, detected.right.time - times)
-            signs = [features(actors[n], frame, action, distances[frame]) for frame, n, action in given]
-            for (frame, n, action), sign, sure in zip(given, signs, confidence(signs, weights), strict=True):
+            table = [features(actors[n], frame, action, distances[frame]) for frame, n, action in given]
+            for (frame, n, action), found, sure in zip(given, table, confidence(table, weights), strict=True):
                 labels, time = actors[n], f"{times[frame]:.6f}"
                 box = tuple(round(float(value), 4) for value in labels.boxes[frame])
                 row = AnnotationRow(
                     video.video_id, time, box, action, labels.person_id, round(float(sure), 4)
                 )
-                dense.rows.append(DenseRow(row, len(dense.stretches), n, frame, sign))
+                dense.rows.append(DenseRow(row, len(dense.stretches), n, frame, found))
             dense.stretches.append(stretch)
     return dense

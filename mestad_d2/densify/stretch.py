@@ -1,13 +1,15 @@
-"""Labels of one stretch between two key frames: boxes, actions and their probabilities."""
+"""Labels of the stretches between key frames: boxes, actions and their probabilities, and person ids."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mestad_d2.densify.boxes import BoxNoise, fuse
 from mestad_d2.densify.detections.video import DetectedStretch
+from mestad_d2.people import Person
 from mestad_d2.semisup.actors import Actor, StretchDetections, Track, assign, pair_people
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.semisup.change_points import Change, action_chances, presence
@@ -95,3 +97,33 @@ def label_stretch(
             )  # fmt: skip
         )
     return found
+
+
+def number_people(stretches: Sequence[list[ActorLabels]]) -> list[list[ActorLabels]]:
+    """Give each actor a person id: the annotators', else a new one above all of those.
+
+    Args:
+        stretches: of one video, in order of time.
+    """
+    used = [labels.person_id for actors in stretches for labels in actors]
+    free = max(used, default=-1) + 1
+    known: dict[int, int] = {}
+    result = []
+    for actors in stretches:
+        numbered = []
+        for labels in actors:
+            number = labels.person_id
+            if number < 0:
+                number = known.get(_key(labels.actor.left), -1)
+            if number < 0:
+                number, free = free, free + 1
+            if labels.actor.right is not None:
+                known[_key(labels.actor.right)] = number
+            numbered.append(replace(labels, person_id=number))
+        result.append(numbered)
+    return result
+
+
+def _key(person: Person | None) -> int:
+    # The right key frame of a stretch is the very object that is the left one of the next.
+    return id(person) if person is not None else -1

@@ -22,3 +22,12 @@ def csv_field(text: str) -> str:
     if not any(sign in text for sign in ',"\r\n'):
         return text
     return '"' + text.replace('"', '""') + '"'
+
+
+def is_number(text: str) -> bool:
+    """Return whether Python reads a cell as a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

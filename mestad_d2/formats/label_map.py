@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.csv_cells import is_number
 from mestad_d2.formats.label_map_pbtxt import pbtxt_entries
 from mestad_d2.formats.lines import text_lines
 
@@ -181,7 +182,7 @@ def _split_entry(text: str, mark: str | None) -> Entry | None:
         return None
     # A name may contain unquoted commas.
     kind = fields.pop() if len(fields) > 2 and fields[-1] in _GROUP_OF_TYPE else None
-    if len(fields) >= 2 and _is_id(fields[0]) and not all(map(_is_number, fields[1:])):
+    if len(fields) >= 2 and _is_id(fields[0]) and not all(map(is_number, fields[1:])):
         return fields[0], f"{mark} ".join(fields[1:]) if len(fields) > 2 else fields[1], kind
     if len(fields) == 2 and _is_id(fields[1]) and fields[0]:
         return fields[1], fields[0], kind
@@ -203,11 +204,3 @@ def _numbered(names: list[str], lines: list[int]) -> list[tuple[int, Entry]]:
 
 def _is_id(text: str) -> bool:
     return re.fullmatch(r"[+-]?[0-9]{1,12}", text) is not None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,6 +31,7 @@ from mestad_d2.inference.one_pass.segments import Segment, stream_segments
 from mestad_d2.inference.person_detector.sources import PersonSource, build_person_source, proposals_of
 from mestad_d2.inference.speed.modes import SpeedMode, prepare_for_inference
 from mestad_d2.inference.tracker import ActorTracker
+from mestad_d2.inference.tubes.video_tubes import ActionTube, tubes_of_video
 from mestad_d2.modeling.build import build_detector
 from mestad_d2.modeling.roi_heads.feature_bank import FeatureBankROIHeads
 from mestad_d2.people import People
@@ -39,9 +39,6 @@ from mestad_d2.video.clips import TIE, clip_offsets, clip_tensor, without_pauses
 from mestad_d2.video.source import VideoSource, open_source
 from mestad_d2.video.stream import StreamFrame, iterate_frames
 from mestad_d2.video.transforms import GeometrySampler
-
-if TYPE_CHECKING:
-    from mestad_d2.inference.tubes.video_tubes import ActionTube
 
 logger = logging.getLogger(__name__)
 
@@ -190,9 +187,6 @@ class VideoPredictor:
         Raises:
             UserError: nothing there that can be decoded.
         """
-        # Only here: the module itself needs the detections of this one.
-        from mestad_d2.inference.tubes.video_tubes import tubes_of_video
-
         yield from tubes_of_video(self.predict(source), self.keyframes_per_second)
 
     def predict_at(
@@ -327,7 +321,7 @@ class VideoPredictor:
             frames = iterate_frames(self.needed(named_source)) if named else source
         if self.persons is None:
             return frames
-        return self.persons.watch(frames, keys, Path(source).resolve().stem if named else None)
+        return self.persons.follow(frames, keys, Path(source).resolve().stem if named else None)
 
     def _proposals(
         self, times: list[float], height: int, width: int, clip: torch.Tensor

@@ -22,7 +22,7 @@ from mestad_d2.semisup.actors import Actor, KeyFrame, StretchDetections, Track, 
 from mestad_d2.semisup.assigner import TemporalLabelAssigner
 from mestad_d2.semisup.change_points import action_chances, exclusive_pairs, log_odds, presence
 from mestad_d2.semisup.key_frame_labels import as_ground_truth, clip_actors
-from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, pseudo_truth
+from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, pseudo_labels
 from mestad_d2.semisup.thresholds import per_class_thresholds
 
 
@@ -55,7 +55,7 @@ class ActorTLA(PseudoLabeler):
             costs[row] = track.costs[0]
         like = teacher.pred_actions
         weights = torch.from_numpy(weights).to(like)
-        truth = pseudo_truth(
+        truth = pseudo_labels(
             teacher,
             torch.from_numpy(actions).to(like),
             weights.any(dim=1),

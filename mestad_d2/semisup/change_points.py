@@ -34,11 +34,11 @@ EXPECTED = 5.0
 
 @dataclass(frozen=True)
 class Change:
-    """An action that starts or ends in a stretch: ``moment`` in s of the csv, ``starts`` or ends."""
+    """An action that starts or ends in a stretch: ``time`` in s of the csv, ``starts`` or ends."""
 
     action_id: int
     starts: bool
-    moment: float
+    time: float
 
 
 def exclusive_pairs(frames: Iterable[KeyFrame]) -> frozenset[frozenset[int]]:
@@ -99,8 +99,8 @@ def action_chances(
         evidence = centred(level if starts else -level, track.seen)
         started = start_posterior(times, evidence, left, right)
         chances[action] = started if starts else 1 - started
-        changes.append(Change(action, starts, moment(times, started, left, right)))
-    return chances, sorted(changes, key=lambda change: change.moment)
+        changes.append(Change(action, starts, change_time(times, started, left, right)))
+    return chances, sorted(changes, key=lambda change: change.time)
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ def start_posterior(times: np.ndarray, evidence: np.ndarray, left: float, right:
     return np.cumsum(chance)[:-1]
 
 
-def moment(times: np.ndarray, started: np.ndarray, left: float, right: float) -> float:
+def change_time(times: np.ndarray, started: np.ndarray, left: float, right: float) -> float:
     """Compute the median moment (s) of ``start_posterior``, halfway in the gap in which it passes 1/2."""
     place = int(np.searchsorted(started, 0.5))
     known = np.concatenate([[left], times, [right]])

@@ -85,7 +85,7 @@ class PseudoLabeler:
         """Restore ``state_dict``."""
 
 
-def pseudo_truth(
+def pseudo_labels(
     teacher: Instances,
     actions: Tensor,
     mask: Tensor,
@@ -127,7 +127,7 @@ class TLA(PseudoLabeler):
         assigned = index >= 0
         actions = torch.zeros_like(scores)
         actions[assigned] = labels[index[assigned]]
-        return pseudo_truth(teacher, actions, assigned, index, costs)
+        return pseudo_labels(teacher, actions, assigned, index, costs)
 
 
 @PSEUDO_LABELER_REGISTRY.register()

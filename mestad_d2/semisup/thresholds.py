@@ -10,7 +10,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from mestad_d2.errors import UserError
-from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, neighbours, pseudo_truth
+from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, PseudoLabeler, neighbours, pseudo_labels
 
 
 def thresholded(
@@ -24,7 +24,7 @@ def thresholded(
     _, labels = neighbours(teacher, left, right)
     allowed = (labels > 0).any(dim=0)
     actions = ((scores > threshold) & allowed).to(scores)
-    return pseudo_truth(teacher, actions, actions.any(dim=1))
+    return pseudo_labels(teacher, actions, actions.any(dim=1))
 
 
 @PSEUDO_LABELER_REGISTRY.register()

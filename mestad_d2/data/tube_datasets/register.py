@@ -58,34 +58,16 @@ def register_tube_datasets(root: Path, train_step: int = 1, test_step: int = 1) 
         train_step, test_step: every so many frames are key frames.
     """
     ucf, jhmdb, sports = root / "ucf101_24", root / "jhmdb", root / "multisports"
+    ucf_truth = _first(ucf, "finalAnnots.mat", "pyannot.pkl")
     for part, step in (("train", train_step), ("test", test_step)):
-        register_tube_dataset(
-            f"ucf101_24_{part}",
-            "ucf101_24",
-            video_root=_pictures(ucf),
-            truth=_first(ucf, "finalAnnots.mat", "pyannot.pkl"),
-            part=part,
-            test_list=ucf / "testlist01.txt",
-            step=step,
-        )
+        register = partial(register_tube_dataset, part=part, step=step)
+        name, tests = f"ucf101_24_{part}", ucf / "testlist01.txt"
+        register(name, "ucf101_24", video_root=_pictures(ucf), truth=ucf_truth, test_list=tests)
         for split in JHMDB_SPLITS:
-            register_tube_dataset(
-                f"jhmdb_{part}_{split}",
-                "jhmdb",
-                video_root=_pictures(jhmdb),
-                truth=jhmdb / "JHMDB-GT.pkl",
-                part=part,
-                split=split,
-                step=step,
-            )
-        register_tube_dataset(
-            f"multisports_{'val' if part == 'test' else 'train'}",
-            "multisports",
-            video_root=_pictures(sports),
-            truth=sports / "multisports_GT.pkl",
-            part=part,
-            step=step,
-        )
+            name, truth = f"jhmdb_{part}_{split}", jhmdb / "JHMDB-GT.pkl"
+            register(name, "jhmdb", video_root=_pictures(jhmdb), truth=truth, split=split)
+        name, truth = f"multisports_{'val' if part == 'test' else 'train'}", sports / "multisports_GT.pkl"
+        register(name, "multisports", video_root=_pictures(sports), truth=truth)
 
 
 def _first(folder: Path, *names: str) -> Path:

@@ -112,7 +112,7 @@ def _assigned(card: Card, name: Callable[[int], str]) -> str:
     for action in sorted(labels.actions):
         if action in moved:
             word = "starts" if moved[action].starts else "ends"
-            parts.append(f"{name(action)} {word} at {moved[action].moment:.2f} s")
+            parts.append(f"{name(action)} {word} at {moved[action].time:.2f} s")
         else:
             parts.append(f"{name(action)} throughout")
     there = labels.there >= 0.5
@@ -133,5 +133,5 @@ def _lane(card: Card, action: int) -> Markup:
         seen = zip(x, odds, labels.track.seen, strict=True)
         score = " ".join(f"{a:.2f},{36 - 34 * (o + 4) / 8:.2f}" for a, o, there in seen if there)
     chance = " ".join(f"L{a:.2f} {36 - 34 * c:.2f}" for a, c in zip(x, labels.actions[action], strict=True))
-    moments = [100 * (c.moment - low) / span for c in labels.changes if c.action_id == action]
+    moments = [100 * (c.time - low) / span for c in labels.changes if c.action_id == action]
     return Markup(_TEMPLATES.from_string(_LANE).render(chance=chance, score=score, moments=moments))

@@ -17,9 +17,9 @@ from torch import nn
 from mestad_d2.checkpoint.write import save_whole
 from mestad_d2.data.loaders import build_unlabeled_loader
 from mestad_d2.data.sampling import start_at
-from mestad_d2.engine.mean_teacher.looks import look_at_stretches
 from mestad_d2.engine.mean_teacher.pseudo_quality import DenseJudge
 from mestad_d2.engine.mean_teacher.step import MeanTeacherStep
+from mestad_d2.engine.mean_teacher.stretch_detections import detect_stretches
 from mestad_d2.engine.mean_teacher.teacher import TeacherSelection, find_people, teacher_dtype
 from mestad_d2.engine.stop_signal import StoppableLoader
 from mestad_d2.engine.trainer import MESTADTrainer, step_arguments
@@ -49,7 +49,7 @@ def dense_judge(cfg: CfgNode) -> DenseJudge | None:
 def fit_to_training_set(cfg: CfgNode, teacher: nn.Module, labeler: PseudoLabeler) -> None:
     """Call ``PseudoLabeler.fit`` and ``fit_stretches`` before the first pseudo labels."""
     if labeler.looks is not None:
-        labeler.fit_stretches(look_at_stretches(cfg, teacher, teacher_selection(cfg), labeler.looks))
+        labeler.fit_stretches(detect_stretches(cfg, teacher, teacher_selection(cfg), labeler.looks))
     if not labeler.needs_fit:
         return
     cfg = cfg.clone()

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mestad_d2.errors import UserError
-from mestad_d2.formats.csv_cells import text_cell
+from mestad_d2.formats.csv_cells import is_number, text_cell
 from mestad_d2.formats.files import atomic_open
 from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes, VideoInfo
 
@@ -211,7 +211,7 @@ class _Table:
         try:
             return np.array(self.columns[name], dtype=np.float64)
         except ValueError:
-            bad = np.array([not _is_number(text) for text in self.columns[name]])
+            bad = np.array([not is_number(text) for text in self.columns[name]])
             text = self.columns[name][int(np.argmax(bad))]
             self.refuse(bad, f"{name} {text!r:.60} is no number")
             raise
@@ -273,14 +273,6 @@ def _rows(path: str | Path, reader) -> Iterator[list[str]]:
         raise UserError(
             f"{path}: row {reader.line_num + 1}: no csv text ({error}); save it as UTF-8 csv"
         ) from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _scattered(rows: np.ndarray, count: int) -> np.ndarray:

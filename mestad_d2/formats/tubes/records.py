@@ -103,8 +103,8 @@ class Tubes:
 
 
 @dataclass(frozen=True)
-class FrameBoxes:
-    """Scored boxes of single frames: ``video, frame, label, score`` (n,) and ``boxes`` (n, 4) in pixels."""
+class _BoxTable:
+    """``videos`` by index; ``video, frame, label, score`` (n,) and ``boxes`` (n, ...) in pixels, one row each."""
 
     videos: tuple[str, ...]
     video: np.ndarray
@@ -115,6 +115,10 @@ class FrameBoxes:
 
     def __len__(self) -> int:
         return len(self.video)
+
+
+class FrameBoxes(_BoxTable):
+    """Scored boxes of single frames: ``video, frame, label, score`` (n,) and ``boxes`` (n, 4) in pixels."""
 
     def select(self, which: np.ndarray) -> FrameBoxes:
         """Select rows by index or mask."""
@@ -122,19 +126,8 @@ class FrameBoxes:
         return replace(self, **{name: getattr(self, name)[which] for name in fields})
 
 
-@dataclass(frozen=True)
-class Tubelets:
+class Tubelets(_BoxTable):
     """Boxes of K successive frames each: ``frame`` (n,) is the first one, ``boxes`` are (n, K, 4)."""
-
-    videos: tuple[str, ...]
-    video: np.ndarray
-    frame: np.ndarray
-    label: np.ndarray
-    score: np.ndarray
-    boxes: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.video)
 
     def as_frames(self) -> FrameBoxes:
         """Return each box at its frame with the tubelet's score, ordered by start and then by k."""

@@ -24,7 +24,7 @@ from mestad_d2.video.stream import StreamFrame
 class PersonSource(Protocol):
     """Source of person boxes; one object handles one video at a time."""
 
-    def watch(
+    def follow(
         self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
     ) -> Iterator[StreamFrame]:
         """Pass the frames of a video on unchanged; ``keys`` are the times of its key frames, in s.
@@ -50,7 +50,7 @@ class DetectedPersons:
         # Frames are decoded in a thread of their own.
         self._lock = threading.Lock()
 
-    def watch(
+    def follow(
         self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
     ) -> Iterator[StreamFrame]:
         """Detect on the frame nearest to each key time (the earlier of a tie); see ``PersonSource``."""
@@ -101,7 +101,7 @@ class FilePersons:
         self._videos = sorted({name for name, _ in self._found})
         self._video = ""
 
-    def watch(
+    def follow(
         self, frames: Iterable[StreamFrame], keys: Iterable[float], video: str | None = None
     ) -> Iterator[StreamFrame]:
         """Pass the frames on without looking at them; see ``PersonSource``.

@@ -8,9 +8,13 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.tubes.csv_files import TubeDataset
 from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes, as_tubelets
 from mestad_d2.inference.tubes.ours import link_ours
-from mestad_d2.inference.tubes.published.act import link_act
+from mestad_d2.inference.tubes.published.build_tubes import (
+    link_act,
+    link_mmaction2,
+    link_mmaction2_scorefix,
+    link_moc,
+)
 from mestad_d2.inference.tubes.published.gurkirt import link_gurkirt
-from mestad_d2.inference.tubes.published.moc import link_mmaction2, link_mmaction2_scorefix, link_moc
 from mestad_d2.inference.tubes.published.yowov2 import link_yowov2
 
 LINKERS: dict[str, Callable[[Tubelets, TubeDataset], Tubes]] = {

@@ -9,7 +9,7 @@ from detectron2.structures import Instances, pairwise_iou
 
 from mestad_d2.engine.mean_teacher.pseudo_quality import POSITIVE_IOU, DenseTruth, dense_truth
 from mestad_d2.errors import UserError
-from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, TLA, PseudoLabeler, pseudo_truth
+from mestad_d2.semisup.labelers import PSEUDO_LABELER_REGISTRY, TLA, PseudoLabeler, pseudo_labels
 
 
 class _Oracle(PseudoLabeler):
@@ -42,7 +42,7 @@ class OracleLabels(_Oracle):
             iou, person = pairwise_iou(teacher.pred_boxes, truth.gt_boxes).max(dim=1)
             mask = iou >= POSITIVE_IOU
             actions[mask] = truth.gt_actions[person[mask]].to(actions)
-        return pseudo_truth(teacher, actions, mask)
+        return pseudo_labels(teacher, actions, mask)
 
 
 @PSEUDO_LABELER_REGISTRY.register()
@@ -69,4 +69,4 @@ class OracleBoth(_Oracle):
     def label_clip(self, teacher: Instances | None, item: dict) -> Instances:
         truth = self.truth(item)
         found = Instances(truth.image_size, pred_boxes=truth.gt_boxes, pred_actions=truth.gt_actions)
-        return pseudo_truth(found, truth.gt_actions, torch.ones(len(truth), dtype=torch.bool))
+        return pseudo_labels(found, truth.gt_actions, torch.ones(len(truth), dtype=torch.bool))

@@ -7,7 +7,7 @@ open-mmlab/mmaction2 4d6c934; their conventions are the fields of ``BuildSetting
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,12 @@ class BuildSettings:
     link_pixels: str = "inclusive"
     top: int = 10
     least_length: int = 15
+
+
+# ACT bridges up to four missing start frames; with K = 1 such frames stay holes (NaN). MOC ends at the first miss.
+ACT = BuildSettings(nms=0.3, soft=False, link=0.2, least_score=0.01, patience=5)
+MOC = BuildSettings(nms=0.6, soft=True, link=0.5, least_score=0.005)
+MMACTION2 = replace(MOC, link_pixels="continuous")
 
 
 @dataclass
@@ -155,3 +161,27 @@ def _mean_boxes(tube: _Tube, k: int) -> tuple[np.ndarray, np.ndarray]:
         count[start - first : start - first + k] += 1
     with np.errstate(invalid="ignore"):
         return np.arange(first, first + length), total / count[:, None]
+
+
+def link_act(found: Tubelets, dataset: TubeDataset) -> Tubes:
+    """Link tubelets as ACT does (ICCV 2017; vkalogeiton/caffe act-detector a431461)."""
+    return build_tubes(found, dataset, ACT)
+
+
+def link_moc(found: Tubelets, dataset: TubeDataset) -> Tubes:
+    """Link tubelets as MOC does (ECCV 2020; MCG-NJU/MOC-Detector 45c3fd0)."""
+    return build_tubes(found, dataset, MOC)
+
+
+def link_mmaction2(found: Tubelets, dataset: TubeDataset) -> Tubes:
+    """Link detections as mmaction2's link_tubes does, with its bug (open-mmlab/mmaction2 4d6c934).
+
+    Every box gets the score of the last row of all detections, so that tubes are ranked arbitrarily.
+    """
+    last = found.score[-1] if len(found) else 0.0
+    return build_tubes(replace(found, score=np.full(len(found), last)), dataset, MMACTION2)
+
+
+def link_mmaction2_scorefix(found: Tubelets, dataset: TubeDataset) -> Tubes:
+    """Link detections as mmaction2's link_tubes would with each row's own score (not official)."""
+    return build_tubes(found, dataset, MMACTION2)

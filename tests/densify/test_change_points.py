@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mestad_d2.semisup.change_points import CORRELATION, MOST, centred, moment, start_posterior
+from mestad_d2.semisup.change_points import CORRELATION, MOST, centred, change_time, start_posterior
 
 
 @settings(deadline=None, max_examples=40)
@@ -35,10 +35,10 @@ def test_a_clear_step_is_found_and_silence_means_the_middle() -> None:
     times = 1 + np.arange(1, 25) / 25
     for step in (0.2, 0.5, 0.8):
         evidence = np.where(times - 1 >= step, 4.0, -4.0)
-        found = moment(times, start_posterior(times, evidence, 1.0, 2.0), 1.0, 2.0)
+        found = change_time(times, start_posterior(times, evidence, 1.0, 2.0), 1.0, 2.0)
         assert found == pytest.approx(1 + step, abs=0.07)
     silent = start_posterior(times, np.zeros(24), 1.0, 2.0)
-    assert moment(times, silent, 1.0, 2.0) == pytest.approx(1.5, abs=0.03)
+    assert change_time(times, silent, 1.0, 2.0) == pytest.approx(1.5, abs=0.03)
     assert (np.diff(silent) > 0).all()
 
 
@@ -47,7 +47,7 @@ def test_levels_of_unsure_scores_do_not_hide_a_step() -> None:
     # Never above 1/2, yet with a clear rise at 1.6 s.
     scores = np.where(times >= 1.6, -1.0, -6.0)
     started = start_posterior(times, centred(scores, np.ones(24, bool)), 1.0, 2.0)
-    assert moment(times, started, 1.0, 2.0) == pytest.approx(1.6, abs=0.12)
+    assert change_time(times, started, 1.0, 2.0) == pytest.approx(1.6, abs=0.12)
 
 
 def test_frames_without_the_person_say_nothing() -> None:

@@ -27,7 +27,7 @@ def key_frame(annotations: list[dict], time: float, item: dict) -> KeyFrame:
     return KeyFrame(time, tuple(people))
 
 
-def look_at_stretches(
+def detect_stretches(
     cfg: CfgNode, teacher: nn.Module, selection: TeacherSelection, looks: int
 ) -> list[StretchDetections]:
     """Run the teacher at ``looks`` evenly spaced moments between every two key frames, and at those.
@@ -43,25 +43,25 @@ def look_at_stretches(
     ]
     moments: dict[tuple[str, float], dict] = {}
     for item in stretches if looks else ():
-        for time in look_times(item, looks):
+        for time in detection_times(item, looks):
             moments.setdefault((item["video_id"], time), {**item, "timestamp": time, "annotations": []})
-    seen = _watch(cfg, teacher, selection, moments)
+    seen = _detect(cfg, teacher, selection, moments)
     result = []
     for item in stretches:
         left, right = (key_frame(item[s], item[f"{s}_timestamp"], item) for s in ("left", "right"))
-        times = look_times(item, looks) if looks else []
+        times = detection_times(item, looks) if looks else []
         people = [seen[item["video_id"], time] for time in times]
         result.append(StretchDetections(item["video_id"], left, right, np.array(times), people))
     return result
 
 
-def look_times(item: dict, looks: int) -> list[float]:
+def detection_times(item: dict, looks: int) -> list[float]:
     """Return the moments of a stretch, in s: its two key frames and ``looks`` between."""
     times = np.linspace(item["left_timestamp"], item["right_timestamp"], looks + 2)
     return [round(float(time), 6) for time in times]
 
 
-def _watch(
+def _detect(
     cfg: CfgNode, teacher: nn.Module, selection: TeacherSelection, moments: dict[tuple[str, float], dict]
 ) -> dict[tuple[str, float], People]:
     mapper, rng, batch = ClipMapper(cfg, False), np.random.default_rng(0), max(cfg.TEST.BATCH_SIZE, 1)
