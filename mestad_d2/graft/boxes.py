@@ -100,7 +100,7 @@ def _people_of(
     """Yield ((video id, time), people) of a video's key frames, in order of time."""
     keys, coming = itertools.tee(key_times(rate))
     key, waiting, last, size = next(coming), [], 0.0, (1, 1)
-    for frame in persons.watch(iterate_frames(source), keys, video_id):
+    for frame in persons.follow(iterate_frames(source), keys, video_id):
         last, size = frame.time, frame.size
         while key <= last:
             waiting.append(key)
