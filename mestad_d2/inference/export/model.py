@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from pytorchvideo.layers.swish import Swish
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import nms
@@ -40,6 +41,7 @@ class ExportableDetector(nn.Module):
         _check(model)
         model = copy.deepcopy(model).eval().requires_grad_(False)
         fold_batch_norm(model.backbone)
+        _trace_swish(model.backbone)
         self.backbone, self.fpn = model.backbone, model.fpn
         self.fcos, self.actors = model.proposal_generator, model.roi_heads
         head = self.actors.predictor
@@ -99,6 +101,14 @@ class ExportableDetector(nn.Module):
             order = order[nms(boxes[order], rank[order], rule.nms_thresh)]
         order = order[: rule.max_boxes]
         return boxes[order], scores[order]
+
+
+def _trace_swish(backbone: nn.Module) -> None:
+    """Replace pytorchvideo's Swish, a Python function with its own gradient that tracers can't enter, by torch's."""
+    for parent in list(backbone.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, Swish):
+                setattr(parent, name, nn.SiLU())
 
 
 class _ContextHead(nn.Module):

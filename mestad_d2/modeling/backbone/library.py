@@ -83,4 +83,5 @@ def channel_norm(tokens: Tensor) -> Tensor:
     Intermediate stages have no norm of their own, and their values grow from block to block. Scale and shift
     would add nothing to the 1x1 convolution of the FPN that follows.
     """
-    return nn.functional.layer_norm(tokens, tokens.shape[-1:])
+    # An int: tracers would follow the shape, and ONNX wants a constant here.
+    return nn.functional.layer_norm(tokens, (int(tokens.shape[-1]),))
