@@ -74,7 +74,6 @@ TABLES = {
                 Row("ME-STAD, R50 8x8", "table1/mestad", 25.5, 111.3),
                 Row("ME-STAD + TLA, R50 8x8", "table1/mestad_tla", 26.9, 111.3, burn_in="table1/mestad"),
             ),
-            cited=("other backbones of the table: configs/ablations/table1 and configs/AVA-*",),
         ),
         Table(
             2,
