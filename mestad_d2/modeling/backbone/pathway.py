@@ -17,6 +17,8 @@ from mestad_d2.errors import UserError
 from mestad_d2.modeling.backbone.norm import video_norm
 
 STAGES = ("res2", "res3", "res4", "res5")
+# What convolutions over time see before the first step and after the last.
+TEMPORAL_PADDINGS = ("zeros", "repeat")
 STAGE_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
@@ -32,6 +34,7 @@ class PathwaySpec:
         extra_channels: channels that lateral connections add to the input of res2..res5.
         res5_stride, res5_dilation: spatial ones of res5 (release: 1 and, in the slow pathway, 2).
         temporal_pool: frames that max pooling joins after res2; 1: none.
+        temporal_padding: of convolutions over time; one of ``TEMPORAL_PADDINGS``.
     """
 
     width: int
@@ -42,6 +45,7 @@ class PathwaySpec:
     res5_stride: int = 1
     res5_dilation: int = 2
     temporal_pool: int = 1
+    temporal_padding: str = "zeros"
     norm: Callable[..., nn.Module] = nn.BatchNorm3d
 
 
@@ -107,7 +111,7 @@ class Pathway(nn.Module):
         pool = (spec.temporal_pool, 1, 1)
         self.temporal_pool = nn.MaxPool3d(pool, pool) if spec.temporal_pool > 1 else nn.Identity()
         _plain_ints(self)
-        ease_temporal_convolutions(self)
+        ease_temporal_convolutions(self, spec.temporal_padding)
 
     def forward(self, clips: Tensor) -> dict[str, Tensor]:
         """Compute stage name -> features (N, C, T, H, W) of clips (N, 3, T, H, W)."""
@@ -139,47 +143,78 @@ def slow_spec(cfg: CfgNode, extra_channels: Sequence[int] = (0, 0, 0, 0)) -> Pat
         res5_stride=node.RES5_STRIDE,
         res5_dilation=node.RES5_DILATION,
         temporal_pool=node.TEMPORAL_POOL,
+        temporal_padding=node.TEMPORAL_PADDING,
         norm=partial(video_norm, node.NORM),
     )
 
 
 class TemporalConv3d(nn.Conv3d):
-    """A (k, 1, 1) convolution of stride 1, computed on a CPU as a 2-D one over time and all positions.
+    """A convolution over time, with other ends of the clip or another way to compute it; keys are ``nn.Conv3d``'s.
 
-    Without AVX-512 oneDNN computes the gradient of the 3-D one of 8 channels in its reference code, which takes fifty
-    times as long: half of the toy detector's training step. Parameters and keys are those of ``nn.Conv3d``.
+    A (k, 1, 1) convolution of stride 1 is trained on a CPU as a 2-D one over time and all positions: without AVX-512
+    oneDNN computes the gradient of the 3-D one of 8 channels in its reference code, which takes fifty times as long:
+    half of the toy detector's training step. With ``repeat_ends`` the first and last step are repeated where
+    zeros would pad time.
     """
 
+    repeat_ends = False
+
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the features (N, C_out, T, H, W) of features (N, C, T, H, W)."""
-        if x.device.type != "cpu" or not (x.requires_grad and torch.is_grad_enabled()):
-            return super().forward(x)
+        """Compute the features (N, C_out, T', H', W') of features (N, C, T, H, W)."""
+        padding = self.padding
+        if self.repeat_ends:
+            # Not F.pad: it would leave the channels-last layout.
+            count, padding = padding[0], (0, *padding[1:])
+            x = torch.cat([*[x[:, :, :1]] * count, x, *[x[:, :, -1:]] * count], dim=2)
+        in_2d = x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled() and _time_only(self)
+        if not in_2d:
+            return F.conv3d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         n, channels, steps, height, width = x.shape
         # A view in both memory formats: the positions of a step are contiguous.
         flat = x.reshape(n, channels, steps, height * width)
-        weight, padding = self.weight[..., 0], (self.padding[0], 0)
-        return F.conv2d(flat, weight, self.bias, 1, padding, groups=self.groups).view(
-            n, -1, steps, height, width
+        out = F.conv2d(flat, self.weight[..., 0], self.bias, 1, (padding[0], 0), groups=self.groups)
+        return out.view(n, -1, out.shape[2], height, width)
+
+
+def _time_only(conv: nn.Conv3d) -> bool:
+    """Return whether a convolution keeps all steps and positions and mixes steps only."""
+    steps = conv.kernel_size[0]
+    plain = conv.stride == conv.dilation == (1, 1, 1) and conv.padding_mode == "zeros"
+    return (
+        plain and steps > 1 and steps % 2 == 1 and conv.kernel_size[1:] == (1, 1)
+        and conv.padding == (steps // 2, 0, 0)
+    )  # fmt: skip
+
+
+def ease_temporal_convolutions(module: nn.Module, padding: str = "zeros") -> None:
+    """Replace convolutions over time in ``module`` by ``TemporalConv3d`` in place, keeping weights and keys.
+
+    Args:
+        module: a backbone or a part of it.
+        padding: ``MODEL.VIDEO_RESNET.TEMPORAL_PADDING``; with "zeros" only purely temporal ones are replaced.
+
+    Raises:
+        UserError: an unknown padding.
+    """
+    if padding not in TEMPORAL_PADDINGS:
+        raise UserError(
+            f"MODEL.VIDEO_RESNET.TEMPORAL_PADDING: {padding!r} is unknown; use {' or '.join(TEMPORAL_PADDINGS)}"
         )
-
-
-def ease_temporal_convolutions(module: nn.Module) -> None:
-    """Replace the purely temporal convolutions of ``module`` by ``TemporalConv3d`` in place, keeping weights."""
+    repeat = padding == "repeat"
     for parent in list(module.modules()):
         for name, conv in list(parent.named_children()):
-            if type(conv) is not nn.Conv3d or conv.stride != (1, 1, 1) or conv.dilation != (1, 1, 1):
+            if type(conv) is not nn.Conv3d or not (_time_only(conv) or (repeat and conv.padding[0])):
                 continue
-            steps = conv.kernel_size[0]
-            same = conv.padding == (steps // 2, 0, 0) and conv.padding_mode == "zeros"
-            if steps > 1 and steps % 2 and conv.kernel_size[1:] == (1, 1) and same:
-                eased = nn.utils.skip_init(
-                    TemporalConv3d,
-                    conv.in_channels,
-                    conv.out_channels,
-                    conv.kernel_size,
-                    padding=conv.padding,
-                    groups=conv.groups,
-                    bias=conv.bias is not None,
-                )
-                eased.weight, eased.bias = conv.weight, conv.bias
-                setattr(parent, name, eased)
+            eased = nn.utils.skip_init(
+                TemporalConv3d,
+                conv.in_channels,
+                conv.out_channels,
+                conv.kernel_size,
+                stride=conv.stride,
+                padding=conv.padding,
+                dilation=conv.dilation,
+                groups=conv.groups,
+                bias=conv.bias is not None,
+            )
+            eased.weight, eased.bias, eased.repeat_ends = conv.weight, conv.bias, repeat
+            setattr(parent, name, eased)

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from mestad_d2.errors import UserError
 from mestad_d2.modeling.backbone.non_local import insert_non_local
 from mestad_d2.modeling.backbone.norm import video_norm
-from mestad_d2.modeling.backbone.pathway import STAGES, Pathway, PathwaySpec, slow_spec, stage_blocks
+from mestad_d2.modeling.backbone.pathway import (
+    STAGES,
+    Pathway,
+    PathwaySpec,
+    ease_temporal_convolutions,
+    slow_spec,
+    stage_blocks,
+)
 
 SLOW_SAMPLINGS = ("stride", "linspace")
 
@@ -147,6 +154,7 @@ def build_slowfast_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) 
             temporal_blocks=node.TEMPORAL_BLOCKS,
             res5_stride=node.RES5_STRIDE,
             res5_dilation=pair.FAST_RES5_DILATION,
+            temporal_padding=node.TEMPORAL_PADDING,
             norm=norm,
         )
     )
@@ -162,4 +170,6 @@ def build_slowfast_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) 
         )
         for name, channels in zip(("stem", *STAGES[:3]), sources, strict=True)
     }
+    for lateral in laterals.values():
+        ease_temporal_convolutions(lateral, node.TEMPORAL_PADDING)
     return SlowFast(slow, fast, laterals, pair.ALPHA, pair.SLOW_SAMPLING)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mestad_d2.errors import UserError
 from mestad_d2.modeling.backbone.library import refuse, stage_blocks, variant
 from mestad_d2.modeling.backbone.norm import video_norm
-from mestad_d2.modeling.backbone.pathway import STAGES
+from mestad_d2.modeling.backbone.pathway import STAGES, ease_temporal_convolutions
 from mestad_d2.modeling.backbone.segment import WindowExcitation
 
 # Depth factors; XS, S and M are one network on other clips.
@@ -103,4 +103,6 @@ def build_x3d_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> X3
     shortcut = stages[0].res_blocks[0]
     if cfg.MODEL.VIDEO_BACKBONE.SHORTCUT_NORM and shortcut.branch1_norm is None:
         shortcut.branch1_norm = video_norm(node.NORM, shortcut.branch1_conv.out_channels)
+    if node.TEMPORAL_PADDING != "zeros":
+        ease_temporal_convolutions(net, node.TEMPORAL_PADDING)
     return X3D(net, node.RES5_STRIDE)

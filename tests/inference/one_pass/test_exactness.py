@@ -42,6 +42,7 @@ NO_TIME_FAST = [
     "MODEL.SLOWFAST.FUSION_KERNEL",
     1,
 ]
+REPEAT = ["MODEL.VIDEO_RESNET.TEMPORAL_PADDING", "repeat"]
 NON_LOCAL = ["MODEL.NONLOCAL.LOCATIONS", [[], [], [0], []], "MODEL.NONLOCAL.POOL", [1, 2, 2]]
 
 
@@ -112,7 +113,9 @@ def test_without_kernels_over_time_both_modes_are_equal(
 
 
 @pytest.mark.parametrize(
-    "options", [[], NON_LOCAL, SLOW_FAST, X3D], ids=["slow", "non-local", "slowfast", "x3d"]
+    "options",
+    [[], NON_LOCAL, SLOW_FAST, X3D, REPEAT],
+    ids=["slow", "non-local", "slowfast", "x3d", "repeated ends"],
 )
 def test_a_pass_is_a_clip_of_the_whole_film_cut_out(options: list) -> None:
     """Against code that knows nothing of segments: the whole film as one clip, features cut out by hand."""
