@@ -6,6 +6,7 @@ tools/densify.py --config-file configs/toy/SlowOnly_tiny.yaml --annotations spar
 tools/densify.py --corrected dense.cvat --annotations dense.csv --videos DIR --output train.csv
 """
 
+# ruff: noqa: E402  (arguments are read before the libraries are imported, which takes seconds)
 from __future__ import annotations
 
 import argparse
@@ -14,34 +15,9 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
-from detectron2.config import CfgNode
-from detectron2.engine import default_setup
-from tqdm import tqdm
-
-from mestad_d2.data.per_video import as_setting
-from mestad_d2.data.prepare.frame_times import frame_times
-from mestad_d2.data.video_sources import DatasetVideos
-from mestad_d2.densify.corrections import merge_corrections, training_rows, write_training_csv
-from mestad_d2.densify.detections.teacher import teacher_cfg
-from mestad_d2.densify.formats.coco import VideoFacts
-from mestad_d2.densify.formats.csv_files import read_dense_csv, read_people_free
-from mestad_d2.densify.formats.outputs import OutputPaths, read_corrected, write_all
-from mestad_d2.densify.key_frames import KeyFrame, key_frames
-from mestad_d2.densify.pipeline import Settings, densify, detect_videos
-from mestad_d2.densify.train_first import keep_or_clear, training_cfg
-from mestad_d2.engine import build_trainer
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.formats.label_map import read_label_map
-from mestad_d2.formats.output_paths import refuse_overwriting_inputs
-from mestad_d2.inference.action_names import action_names
 from mestad_d2.inference.arguments import add_persons_arguments
-from mestad_d2.inference.person_detector.sources import use_persons
-from mestad_d2.inference.predictor import VideoPredictor
-from mestad_d2.load_config import setup_cfg
-from mestad_d2.process_setup import keep_freed_memory
-from mestad_d2.semisup.assigner import TemporalLabelAssigner
-from mestad_d2.semisup.change_points import exclusive_pairs
-from mestad_d2.video.video_locations import locate_videos
+from mestad_d2.process_setup import start_quickly
 
 
 def parse(argv: list[str] | None = None) -> Namespace:
@@ -75,6 +51,38 @@ def parse(argv: list[str] | None = None) -> Namespace:
     add_persons_arguments(parser)
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config options KEY VALUE ...")
     return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    parse()
+    start_quickly()
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_setup
+from tqdm import tqdm
+
+from mestad_d2.data.per_video import as_setting
+from mestad_d2.data.prepare.frame_times import frame_times
+from mestad_d2.data.video_sources import DatasetVideos
+from mestad_d2.densify.corrections import merge_corrections, training_rows, write_training_csv
+from mestad_d2.densify.detections.teacher import teacher_cfg
+from mestad_d2.densify.formats.coco import VideoFacts
+from mestad_d2.densify.formats.csv_files import read_dense_csv, read_people_free
+from mestad_d2.densify.formats.outputs import OutputPaths, read_corrected, write_all
+from mestad_d2.densify.key_frames import KeyFrame, key_frames
+from mestad_d2.densify.pipeline import Settings, densify, detect_videos
+from mestad_d2.densify.train_first import keep_or_clear, training_cfg
+from mestad_d2.engine import build_trainer
+from mestad_d2.formats.label_map import read_label_map
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.inference.action_names import action_names
+from mestad_d2.inference.person_detector.sources import use_persons
+from mestad_d2.inference.predictor import VideoPredictor
+from mestad_d2.load_config import setup_cfg
+from mestad_d2.process_setup import keep_freed_memory
+from mestad_d2.semisup.assigner import TemporalLabelAssigner
+from mestad_d2.semisup.change_points import exclusive_pairs
+from mestad_d2.video.video_locations import locate_videos
 
 
 def number(text: str, option: str, word: str, least: float) -> float | None:

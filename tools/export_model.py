@@ -1,24 +1,22 @@
 #!/usr/bin/env python
 """Export the whole detector to one ONNX or TorchScript file: clip in; boxes, person and action scores out."""
 
+# ruff: noqa: E402  (arguments are read before the libraries are imported, which takes seconds)
 from __future__ import annotations
 
 import argparse
 import itertools
 from pathlib import Path
 
-import torch
-
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.formats.output_paths import refuse_overwriting_inputs
-from mestad_d2.inference.action_names import action_names
-from mestad_d2.inference.arguments import add_config_options, add_detector_arguments, detector_config
-from mestad_d2.inference.export.check import compare, speed
-from mestad_d2.inference.export.files import FORMATS, clip_metadata, export, load_exported, need
-from mestad_d2.inference.export.model import ExportableDetector
-from mestad_d2.inference.export.openvino_ir import IR_FORMATS, export_ir, load_ir
-from mestad_d2.inference.predictor import VideoPredictor, load_model
-from mestad_d2.video.clips import clip_tensor
+from mestad_d2.inference.arguments import (
+    FORMATS,
+    IR_FORMATS,
+    add_config_options,
+    add_detector_arguments,
+    detector_config,
+)
+from mestad_d2.process_setup import start_quickly
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,6 +49,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=9, help="timed runs of each side, in turns (%(default)s)")
     add_config_options(parser)
     return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    ARGUMENTS = parse()
+    start_quickly()
+
+import torch
+
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.inference.action_names import action_names
+from mestad_d2.inference.export.check import compare, speed
+from mestad_d2.inference.export.files import clip_metadata, export, load_exported, need
+from mestad_d2.inference.export.model import ExportableDetector
+from mestad_d2.inference.export.openvino_ir import export_ir, load_ir
+from mestad_d2.inference.predictor import VideoPredictor, load_model
+from mestad_d2.video.clips import clip_tensor
 
 
 @one_line_errors()
@@ -115,4 +129,4 @@ def main(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(parse()))
+    raise SystemExit(main(ARGUMENTS))

@@ -6,7 +6,7 @@ and --dist-url for several machines, or torchrun (docs/scaling.md). Exit codes: 
 input, 75 stopped by SIGTERM or Ctrl-C and saved: go on with --resume (docs/reliability.md).
 """
 
-# ruff: noqa: E402  (signals are listened to before the libraries are imported, which takes seconds)
+# ruff: noqa: E402  (signals are listened to and arguments read before the libraries are imported, which takes seconds)
 from __future__ import annotations
 
 from mestad_d2.process_setup import leave_on_signals
@@ -14,9 +14,43 @@ from mestad_d2.process_setup import leave_on_signals
 if __name__ in ("__main__", "__mp_main__"):
     leave_on_signals()
 
-from argparse import Namespace
+from argparse import REMAINDER, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 
-from detectron2.engine import default_argument_parser, default_setup
+from mestad_d2.errors import one_line_errors
+from mestad_d2.inference.arguments import add_import_argument
+
+
+def parse(arguments: list[str] | None = None) -> Namespace:
+    """Parse the command line: the arguments of detectron2's own training tool, and ours."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", default="", metavar="FILE", help="yaml, such as those in configs/")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the newest checkpoint of OUTPUT_DIR"
+    )
+    parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS, don't train")
+    parser.add_argument(
+        "--num-gpus", type=int, default=1, help="GPUs of each machine; without any, processes (%(default)s)"
+    )
+    parser.add_argument("--num-machines", type=int, default=1, help="machines in all (%(default)s)")
+    parser.add_argument("--machine-rank", type=int, default=0, help="number of this machine, from 0")
+    # detectron2's default is one port per user, so a second run on the machine would fail.
+    parser.add_argument(
+        "--dist-url", default="auto", help="address where processes meet; needed on several machines"
+    )
+    parser.add_argument(
+        "--accept-changes",
+        action="store_true",
+        help="with --resume: go on although the model, optimiser, seed or training data changed",
+    )
+    add_import_argument(parser)
+    parser.add_argument("opts", nargs=REMAINDER, default=None, help="config options KEY VALUE ...")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    ARGUMENTS = parse()
+
+from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
@@ -26,8 +60,6 @@ from mestad_d2.engine.launch import start
 from mestad_d2.engine.run_folder import hold
 from mestad_d2.engine.run_info import settle_seed, write_run_info
 from mestad_d2.engine.trainer import verify_results
-from mestad_d2.errors import one_line_errors
-from mestad_d2.inference.arguments import add_import_argument
 from mestad_d2.load_config import import_extensions, make_deterministic, setup_cfg
 from mestad_d2.process_setup import keep_freed_memory
 
@@ -63,20 +95,6 @@ def main(args: Namespace) -> dict:
     return trainer.train() or {}
 
 
-def parse(arguments: list[str] | None = None) -> Namespace:
-    """Parse the command line: detectron2's arguments and our own."""
-    parser = default_argument_parser()
-    parser.add_argument(
-        "--accept-changes",
-        action="store_true",
-        help="with --resume: go on although the model, optimiser, seed or training data changed",
-    )
-    # detectron2's default is one port per user, so a second run on the machine would fail.
-    parser.set_defaults(dist_url="auto")
-    add_import_argument(parser)
-    return parser.parse_args(arguments)
-
-
 if __name__ == "__main__":
     with one_line_errors():
-        start(main, parse())
+        start(main, ARGUMENTS)

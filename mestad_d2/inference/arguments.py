@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from mestad_d2.inference.speed.modes import SpeedMode
 
+# What tools/export_model.py writes: by torch's exporters, and OpenVINO's intermediate representation.
+FORMATS = ("onnx", "torchscript")
+IR_FORMATS = ("openvino", "openvino-int8")
 INPUTS = (
     "videos, folders of videos or of one video's frames, patterns in quotes ('clips/*.mp4'), rtsp:// or http(s):// "
     "addresses, - for a list on stdin"

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from loading import ROOT
+from detectron2.engine import default_argument_parser
+from loading import ROOT, load_script
 
 # Imports of these take from a tenth of a second to more than one.
 HEAVY = ("torch", "detectron2", "scipy.optimize", "matplotlib", "gradio", "cv2", "av")
@@ -21,7 +22,7 @@ def python(code: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("tool", ["demo", "app", "detect_many"])
+@pytest.mark.parametrize("tool", ["demo", "app", "detect_many", "densify", "export_model", "train_net"])
 def test_help_loads_nothing_heavy(tool: str) -> None:
     code = f"""
 import runpy, sys
@@ -55,3 +56,21 @@ assert torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(2)).tolist() 
     done = python(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["[]"] and "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "--config-file a.yaml --resume --eval-only --num-gpus 2 --num-machines 3 --machine-rank 1 --dist-url tcp://h:1",
+        "--config-file a.yaml MODEL.DEVICE cpu --resume",
+    ],
+)
+def test_training_takes_detectron2s_arguments(line: str) -> None:
+    """Read as the installed detectron2 reads them, apart from the default address and our own flags."""
+    wanted = vars(default_argument_parser().parse_args(line.split()))
+    found = vars(load_script("tools/train_net.py").parse(line.split()))
+    if "--dist-url" not in line:
+        assert found.pop("dist_url") == "auto" and wanted.pop("dist_url")
+    assert {name: found[name] for name in wanted} == wanted
+    assert set(found) - set(wanted) == {"accept_changes", "imports"}

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from mestad_d2.errors import UserError
 from mestad_d2.formats.files import atomic_files
 from mestad_d2.inference.action_names import ActionNames
+from mestad_d2.inference.arguments import FORMATS
 from mestad_d2.inference.export.model import ExportableDetector
 from mestad_d2.video.clips import clip_offsets
 
-FORMATS = ("onnx", "torchscript")
 # RoiAlign with the half-pixel shift of ROIAlignV2 came with opset 16.
 OPSET = 17
 OUTPUTS = ("boxes", "scores", "actions")

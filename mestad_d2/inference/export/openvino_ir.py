@@ -16,7 +16,6 @@ from mestad_d2.formats.files import atomic_files, not_written
 from mestad_d2.inference.export.files import METADATA, OUTPUTS, export, need
 from mestad_d2.inference.export.model import ExportableDetector
 
-IR_FORMATS = ("openvino", "openvino-int8")
 # What the exporter calls the layers of the backbone begins with this; all others keep their floats.
 BACKBONE = "/backbone/"
 
