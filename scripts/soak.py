@@ -38,6 +38,8 @@ SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGKILL": signal
 # Done to the folder between two starts, or to the process that starts.
 FOLDER_FAULTS = ("tag removed", "newest cut", "byte changed", "clock jump", "full disk", "stalled loader")
 FAULTY_STARTS = 8
+# Seconds after which a start counts as stuck; a start of half a minute takes many on a machine with other work.
+STUCK = 3600
 # What a disturbed start may end with: done, full disk, saved, killed.
 TRAIN_CODES, DETECT_CODES = {0, 2, 75, -9}, {0, 130, 143, -9}
 
@@ -89,7 +91,7 @@ def start(
                 process.wait(draw.uniform(0.05, within))
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
-        return process.wait(600), bool(number)
+        return process.wait(STUCK), bool(number)
 
 
 def train_command(folder: Path, data: Path) -> list[str]:

@@ -98,7 +98,7 @@ def run(place: Path, folder: Path, tool: str, size: int) -> tuple[subprocess.Com
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DETECTRON2_DATASETS": str(place)}
     shell = ["unshare", "-rm", "sh", "-c", SHELL, "sh", str(size), str(disk), str(copy), *command]
     try:
-        done = subprocess.run(shell, env=environment, cwd=ROOT, text=True, capture_output=True, timeout=300)
+        done = subprocess.run(shell, env=environment, cwd=ROOT, text=True, capture_output=True, timeout=1200)
     except FileNotFoundError:
         pytest.skip("no unshare here")
     if not copy.exists():
