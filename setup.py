@@ -79,7 +79,7 @@ setup(
         "ray": ["ray>=2.55"],
         "export": ["onnx>=1.21", "onnxruntime>=1.18", "onnxscript>=0.1"],
         "openvino": ["openvino>=2025.0", "nncf>=2.17"],
-        "persons": ["transformers>=4.40", "safetensors>=0.4"],
-        "vivit": ["transformers>=4.40", "safetensors>=0.4"],
+        "persons": ["transformers>=5.5", "safetensors>=0.4"],
+        "vivit": ["transformers>=5.5", "safetensors>=0.4"],
     },
 )
