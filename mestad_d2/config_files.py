@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,10 @@ def read_chain(path: str | Path, _below: tuple[Path, ...] = ()) -> list[tuple[Pa
     """
     path = Path(path)
     named_by = f"{_below[-1]}: _BASE_: " if _below else ""
-    if path.resolve() in _below:
+    if os.path.isfile(path) and path.resolve() in _below:
         raise UserError(f"{named_by}{path} is based on itself; name another file")
-    if not path.is_file():
+    # A path that is too long is an error of the system itself.
+    if not os.path.isfile(path):
         raise UserError(f"{named_by}{path}: no such config file; see the folder configs/")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -60,6 +60,7 @@ def written(folder: Path, text: str, name: str = "c.yaml") -> Path:
         ("_BASE_: {a: b}\n", "no local file"),
         ("_BASE_: absent.yaml\n", "absent.yaml: no such config file"),
         ("_BASE_: c.yaml\n", "is based on itself"),
+        (f"_BASE_: {'long' * 2000}.yaml\n", "no such config file"),
     ],
 )
 def test_a_file_that_is_no_config_is_one_line(tmp_path: Path, text: str, told: str) -> None:

@@ -51,7 +51,7 @@ def read_dataset(path: str | Path) -> TubeDataset:
         return TubeDataset(tuple(map(str, content["classes"])), videos)
     except OSError as error:
         raise UserError(f"{path}: can't be read ({error.strerror}); give the dataset's json file") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())
         raise UserError(
             f'{path}: not of the form {{"classes": [names], "videos": [{{"name": ..., "nframes": ...}}]}} ({reason})'

@@ -74,17 +74,22 @@ class Uploads:
             os.utime(path)
 
     def sweep(self) -> None:
-        """Remove the files whose last use is too long ago, and the folders that this leaves empty."""
-        oldest = time.time() - self.keep
+        """Remove the files whose last use is too long ago, and the folders that this leaves empty.
+
+        Other empty folders stay: a drawing may be about to write into one.
+        """
+        oldest, emptier = time.time() - self.keep, set()
         for folder, _, names in os.walk(self.folder, topdown=False):
             for name in names:
                 path = os.path.join(folder, name)
                 with suppress(OSError):
                     if os.stat(path).st_mtime < oldest:
                         os.unlink(path)
-            if Path(folder) != self.folder:
+                        emptier.add(folder)
+            if folder in emptier and Path(folder) != self.folder:
                 with suppress(OSError):
                     os.rmdir(folder)
+                    emptier.add(os.path.dirname(folder))
         with self._lock:
             for visitor, paths in list(self._of_visitor.items()):
                 paths -= {path for path in paths if not path.exists()}

@@ -77,9 +77,14 @@ def test_files_go_a_while_after_their_last_use(tmp_path: Path) -> None:
     for name in ("old/a.mp4", "used/b.mp4"):
         os.utime(tmp_path / name, (time.time() - 200,) * 2)
     kept.touch(tmp_path / "used" / "b.mp4")
+    # A drawing has made its folder and writes its first file soon.
+    (tmp_path / "drawn_1").mkdir()
+    (tmp_path / "gone" / "drawn_1").mkdir(parents=True)
+    (tmp_path / "gone" / "drawn_1" / "d.mp4").touch()
+    os.utime(tmp_path / "gone" / "drawn_1" / "d.mp4", (time.time() - 200,) * 2)
     kept.sweep()
     assert sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")) == [
-        "new", "new/c.mp4", "used", "used/b.mp4",
+        "drawn_1", "new", "new/c.mp4", "used", "used/b.mp4",
     ]  # fmt: skip
 
 
