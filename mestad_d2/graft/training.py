@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from detectron2.config import CfgNode
 from torch import nn
 
@@ -152,5 +153,8 @@ def write_result(cfg: CfgNode, model: nn.Module, output: Path) -> tuple[Path, Pa
     cfg.defrost()
     cfg.MODEL.WEIGHTS = str(weights.resolve())
     cfg.OUTPUT_DIR = str(output / "fine_tuned")
-    write_text(config, cfg.dump())
+    content = yaml.safe_load(cfg.dump())
+    # A network grafted on a GPU runs on machines without one.
+    del content["MODEL"]["DEVICE"]
+    write_text(config, yaml.safe_dump(content))
     return weights, config

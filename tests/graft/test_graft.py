@@ -75,6 +75,8 @@ def test_a_graft_has_the_old_weights_and_a_new_person_head(
     cfg = setup_cfg(tmp_path / "config.yaml", ["MODEL.PROPOSALS.SCORE_THRESH_TEST", "0.0"])
     assert cfg.MODEL.WEIGHTS == str((tmp_path / "model_final.pth").resolve()) and not cfg.SOLVER.FREEZE
     assert cfg.DATASETS.TEST == ("toy_val",) and cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES == "proposals"
+    # Written on a GPU, it runs without one.
+    assert "DEVICE" not in (tmp_path / "config.yaml").read_text()
     model = build_detector(cfg).eval()
     MESTADCheckpointer(model, cfg=cfg).load_trained(cfg.MODEL.WEIGHTS)
     item = fake_input([[10, 10, 30, 60], [20, 5, 60, 50]])
