@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from loading import ROOT
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "datasets").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "datasets").glob("*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # Flags that no script of ours defines: detectron2's.
 TRAINING = {
