@@ -22,7 +22,7 @@ from mestad_d2.data.importers.reading import read_json
 from mestad_d2.data.importers.rows import Imported, rows_of
 from mestad_d2.data.prepare.convert import write_label_map, write_labels
 from mestad_d2.data.prepare.rates import Clock, add_rate_arguments
-from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.errors import UserError, counted, one_line_errors
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
@@ -67,8 +67,8 @@ def main(argv: list[str] | None = None) -> None:
     for line in clock.lines():
         print(f"note: {line}", file=sys.stderr)
     print(
-        f"{args.output}: {count} rows, {empty} empty boxes left out, "
-        f"{result.counts['key frames without people']} key frames without people"
+        f"{args.output}: {counted(count, 'row')}, {counted(empty, 'empty box', 'empty boxes')} left out, "
+        f"{counted(result.counts['key frames without people'], 'key frame')} without people"
     )
 
 

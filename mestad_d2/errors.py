@@ -22,6 +22,11 @@ class UserError(ValueError):
         super().__init__(handed_over[1].strip() if handed_over else message)
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return ``1 video``, ``2 videos``: a number with its noun, for messages; ``plural`` where it is no -s."""
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Print a ``UserError`` or a full disk as one line on stderr and exit with code 2, without traceback.

@@ -19,7 +19,7 @@ from mestad_d2.data.check.splits import check_person_boxes, check_splits  # noqa
 from mestad_d2.data.check.tubes import check_tubes  # noqa: E402
 from mestad_d2.data.per_video import as_setting  # noqa: E402
 from mestad_d2.data.tube_datasets.check import check_tube_dataset  # noqa: E402
-from mestad_d2.errors import UserError, one_line_errors  # noqa: E402
+from mestad_d2.errors import UserError, counted, one_line_errors  # noqa: E402
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS  # noqa: E402
 from mestad_d2.evaluation.ground_truth import GroundTruth  # noqa: E402
 from mestad_d2.evaluation.read_rows import read_rows  # noqa: E402
@@ -193,7 +193,11 @@ def print_faults(report: DatasetReport, show: int) -> None:
         print(f"\nlabels: {changes}")
     for note in report.notes:
         print(f"\nnote: {note}")
-    print(f"\n{len(report.faults)} faults of {len(by_kind)} kinds" if by_kind else "\nno faults")
+    print(
+        f"\n{counted(len(report.faults), 'fault')} of {counted(len(by_kind), 'kind')}"
+        if by_kind
+        else "\nno faults"
+    )
 
 
 @one_line_errors()
@@ -229,7 +233,9 @@ def main(argv: list[str] | None = None) -> int:
         print_report(report, args.show)
         if args.fix_exclude:
             added = write_exclusions(report, args.fix_exclude, given["exclude"])
-            print(f"{args.fix_exclude}: {added} key frames added; give it as the dataset's EXCLUDE")
+            print(
+                f"{args.fix_exclude}: {counted(added, 'key frame')} added; give it as the dataset's EXCLUDE"
+            )
     faults = sum(len(report.faults) for report in reports.values())
     if len(paths) > 1:
         train = {name: report for name, report in reports.items() if name not in tests}

@@ -22,6 +22,7 @@ from mestad_d2.inference.arguments import (
     add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
+    add_stream_argument,
     add_tubes_argument,
     add_window_arguments,
     check_streams,
@@ -50,6 +51,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="folder for the results, made if absent")
     add_rate_argument(parser)
     add_window_arguments(parser)
+    add_stream_argument(parser)
     parser.add_argument(
         "--score-threshold",
         type=float,
@@ -85,12 +87,14 @@ if __name__ == "__main__":
     ARGUMENTS = parse()
     start_quickly()
 
+from detectron2.config import CfgNode
+
 from mestad_d2.data.person_boxes import write_person_boxes
 from mestad_d2.formats.files import atomic_path
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.inference.action_names import ActionNames, action_names
 from mestad_d2.inference.inputs import find_inputs
-from mestad_d2.inference.output_files import LineFile, output_folder, said_if_unwritable
+from mestad_d2.inference.output_files import LineFile, made_if_used, said_if_unwritable
 from mestad_d2.inference.person_detector.sources import DetectedPersons
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.results.fonts import note_on_letters, use_font
@@ -129,7 +133,7 @@ class Demo:
             UserError: nothing there that can be decoded; or its end is missing, which is told when the
                 results of the rest are written.
         """
-        source = open_source(video, folder_fps=self.predictor.folder_fps)
+        source = open_source(video, folder_fps=self.predictor.folder_fps, stream=self.args.stream)
         source = source.between(self.args.start, self.args.end)
         found: list[People] = []
         frames = LastSeen(iterate_frames(self.predictor.needed(source)))
@@ -308,7 +312,12 @@ def main(args: argparse.Namespace) -> int:
         [*args.input, args.config_file, args.labels, cfg.MODEL.WEIGHTS],
         [beside(stem, ending) for stem in places for ending in (*ENDINGS, *TUBE_ENDINGS)],
     )
-    output_folder(args.output)
+    with made_if_used(args.output):
+        return detect(args, cfg, places)
+
+
+def detect(args: argparse.Namespace, cfg: CfgNode, places: list[Path]) -> int:
+    """Run over all inputs with results at ``places``; returns the exit status."""
     keep_freed_memory(cfg.MODEL.DEVICE)
     names = action_names(cfg, args.labels)
     use_font(args.font)

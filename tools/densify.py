@@ -15,7 +15,7 @@ from argparse import Namespace
 from collections.abc import Iterable
 from pathlib import Path
 
-from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.errors import UserError, counted, one_line_errors
 from mestad_d2.inference.arguments import add_persons_arguments
 from mestad_d2.process_setup import start_quickly
 
@@ -189,7 +189,8 @@ def collect(args: Namespace) -> None:
     if kept:
         some = ", ".join(kept[:3]) + (" ..." if len(kept) > 3 else "")
         print(
-            f"note: nothing came back of {len(kept)} videos ({some}); they keep their rows", file=sys.stderr
+            f"note: nothing came back of {counted(len(kept), 'video')} ({some}); they keep their rows",
+            file=sys.stderr,
         )
     merged = merge_corrections(before, corrected)
     count = write_training_csv(

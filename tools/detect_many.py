@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.errors import UserError, counted, one_line_errors
 from mestad_d2.inference.arguments import (
     INPUTS,
     add_config_options,
@@ -32,6 +32,7 @@ from mestad_d2.inference.arguments import (
     add_persons_arguments,
     add_rate_argument,
     add_speed_arguments,
+    add_stream_argument,
     add_tubes_argument,
     add_window_arguments,
     check_streams,
@@ -55,6 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add_rate_argument(parser)
     add_window_arguments(parser)
+    add_stream_argument(parser)
     add_people_argument(parser)
     parser.add_argument(
         "--score-threshold", type=float, default=0.05, help="least action score that is kept (%(default)s)"
@@ -109,6 +111,7 @@ from mestad_d2.inference.batch.local_workers import LocalWorkers
 from mestad_d2.inference.batch.worker_setup import WorkerSetup
 from mestad_d2.inference.inputs import STDIN, find_inputs
 from mestad_d2.inference.output_files import output_folder, said_if_unwritable
+from mestad_d2.video.live.address import shown_address
 
 
 def make_setup(args: argparse.Namespace) -> WorkerSetup:
@@ -137,6 +140,7 @@ def make_setup(args: argparse.Namespace) -> WorkerSetup:
         start=args.start,
         end=args.end,
         seconds=args.seconds,
+        stream=args.stream,
     )
 
 
@@ -160,7 +164,7 @@ def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> 
         for done in run_jobs(videos, pool):
             if done.content is None:
                 failures.append(done)
-                bar.write(f"failed: {done.video}: {done.error}", file=sys.stderr)
+                bar.write(f"failed: {shown_address(done.video)}: {done.error}", file=sys.stderr)
             else:
                 with said_if_unwritable(output):
                     write_bytes(output / result_name(done.video), done.content)
@@ -236,7 +240,9 @@ def detect(args: argparse.Namespace) -> int:
     with said_if_unwritable(args.output):
         write_failures(args.output, failures)
     already = len(videos) - len(todo)
-    print(f"{len(todo) - len(failures)} videos done, {already} were done before, {len(failures)} failed")
+    print(
+        f"{counted(len(todo) - len(failures), 'video')} done, {already} were done before, {len(failures)} failed"
+    )
     if failures:
         print(
             f"the failed ones are in {args.output / FAILURES}; the same command tries them again",

@@ -21,7 +21,7 @@ from mestad_d2.data.importers.tracks import Labels
 from mestad_d2.data.per_video import as_setting
 from mestad_d2.data.prepare.convert import write_label_map, write_labels
 from mestad_d2.data.prepare.rates import Clock
-from mestad_d2.errors import UserError, one_line_errors
+from mestad_d2.errors import UserError, counted, one_line_errors
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
@@ -96,8 +96,8 @@ def collect(args: argparse.Namespace, files: list[tuple[Path, Labels]], rule: Ac
     if result.without_action:
         some = ", ".join(result.without_action[:3])
         notes.append(
-            f"{len(result.without_action)} key frames left out, as a person there has no action ({some}); name the labels "
-            "that are people with --people, or give --default-action"
+            f"{counted(len(result.without_action), 'key frame')} left out, as a person there has no action ({some}); name "
+            "the labels that are people with --people, or give --default-action"
         )
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
@@ -136,10 +136,10 @@ def main(argv: list[str] | None = None) -> None:
     names = {number: name.partition(": ")[2] if rule.numbered else name for name, number in ids.items()}
     if args.label_map:
         write_label_map({**known, **names}, args.label_map)
-    left = f", {empty} boxes outside the frame left out" if empty else ""
+    left = f", {counted(empty, 'box', 'boxes')} outside the frame left out" if empty else ""
     print(
-        f"{args.output}: {count} rows, {result.counts['key frames']} key frames "
-        f"({result.counts['key frames without people']} without people), {len(names)} actions from {rule}{left}"
+        f"{args.output}: {counted(count, 'row')}, {counted(result.counts['key frames'], 'key frame')} "
+        f"({result.counts['key frames without people']} without people), {counted(len(names), 'action')} from {rule}{left}"
     )
 
 

@@ -63,6 +63,7 @@ class ClipMapper:
                 clip.STILL,
                 clip.CACHE_MB if is_train else 0,
                 clip.DECODED_DIR,
+                (clip.GRID_START, clip.GRID_RATE),
             ),
             "geometry": GeometrySampler(
                 short_sides=tuple(sides) if isinstance(sides, (tuple, list)) else (sides,),

@@ -12,6 +12,7 @@ import numpy as np
 from mestad_d2.data.coco_boxes import read_coco_boxes
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import AnnotationRow, annotation_rows, csv_lines, number
+from mestad_d2.formats.csv_cells import text_cell, without_guard
 from mestad_d2.formats.files import atomic_open
 from mestad_d2.formats.safe_pickle import read_arrays
 from mestad_d2.people import People
@@ -57,7 +58,7 @@ def _read_csv(path: str | Path) -> BoxArrays:
     for row, fields in csv_lines(str(path)):
         if len(fields) in (2, 7, 8) and not any(fields[2:]):
             # A key frame without people, in AVA's form.
-            rows[fields[0], round(number(str(path), row, fields[1], "timestamp"), 3)] += []
+            rows[without_guard(fields[0]), round(number(str(path), row, fields[1], "timestamp"), 3)] += []
             continue
         if len(fields) not in (7, 8):
             raise UserError(
@@ -69,7 +70,7 @@ def _read_csv(path: str | Path) -> BoxArrays:
             number(str(path), row, t, n) for t, n in zip([*fields[2:6], fields[-1]], names, strict=True)
         ]
         _check(f"{path}: row {row}", np.array([values]))
-        rows[fields[0], round(time, 3)].append(values)
+        rows[without_guard(fields[0]), round(time, 3)].append(values)
     return {key: np.array(values).reshape(-1, 5) for key, values in rows.items()}
 
 
@@ -145,9 +146,10 @@ def write_person_boxes(path: str | Path, found: PersonBoxes) -> None:
         writer = csv.writer(file, lineterminator="\n")
         for (video, time), people in found.items():
             if not len(people):
-                writer.writerow([video, f"{time:.3f}", *[""] * 6])
+                writer.writerow([text_cell(video), f"{time:.3f}", *[""] * 6])
             for box, score in zip(people.fractions(), people.scores, strict=True):
-                writer.writerow([video, f"{time:.3f}", *(f"{v:.4f}" for v in box), "", f"{score:.4f}"])
+                corners = [f"{v:.4f}" for v in box]
+                writer.writerow([text_cell(video), f"{time:.3f}", *corners, "", f"{score:.4f}"])
 
 
 def nobody(timestamp: float) -> People:

@@ -17,6 +17,11 @@ def text_cell(text: str) -> str:
     return f"'{text}" if _FORMULA.match(text) else text
 
 
+def without_guard(cell: str) -> str:
+    """Return the text of which ``text_cell`` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
 def csv_field(text: str) -> str:
     """Return the text as one field of a csv line, quoted where it has to be."""
     if not any(sign in text for sign in ',"\r\n'):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from mestad_d2.errors import UserError, counted
 from mestad_d2.formats.ava_actions import AVA_ACTIONS
 from mestad_d2.formats.label_map import read_label_map
+
+logger = logging.getLogger(__name__)
+# A complete map with less than this share of a model's actions is another model's.
+FEW = 8
 
 
 class ActionNames:
@@ -33,10 +39,12 @@ def action_names(cfg: CfgNode, label_map: str | os.PathLike[str] | None = None) 
     """Read names from a label map file, else of the first test dataset, else AVA's 80 for AVA's models.
 
     Raises:
-        UserError: the file can't be read.
+        UserError: the file can't be read, or is of another model.
     """
     if label_map is not None:
-        return ActionNames(read_label_map(label_map).names)
+        names = read_label_map(label_map).names
+        _check_names(names, cfg.MODEL.ROI_ACTION_HEAD.NUM_CLASSES, label_map)
+        return ActionNames(names)
     if not cfg.DATASETS.TEST:
         return ActionNames()
     label_map = MetadataCatalog.get(cfg.DATASETS.TEST[0]).get("label_map", None)
@@ -47,3 +55,27 @@ def action_names(cfg: CfgNode, label_map: str | os.PathLike[str] | None = None) 
         AVA_ACTIONS
     )
     return ActionNames(AVA_ACTIONS if is_ava else None)
+
+
+def _check_names(names: dict[int, str], num_classes: int, path: str | os.PathLike[str]) -> None:
+    """Say where a label map is not that of the model.
+
+    Raises:
+        UserError: it numbers few names from 1 on, as the complete map of another model does.
+    """
+    if set(names) == set(range(1, len(names) + 1)) and FEW * len(names) <= num_classes:
+        raise UserError(
+            f"{path}: {counted(len(names), 'name')}, where the model has {num_classes} actions; give the label map "
+            "that it was trained with"
+        )
+    beyond = [number for number in names if number > num_classes]
+    if beyond:
+        logger.warning(
+            "%s: has ids up to %d, the model %d actions; is it the label map of another model?",
+            path, max(beyond), num_classes,
+        )  # fmt: skip
+    elif max(names, default=num_classes) < num_classes:
+        logger.warning(
+            "%s: names the actions up to %d of the model's %d; the others are not shown",
+            path, max(names), num_classes,
+        )  # fmt: skip

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from mestad_d2.errors import UserError
+from mestad_d2.errors import UserError, counted
 
 # Nothing heavy is imported with this module: a program's --help needs no torch.
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def note_on_limit(cfg: CfgNode, counts: Iterable[int]) -> str | None:
     full = sum(count >= limit for count in counts)
     if not full or cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES != "proposals":
         return None
-    return f"{full} key frames have {limit} people, which is the limit; there may be more: raise it with --max-people N"
+    on = counted(full, "key frame")
+    return f"{limit} people, which is the limit, on {on}; there may be more: raise it with --max-people N"
 
 
 def note_on_nobody(cfg: CfgNode, counts: Sequence[int]) -> str | None:
@@ -116,7 +117,7 @@ def note_on_nobody(cfg: CfgNode, counts: Sequence[int]) -> str | None:
     boxes, persons = cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES, cfg.MODEL.PERSON_DETECTOR
     if not counts or any(counts):
         return None
-    nobody = f"nobody was found on any of {len(counts)} key frames"
+    nobody = f"nobody was found on {counted(len(counts), 'key frame')}"
     if boxes == "proposals":
         score = cfg.MODEL.PROPOSALS.SCORE_THRESH_TEST
         return f"{nobody}; people are taken from MODEL.PROPOSALS.SCORE_THRESH_TEST {score:g} on"
@@ -144,6 +145,16 @@ def add_window_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--end", type=float, default=float("inf"), metavar="S", help="second of each film before which to end"
+    )
+
+
+def add_stream_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--stream``, for ``open_source``."""
+    parser.add_argument(
+        "--stream",
+        type=int,
+        metavar="N",
+        help="which picture stream of files that have several, from 0; default: the one marked as default, then the largest",
     )
 
 

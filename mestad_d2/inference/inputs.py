@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from mestad_d2.errors import UserError
+from mestad_d2.errors import UserError, counted
 from mestad_d2.video.folder import FRAME_SUFFIXES
 from mestad_d2.video.video_locations import is_video_name
 
@@ -98,7 +98,8 @@ def _videos_of_folder(folder: str) -> list[str]:
     videos = [name for name in names if is_video_name(name)]
     if videos and len(videos) < len(names):
         raise UserError(
-            f"{folder}: holds {len(videos)} videos ({videos[0]}) and {len(names) - len(videos)} pictures; "
+            f"{folder}: holds {counted(len(videos), 'video')} ({videos[0]}) and "
+            f"{counted(len(names) - len(videos), 'picture')}; "
             "put the frames of a video into a folder of their own, or name the videos by a pattern"
         )
     return [os.path.join(folder, name) for name in videos]

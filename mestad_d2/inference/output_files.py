@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import av
@@ -55,6 +55,23 @@ class LineFile:
         except UserError:
             self._file.truncate(begin)
             raise
+
+
+@contextmanager
+def made_if_used(path: Path) -> Iterator[None]:
+    """Make the output folder; one that nothing was written to is removed afterwards, unless it was there before.
+
+    Raises:
+        UserError: see ``output_folder``.
+    """
+    made = not path.exists()
+    output_folder(path)
+    try:
+        yield
+    finally:
+        if made:
+            with suppress(OSError):
+                path.rmdir()
 
 
 def output_folder(path: Path) -> Path:

@@ -16,6 +16,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.video.clips import clip_times
 from mestad_d2.video.decoded import read_decoded
 from mestad_d2.video.folder import FOLDER_FPS
+from mestad_d2.video.frame_grid import on_grid
 from mestad_d2.video.reader import VideoReader
 from mestad_d2.video.source import VideoSource, open_source
 
@@ -116,7 +117,9 @@ class ClipReader:
         still: bool,
         cache_mb: int,
         decoded_dir: str = "",
+        grid: tuple[float, float] = (0.0, 0.0),
     ) -> None:
+        self.grid = grid
         self.num_frames, self.sampling_rate, self.fps = num_frames, sampling_rate, fps
         self.still, self.cache_bytes = still, cache_mb * 2**20
         self._cache: OrderedDict[tuple, np.ndarray] = OrderedDict()
@@ -142,6 +145,8 @@ class ClipReader:
             return self._cache[key]
         times = clip_times(center, self.num_frames, self.sampling_rate, self.fps)
         times = np.full_like(times, center) if self.still else times + (0 if shifts is None else shifts)
+        if self.grid[1]:
+            times = on_grid(source, times, *self.grid)
         if self.decoded_dir and source.kind == "file":
             return read_decoded(source.place, times, self.decoded_dir, short_side)
         frames = read_frames(source, times, short_side=short_side)

@@ -156,6 +156,14 @@ def test_boxes_of_ground_truth_with_score_one_are_read(tmp_path: Path) -> None:
     assert [people.scores.tolist() for people in read_person_boxes(tmp_path / "b.csv").values()] == [[1], [1]]
 
 
+def test_names_that_a_spreadsheet_would_run_come_back(tmp_path: Path) -> None:
+    name = '=HYPERLINK("http://x";"y").v'
+    wanted = {(name, 1.0): nobody(1.0), (name, 2.0): People(2.0, BOXES[:1, :4], BOXES[:1, 4])}
+    write_person_boxes(tmp_path / "b.csv", wanted)
+    assert all(line.lstrip('"').startswith("'=") for line in (tmp_path / "b.csv").read_text().splitlines())
+    assert list(read_person_boxes(tmp_path / "b.csv")) == list(wanted)
+
+
 def test_key_frames_without_people_come_back(tmp_path: Path) -> None:
     """A film in which a detector found nobody is still a film of the file."""
     wanted = {

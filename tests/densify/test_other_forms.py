@@ -63,7 +63,7 @@ def test_cvat_for_images_is_read_and_other_videos_keep_their_rows(folder: Path, 
         "a,0,0.1000,0.1250,0.4000,0.7500,1,0", "a,1,0.2000,0.1250,0.5000,0.7500,1,0",
         "a,1,0.1000,0.1250,0.4000,0.7500,2,7", "b,0,0.1000,0.1250,0.4000,0.7500,2,4", "a,1.5,,,,,,",
     ]  # fmt: skip
-    assert "nothing came back of 1 videos (b); they keep their rows" in capsys.readouterr().err
+    assert "nothing came back of 1 video (b); they keep their rows" in capsys.readouterr().err
 
 
 def test_frames_that_were_not_exported_keep_their_rows(folder: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_limit_of_people_is_told_once() -> None:
     cfg = tiny_cfg("MODEL.PROPOSALS.POST_NMS_TOPK_TEST", 4)
     assert note_on_limit(cfg, [0, 3, 2]) is None
     assert note_on_limit(cfg, [4, 3, 4]) == (
-        "2 key frames have 4 people, which is the limit; there may be more: raise it with --max-people N"
+        "4 people, which is the limit, on 2 key frames; there may be more: raise it with --max-people N"
     )
     assert os.linesep not in note_on_limit(cfg, [4])
 
@@ -109,7 +109,7 @@ def test_a_run_that_finds_nobody_says_from_which_score_on() -> None:
     cfg = tiny_cfg("MODEL.PROPOSALS.SCORE_THRESH_TEST", 0.4)
     assert note_on_nobody(cfg, [0, 1]) is None and note_on_nobody(cfg, []) is None
     assert note_on_nobody(cfg, [0, 0]) == (
-        "nobody was found on any of 2 key frames; people are taken from MODEL.PROPOSALS.SCORE_THRESH_TEST 0.4 on"
+        "nobody was found on 2 key frames; people are taken from MODEL.PROPOSALS.SCORE_THRESH_TEST 0.4 on"
     )
     cfg = tiny_cfg("MODEL.ROI_ACTION_HEAD.TEST_BOXES", "external", "MODEL.PERSON_DETECTOR.NAME", "csv")
     assert "times in the file of boxes" in note_on_nobody(cfg, [0, 0])

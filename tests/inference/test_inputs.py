@@ -70,8 +70,8 @@ def test_what_inputs_stand_for(clips: Path, given: str, expected: list[str]) -> 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("mixed", "mixed: holds 1 videos (a.mp4) and 1 pictures"),
-        ("m*", "mixed: holds 1 videos"),
+        ("mixed", "mixed: holds 1 video (a.mp4) and 1 picture"),
+        ("m*", "mixed: holds 1 video"),
         ("clips/*.avi", "no video matches this pattern;"),
         ("clips/*.txt", "no video matches this pattern; 1 other files do"),
     ],
@@ -180,7 +180,13 @@ def test_start_and_end_of_the_demo(tmp_path: Path, monkeypatch, capfd, mode: str
     assert len(list(iterate_frames(tmp_path / "part" / "a.mp4"))) == 25
     capfd.readouterr()
     assert run("--output", tmp_path / "late", "--start", 16) == 2
-    assert "a.mp4: nothing from 16 s on" in capfd.readouterr().err and not list((tmp_path / "late").iterdir())
+    assert "a.mp4: nothing from 16 s on" in capfd.readouterr().err
+    # A folder that was made for nothing is gone; the user's own stays.
+    assert not (tmp_path / "late").exists()
+    (tmp_path / "own").mkdir()
+    assert run("--output", tmp_path / "own", "--start", 16) == 2 and (tmp_path / "own").is_dir()
+    assert run("--output", tmp_path / "second", "--stream", 1) == 2
+    assert "a.mp4: no picture stream 1, there are 1" in capfd.readouterr().err
     with pytest.raises(SystemExit, match="2"):
         run("--output", tmp_path / "turned", "--start", 3, "--end", 2)
     assert capfd.readouterr().err.count("\n") == 1 and not (tmp_path / "turned").exists()

@@ -65,7 +65,7 @@ def test_both_splits_of_a_config(tool: ModuleType, config: Path, capsys: pytest.
     assert tool.main(["--config-file", str(config)]) == 1
     text = capsys.readouterr().out
     assert "video_in_both: 1" in text and "b is in pair_train too" in text
-    assert "class_only_in_test: 1" in text and "action 2 (stand): 1 rows, none to learn from" in text
+    assert "class_only_in_test: 1" in text and "action 2 (stand): 1 row, none to learn from" in text
     assert text.count("left out in training") == 1 and "protocols slowfast" in text
     # One of them alone is sound.
     assert tool.main(["--config-file", str(config), "pair_val"]) == 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mestad_d2.data.check.label_changes import label_changes
 from mestad_d2.data.check.report import DatasetReport
+from mestad_d2.errors import counted
 from mestad_d2.formats.ava_csv import AnnotationRow, csv_lines, parse_row
 from mestad_d2.formats.people import nearly_same
 
@@ -77,7 +78,7 @@ def check_rows(path: str, report: DatasetReport, persons_only: bool = False) -> 
         )
     if shared:
         report.notes.append(
-            f"{shared} rows have the box of another person id; rows with one box are trained on as one person"
+            f"{counted(shared, 'row')} with the box of another person id; rows with one box are trained on as one person"
         )
     if not report.rows:
         report.add("no_rows", path, "no annotation")

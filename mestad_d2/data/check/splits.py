@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mestad_d2.data.check.report import DatasetReport
 from mestad_d2.data.person_boxes import read_person_boxes
-from mestad_d2.errors import UserError
+from mestad_d2.errors import UserError, counted
 
 
 def check_splits(train: Mapping[str, DatasetReport], test: Mapping[str, DatasetReport]) -> DatasetReport:
@@ -27,7 +27,9 @@ def check_splits(train: Mapping[str, DatasetReport], test: Mapping[str, DatasetR
         for action in sorted(set(found.classes) - learned):
             count, called = found.classes[action], found.names.get(action, "?")
             report.add(
-                "class_only_in_test", name, f"action {action} ({called}): {count} rows, none to learn from"
+                "class_only_in_test",
+                name,
+                f"action {action} ({called}): {counted(count, 'row')}, none to learn from",
             )
     return report
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mestad_d2.data.prepare.rates import Clock
-from mestad_d2.errors import UserError
+from mestad_d2.errors import UserError, counted
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.csv_cells import csv_field
 from mestad_d2.formats.files import write_text
@@ -148,7 +148,12 @@ def write_splits(
             print(f"note: {path}: not written, as no video of this split has labels", file=sys.stderr)
             continue
         rows, empty = write_labels(labels, path)
-        print(f"{path}: {len(videos)} videos, {rows} rows, {empty} empty boxes left out")
+        parts = (
+            counted(len(videos), "video"),
+            counted(rows, "row"),
+            counted(empty, "empty box", "empty boxes"),
+        )
+        print(f"{path}: {', '.join(parts)} left out")
         for line in tally.lines():
             print(f"note: {path}: {line}", file=sys.stderr)
     for line in clock.lines():

@@ -10,7 +10,7 @@ import numpy as np
 
 from mestad_d2.data.per_video import Setting, as_setting, value_of
 from mestad_d2.data.prepare.frame_times import frame_times
-from mestad_d2.errors import UserError
+from mestad_d2.errors import UserError, counted
 from mestad_d2.video.folder import FOLDER_FPS
 from mestad_d2.video.video_locations import find_video
 
@@ -131,7 +131,8 @@ class Clock:
             )
         if self.assumed:
             lines.append(
-                f"{len(self.assumed)} videos are taken to have {self.fps} frames a second; --videos takes each file's own"
+                f"{self.fps} frames a second are assumed for {counted(len(self.assumed), 'video')}; --videos takes each "
+                "file's own"
             )
         return lines
 

@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mestad_d2.errors import UserError
@@ -23,7 +23,7 @@ from mestad_d2.inference.results.timeline import MAX_ACTIONS, Actor, actors_of, 
 from mestad_d2.inference.tubes.outputs import shown, write_ribbons
 from mestad_d2.inference.tubes.video_tubes import tubes_of_video
 from mestad_d2.people import People
-from mestad_d2.video.source import open_source
+from mestad_d2.video.source import VideoSource, open_source
 
 MAX_PIXELS = 4096 * 2304
 
@@ -102,7 +102,7 @@ class AppSession:
                 raise UserError(str(error).replace(str(folder / "upload" / "input"), "input")) from error
             raise
         # Containers of recordings often lack the duration.
-        end = max(open_source(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
+        end = max(limited(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
         return Analysis(folder, path, copy, safe_stem(path), end, tuple(detections))
 
     def draw(self, analysis: Analysis, score_threshold: float, person_threshold: float) -> Drawn:
@@ -128,7 +128,9 @@ class AppSession:
                 summary=summary_html(actors),
             )
             go_on = self._still_wanted(analysis, number)
-            write_video(drawn.video, str(analysis.video), found, self.names, score_threshold, progress=go_on)
+            write_video(
+                drawn.video, limited(analysis.video), found, self.names, score_threshold, progress=go_on
+            )
             write_timeline(drawn.timeline, actors, analysis.end)
             tubes = tubes_of_video(found, self.predictor.keyframes_per_second)
             write_ribbons(drawn.tubes, shown(tubes, self.names, score_threshold), self.names, analysis.end)
@@ -176,7 +178,7 @@ class AppSession:
                 analysis.upload.unlink(missing_ok=True)
 
     def _detect(self, video: Path, progress: Callable[[float], None]) -> list[People]:
-        source = open_source(video)
+        source = limited(video)
         if source.width * source.height > MAX_PIXELS:
             raise UserError(f"{source.width}x{source.height} pixels are too many; give at most 4096x2304")
         longest = self.limits.seconds
@@ -194,6 +196,11 @@ class AppSession:
             detections.append(found)
             progress(min(found.timestamp / (duration or longest), 1.0))
         return detections
+
+
+def limited(video: Path) -> VideoSource:
+    """Describe an uploaded file, of which no picture may be larger than the limit, also further on."""
+    return replace(open_source(video), max_pixels=MAX_PIXELS)
 
 
 def summary_html(actors: Sequence[Actor]) -> str:

@@ -16,7 +16,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.csv_cells import text_cell
 from mestad_d2.formats.files import atomic_open, write_bytes
 from mestad_d2.inference.inputs import find_inputs, read_lines
-from mestad_d2.video.live.address import shown_address
+from mestad_d2.video.live.address import shown_address, without_passwords
 from mestad_d2.video.source import camera_number
 
 # A video whose worker died is given to another one, once: the video may be what killed it.
@@ -155,5 +155,6 @@ def write_failures(output: Path, failures: Sequence[Finished]) -> None:
         path.unlink(missing_ok=True)
         return
     with atomic_open(path, newline="") as file:
-        rows = ((text_cell(done.video), text_cell(done.error or "")) for done in failures)
+        shown = [(shown_address(done.video), without_passwords(done.error or "")) for done in failures]
+        rows = ((text_cell(video), text_cell(error)) for video, error in shown)
         csv.writer(file, lineterminator="\n").writerows([("video", "error"), *rows])

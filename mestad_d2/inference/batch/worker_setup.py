@@ -45,6 +45,7 @@ class WorkerSetup:
         start: first second of each film that is looked at.
         end: second of each film before which to end.
         seconds: how long a stream is watched.
+        stream: picture stream of files that have several, from 0; None: the best one.
     """
 
     cfg: CfgNode
@@ -60,6 +61,7 @@ class WorkerSetup:
     start: float = 0.0
     end: float = float("inf")
     seconds: float = float("inf")
+    stream: int | None = None
 
     def settings(self) -> dict:
         """Return the settings that results depend on, by name, for ``check_settings``."""
@@ -78,6 +80,8 @@ class WorkerSetup:
             more["window"] = f"{self.start:g} to {self.end:g} s"
         if self.seconds != float("inf"):
             more["seconds"] = self.seconds
+        if self.stream is not None:
+            more["stream"] = self.stream
         return settings | more | ({"tubes": True} if self.tubes else {})
 
     def _config(self) -> str:
@@ -117,7 +121,8 @@ class WorkerSetup:
                 stream = self._stream(video)
                 detections = predictor.predict(stream, times=stream.key_times(self.keyframes_per_second))
             else:
-                source = open_source(video, folder_fps=predictor.folder_fps).between(self.start, self.end)
+                source = open_source(video, folder_fps=predictor.folder_fps, stream=self.stream)
+                source = source.between(self.start, self.end)
                 frames = LastSeen(iterate_frames(predictor.needed(source)))
                 detections = predictor.predict(source, frames)
             for found in detections:

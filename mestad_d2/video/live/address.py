@@ -10,7 +10,9 @@ from mestad_d2.errors import UserError
 from mestad_d2.video.decode.container import FORMATS, av_open, reason
 
 _ADDRESS = re.compile(r"(rtsps?|https?)://\S+", flags=re.I)
-_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+# Up to the last @ of the host: cameras take passwords with an @ in them.
+_PASSWORD = re.compile(r"(?<=://)[^/\s]*@")
+_SECRET = re.compile(r"(?<=[?&_/;])(pass|passwd|password|pwd|token|secret|auth)=[^?&_/;\s]*", flags=re.I)
 # FFmpeg's protocols by the kind of an address; never "file".
 PROTOCOLS = {
     "http": "http,https,tcp,tls",
@@ -29,7 +31,12 @@ def is_address(place: object) -> bool:
 
 def shown_address(address: str) -> str:
     """Return an address without the name and password in it, for messages and results; other text as it is."""
-    return _PASSWORD.sub("", address) if is_address(address) else address
+    return without_passwords(address) if is_address(address) else address
+
+
+def without_passwords(text: str) -> str:
+    """Return a text without the names and passwords of addresses in it, as ``rtsp://me:secret@host`` has them."""
+    return _SECRET.sub(r"\1=***", _PASSWORD.sub("", text))
 
 
 def open_address(address: str, timeout: float = TIMEOUT) -> av.container.InputContainer:

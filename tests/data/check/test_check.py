@@ -190,7 +190,7 @@ def test_one_box_of_two_person_ids_is_told(root: Path) -> None:
     report = check_dataset(
         video_root=root / "videos", annotations=root / "gt.csv", label_map=root / "map.txt"
     )
-    assert not report.faults and "1 rows have the box of another person id" in report.notes[0]
+    assert not report.faults and "1 row with the box of another person id" in report.notes[0]
 
 
 def test_a_sound_dataset_has_no_faults(sound: Path) -> None:

@@ -88,7 +88,7 @@ def test_frames_of_nobody_stay_key_frames(tmp_path: Path, capsys) -> None:
     convert("convert_coco_video", file, "--output", tmp_path / "x.csv", "--step", 10)
     lines = (tmp_path / "x.csv").read_text().splitlines()
     assert [line for line in lines if ",,,," in line] == ["cam1,2.000,,,,,,"] and len(lines) == 3
-    assert "1 key frames without people" in capsys.readouterr().out
+    assert "1 key frame without people" in capsys.readouterr().out
 
 
 def test_short_instances_are_counted_or_get_a_key_frame(tmp_path: Path, capsys) -> None:

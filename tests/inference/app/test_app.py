@@ -19,7 +19,7 @@ from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.errors import UserError
 from mestad_d2.inference.action_names import ActionNames
 from mestad_d2.inference.app import session as app_session
-from mestad_d2.inference.app.session import AppSession, Limits, Superseded, safe_stem, summary_html
+from mestad_d2.inference.app.session import AppSession, Limits, Superseded, limited, safe_stem, summary_html
 from mestad_d2.inference.results.drawing import track_color
 from mestad_d2.inference.results.timeline import Actor, actors_of, write_timeline
 from mestad_d2.people import People
@@ -172,6 +172,16 @@ def test_a_newer_drawing_ends_the_one_before_and_long_ones_are_ended(
     with pytest.raises(UserError, match="not drawn after"):
         session.draw(analysis, 0.5, 0.3)
     assert newer[0].video.is_file() and len(list(analysis.folder.glob("drawn_*"))) == 1
+
+
+def test_a_picture_that_grows_on_the_way_is_refused(session: AppSession, tmp_path: Path, monkeypatch) -> None:
+    write_numbered_video(tmp_path / "a.mp4", 20, Fraction(20))
+    # What is read of the file later has the app's limit, which is below the reader's own.
+    assert limited(tmp_path / "a.mp4").max_pixels == 4096 * 2304 < open_source(tmp_path / "a.mp4").max_pixels
+    analysis = session.analyse(str(tmp_path / "a.mp4"))
+    monkeypatch.setattr("mestad_d2.inference.app.session.MAX_PIXELS", 100)
+    with pytest.raises(UserError, match="pixels are too many"):
+        session.draw(analysis, 0.3, 0.4)
 
 
 @pytest.fixture(scope="module")

@@ -176,6 +176,13 @@ def test_failures_hold_no_formula(tmp_path: Path) -> None:
     assert rows[1:] == [['\'=cmd("x").mp4', "'@no"], ["-5KQ66BBWC4", "no video"]]
 
 
+def test_failures_hold_no_password(tmp_path: Path) -> None:
+    camera = "rtsp://me:s3cr@t@10.0.0.7:554/live?user=me&password=s3cret&channel=1"
+    write_failures(tmp_path, [Finished(camera, error=f"{camera}: no video comes")])
+    text = (tmp_path / "failures.csv").read_text()
+    assert "s3c" not in text and "@" not in text and text.count("rtsp://10.0.0.7:554/live?user=me") == 2
+
+
 def test_results_of_one_name_do_not_collide(tmp_path: Path) -> None:
     videos = ["a/x.mp4", "b/x.mp4", "a/x.mkv", "a/" + "\u00e4" * 200 + ".mp4"]
     names = [result_name(video) for video in videos]
@@ -236,7 +243,7 @@ def test_tool_runs_reports_and_goes_on(tmp_path: Path, monkeypatch, capfd) -> No
     before = (output / result_name(videos[0])).stat().st_mtime_ns
     write_numbered_video(Path(videos[1]), 10, Fraction(20))
     assert tool.main(tool.parse(arguments)) == 0
-    assert "1 videos done, 2 were done before, 0 failed" in capfd.readouterr().out
+    assert "1 video done, 2 were done before, 0 failed" in capfd.readouterr().out
     assert (output / result_name(videos[0])).stat().st_mtime_ns == before
     assert not (output / "failures.csv").exists() and unfinished(videos, output) == []
     assert not list(output.glob(".*")) and "detect_many" in sys.modules
