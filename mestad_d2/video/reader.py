@@ -18,6 +18,7 @@ import numpy as np
 from mestad_d2.errors import UserError
 from mestad_d2.video.clips import TIE, later_is_nearer, nearest_indices
 from mestad_d2.video.decode.container import MAX_PIXELS, open_video, reason
+from mestad_d2.video.decode.joined import following_recording
 from mestad_d2.video.decode.timestamps import SteadyStamps, counts_frames, may_begin_anew
 from mestad_d2.video.pictures import PictureMaker, pixel_aspect
 
@@ -72,7 +73,11 @@ class VideoReader:
             self.size = self.make_picture.shown_size(first)
             broadcast = may_begin_anew(self.container.format)
             if joined is None:
-                joined = not self.counted and (broadcast or self._goes_back_at_the_end())
+                joined = broadcast or self._goes_back_at_the_end()
+            # The index of the first of two AVI files leads nowhere in the second.
+            if self.counted and following_recording(path, "avi") is not None:
+                # Its header knows the length of the first alone.
+                joined, self.duration = True, 0.0
             self.table = self._key_table() if joined and broadcast else None
             # Without byte positions to seek to, such a file is read from its beginning.
             self.joined = self.table is not None or (joined and not broadcast)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass, replace
@@ -12,10 +13,13 @@ import numpy as np
 
 from mestad_d2.errors import UserError
 from mestad_d2.video.decode.container import MAX_PIXELS, open_video
+from mestad_d2.video.decode.joined import following_recording
 from mestad_d2.video.decode.timestamps import SteadyStamps
 from mestad_d2.video.folder import FOLDER_FPS, FrameFolder, read_picture
 from mestad_d2.video.frame_list import ListedVideo, open_folder
 from mestad_d2.video.reader import VideoReader
+
+logger = logging.getLogger(__name__)
 
 # Endless videos are cut after a day.
 MAX_SECONDS = 24 * 3600.0
@@ -197,7 +201,15 @@ def _pictures(kind: str, place: str | ListedVideo, fps: float) -> VideoSource:
 def _file(path: str, stream: int | None, max_pixels: int, changed: tuple[int, int]) -> VideoSource:
     """``changed``: time and size of the file, so that one written anew is looked at anew."""
     reader = VideoReader(path, stream, max_pixels)
+    kind = reader.container.format.name
     reader.close()
+    # All frames of joined AVI files are read.
+    if kind != "avi" and (byte := following_recording(path, kind)) is not None:
+        logger.warning(
+            "%s: another recording follows at byte %d and is not read, as this format has one alone; cut the file "
+            "there, or join the originals with ffmpeg's concat demuxer",
+            path, byte,
+        )  # fmt: skip
     return VideoSource(
         "file",
         path,
