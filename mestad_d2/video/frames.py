@@ -14,9 +14,9 @@ import numpy as np
 
 from mestad_d2.errors import UserError
 from mestad_d2.video.clips import clip_times
+from mestad_d2.video.decode.frame_grid import on_grid
 from mestad_d2.video.decoded import read_decoded
 from mestad_d2.video.folder import FOLDER_FPS
-from mestad_d2.video.frame_grid import on_grid
 from mestad_d2.video.reader import VideoReader
 from mestad_d2.video.source import VideoSource, open_source
 

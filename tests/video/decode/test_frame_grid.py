@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numbered_video import numbered_frame, read_number, write_numbered_video
 
-from mestad_d2.video.frame_grid import cfr_frames, on_grid
+from mestad_d2.video.decode.frame_grid import cfr_frames, on_grid
 from mestad_d2.video.frames import ClipReader
 from mestad_d2.video.source import open_source
 
