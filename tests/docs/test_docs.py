@@ -99,6 +99,7 @@ def test_flags_are_those_of_argparse() -> None:
     arguments.add_rate_argument(parser)
     arguments.add_people_argument(parser)
     arguments.add_speed_arguments(parser)
+    arguments.add_stream_argument(parser)
     arguments.add_tubes_argument(parser)
     arguments.add_window_arguments(parser)
     arguments.add_config_options(parser)
