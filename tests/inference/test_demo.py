@@ -124,7 +124,7 @@ def test_no_camera_is_one_line_and_leaves_nothing(
     with pytest.raises(SystemExit) as end:
         run(demo, tmp_path / "out", "--webcam", 7)
     assert end.value.code == 2 and "camera:7: no picture" in capfd.readouterr().err
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_input_it_says_what_to_give(demo: ModuleType, tmp_path: Path, capfd) -> None:
@@ -140,7 +140,7 @@ def test_what_is_no_video_is_one_line(demo: ModuleType, tmp_path: Path, capfd, c
         video.write_bytes(content)
     assert run(demo, tmp_path / "out", "--input", video) == 2
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "Warning" not in line]
-    assert line.startswith(f"error: {video}: no ") and not list((tmp_path / "out").iterdir())
+    assert line.startswith(f"error: {video}: no ") and not (tmp_path / "out").exists()
 
 
 def test_output_that_cannot_be_written_is_one_line(demo: ModuleType, tmp_path: Path, capfd) -> None:
