@@ -18,6 +18,7 @@ from tiny import CONFIG, EAGER, ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.inference.predictor import VideoPredictor
 from mestad_d2.inference.tubes.cutting import CutSettings
+from mestad_d2.video.output.writer import recording_to
 
 
 @pytest.fixture
@@ -103,14 +104,14 @@ def test_camera_is_recorded_and_detected(demo: ModuleType, tmp_path: Path, monke
     assert len((tmp_path / "out" / "camera0.jsonl").read_text().splitlines()) >= 1
 
 
-def test_a_recording_that_fails_leaves_the_one_before(demo: ModuleType, tmp_path: Path) -> None:
+def test_a_recording_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "camera0_recording.mp4"
     path.write_bytes(b"of yesterday")
-    with pytest.raises(RuntimeError, match="unplugged"), demo.recording_to(path) as writer:
+    with pytest.raises(RuntimeError, match="unplugged"), recording_to(path) as writer:
         writer.write(0.0, numbered_frame(0))
         raise RuntimeError("unplugged")
     assert path.read_bytes() == b"of yesterday" and [p.name for p in tmp_path.iterdir()] == [path.name]
-    with demo.recording_to(path) as writer:
+    with recording_to(path) as writer:
         writer.write(0.0, numbered_frame(3))
         assert path.read_bytes() == b"of yesterday"
     with av.open(str(path)) as video:

@@ -20,7 +20,7 @@ from mestad_d2.inference.tubes.outputs import shown, tube_line
 from mestad_d2.inference.tubes.video_tubes import ActionTube, VideoTubes
 from mestad_d2.load_config import import_extensions
 from mestad_d2.process_setup import keep_freed_memory
-from mestad_d2.video.decode.missing_end import LastSeen, missing_end
+from mestad_d2.video.decode.missing_end import LastSeen, refuse_missing_end
 from mestad_d2.video.live.address import is_address, shown_address
 from mestad_d2.video.live.frames import LiveFrames
 from mestad_d2.video.source import open_source
@@ -130,11 +130,8 @@ class WorkerSetup:
                 lines.append(json_line(name, people, self.names, self.score_threshold))
                 tubes += linker.update(found) if linker else []
                 alive()
-            if source is not None and (missing := missing_end(source, frames.time)):
-                raise UserError(
-                    f"{video}: the last {missing:.1f} of {source.duration:.1f} s are missing from the file; "
-                    "download or copy it again"
-                )
+            if source is not None:
+                refuse_missing_end(source, video, frames.time)
             tubes += linker.finish() if linker else []
             lines += [
                 tube_line(name, tube, self.names) for tube in shown(tubes, self.names, self.score_threshold)

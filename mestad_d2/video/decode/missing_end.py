@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import av
 
+from mestad_d2.errors import UserError
 from mestad_d2.video.decode.container import open_media
 from mestad_d2.video.source import VideoSource
 from mestad_d2.video.stream import StreamFrame
@@ -45,6 +46,26 @@ def missing_end(source: VideoSource, reached: float) -> float:
     # A picture may end before the sound does, which is no fault: no packet of any stream reaches the end.
     last = max(_last_packet(source), reached)
     return source.duration - last if source.duration - last > least else 0.0
+
+
+def refuse_missing_end(source: VideoSource, name: str, reached: float, kept: str = "") -> None:
+    """Raise an error if the end of a file is missing.
+
+    Args:
+        source: description of the video.
+        name: what the user calls it.
+        reached: see ``missing_end``.
+        kept: what became of the rest, said in the error.
+
+    Raises:
+        UserError: the end is missing.
+    """
+    if missing := missing_end(source, reached):
+        rest = f"{kept}; " if kept else ""
+        raise UserError(
+            f"{name}: the last {missing:.1f} of {source.duration:.1f} s are missing from the file; {rest}"
+            "download or copy it again"
+        )
 
 
 def _last_packet(source: VideoSource) -> float:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import av
@@ -183,3 +185,21 @@ class LiveFrames:
                 self._resumed = self._waiting[0].time
             self._changed.notify_all()
         return not self._stopped.is_set() and frame.time <= self.seconds
+
+
+@contextmanager
+def ended_by_ctrl_c(live: LiveFrames) -> Iterator[None]:
+    """Let the first Ctrl-C end a stream, so that what came of it is still detected and written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: object) -> None:
+        live.stop()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import av
 import cv2
 import numpy as np
 
+from mestad_d2.formats.files import atomic_path
 from mestad_d2.video.decode.colors import tag_as_bt709, to_bt709
 from mestad_d2.video.output.sound import open_sound
 from mestad_d2.video.source import VideoSource
@@ -93,3 +95,10 @@ def recorded(frames: Iterable[StreamFrame], writer: VideoWriter, seconds: float)
             return
         writer.write(frame.time, frame.image)
         yield frame
+
+
+@contextmanager
+def recording_to(path: Path) -> Iterator[VideoWriter]:
+    """Give a writer of a recording that appears under its name when it is closed; an earlier one stays until then."""
+    with atomic_path(path, keep_suffix=True) as aside, VideoWriter(aside, 30.0) as writer:
+        yield writer
