@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 
 from mestad_d2.config_files import leaves
 from mestad_d2.errors import UserError
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 
 CHOICES: dict[str, tuple] = {
     "INPUT.CLIP.ON_ERROR": ("raise", "skip"),
@@ -161,7 +162,6 @@ RULES: tuple[Rule, ...] = (
     (SHARES, lambda value: 0 <= value <= 1, "0 to 1"),
     (BETWEEN, lambda value: 0 < value < 1, "between 0 and 1"),
 )
-PROTOCOLS = ("activitynet", "slowfast", "release", "mmaction2")
 SCHEDULES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")
 
 

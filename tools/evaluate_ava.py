@@ -14,6 +14,7 @@ from mestad_d2.errors import one_line_errors
 from mestad_d2.evaluation.evaluate_files import evaluate_files
 from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.inference.arguments import add_import_argument, import_named
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -29,7 +30,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         "--labelmap", required=True, help="pbtxt, lines 'id: name', csv or json; only its classes count"
     )
     parser.add_argument("--exclude", help="csv: video,timestamp of frames left out (slowfast protocol only)")
-    parser.add_argument("--protocol", choices=sorted(PROTOCOLS), default="activitynet")
+    parser.add_argument(
+        "--protocol", default="activitynet", help=f"one of {', '.join(PROTOCOLS)} (default: %(default)s)"
+    )
+    add_import_argument(parser)
     parser.add_argument(
         "--stricter-ious", action="store_true", help="also at IoU 0.75 and over 0.5 to 0.95, as EVAD reports"
     )
@@ -53,6 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run the tool."""
     args = vars(parse_args(argv))
+    import_named(args.pop("imports"))
     videos, start, fps = (args.pop(name) for name in ("videos", "video_start", "fps"))
     report = args["report"] and os.path.join(args["report"], "index.html")
     refuse_overwriting_inputs(

@@ -21,6 +21,7 @@ from mestad_d2.evaluation.tubes.protocols import PROTOCOLS
 from mestad_d2.formats.files import write_json
 from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 from mestad_d2.formats.tubes.csv_files import write_tubes
+from mestad_d2.inference.arguments import add_import_argument, import_named
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,6 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--protocol", default="ours", help=f"one of {', '.join(PROTOCOLS)} (default: %(default)s)"
     )
+    add_import_argument(parser)
     parser.add_argument("--frames", help="frame detections or tubelets, for frame-mAP and --link")
     parser.add_argument(
         "--link", metavar="LINKER", help="link the frame detections into tubes (docs/tubes.md)"
@@ -59,6 +61,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Run the tool."""
     args = parse_args(argv)
+    import_named(args.imports)
     report = args.report and os.path.join(args.report, "index.html")
     refuse_overwriting_inputs(
         [args.groundtruth, args.detections, args.frames, args.case, args.test_list],

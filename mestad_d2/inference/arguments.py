@@ -37,15 +37,28 @@ def add_detector_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_import_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--import``: the user's own code that registers model parts."""
+    """Add ``--import``: the user's own code that registers parts."""
     parser.add_argument(
         "--import",
         dest="imports",
         action="append",
         default=[],
         metavar="FILE",
-        help="python file or module that registers parts named in the config; may be given several times",
+        help="python file or module that registers parts which a config or an option names; may be given several times",
     )
+
+
+def import_named(names: Sequence[str]) -> None:
+    """Import what ``--import`` names, in tools that need no model.
+
+    Raises:
+        UserError: one of them is missing or fails.
+    """
+    if names:
+        # Imported here: it loads torch, which an evaluation of files can do without.
+        from mestad_d2.load_config import import_extensions
+
+        import_extensions(names)
 
 
 def add_persons_arguments(parser: argparse.ArgumentParser) -> None:
