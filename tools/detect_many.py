@@ -160,7 +160,9 @@ def run(output: Path, videos: list[str], pool: WorkerPool, done_before: int) -> 
     """Run the videos with progress; writes each result as it comes and returns the failures."""
     failures: list[Finished] = []
     total, key_frames, start = done_before + len(videos), 0, time.perf_counter()
-    with tqdm(total=total, initial=done_before, unit=" videos", desc="detect", dynamic_ncols=True) as bar:
+    with deferred():
+        bar = tqdm(total=total, initial=done_before, unit=" videos", desc="detect", dynamic_ncols=True)
+    with bar:
         for done in run_jobs(videos, pool):
             if done.content is None:
                 failures.append(done)
@@ -199,6 +201,24 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Raise ``Stopped`` at the end of the block for a signal inside it; a half-made bar prints a traceback."""
+    if signal.getsignal(signal.SIGTERM) is not _stop:
+        yield
+        return
+    received: list[int] = []
+    for number in STOPPED:
+        signal.signal(number, lambda number, _frame: received.append(number))
+    try:
+        yield
+    finally:
+        for number in STOPPED:
+            signal.signal(number, _stop)
+    if received:
+        raise Stopped(received[0])
 
 
 @one_line_errors()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loading import load_script
 from numbered_video import write_numbered_video
 from tiny import CONFIG, ROOT, SMALLER, tiny_cfg
 
@@ -204,3 +205,13 @@ def test_a_half_downloaded_video_is_told(tmp_path: Path, share: float) -> None:
         missing = missing_end(open_source(path), frames.time)
         assert (missing == 0) == complete
         assert missing == pytest.approx(0 if complete else 6.0 - count / 25, abs=0.5)
+
+
+def test_a_signal_while_the_progress_bar_is_made_stops_the_run_after_it() -> None:
+    tool = load_script("tools/detect_many.py")
+    made = []
+    with pytest.raises(tool.Stopped) as stopped, tool.stoppable(), tool.deferred():
+        os.kill(os.getpid(), signal.SIGTERM)
+        made.append("bar")
+    assert made == ["bar"] and stopped.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) not in (None, tool._stop)
