@@ -83,6 +83,7 @@ IGNORED = {
     "MODEL.ROI_HEADS.NUM_CLASSES": "there is one class, person; actions are MODEL.ROI_ACTION_HEAD.NUM_CLASSES",
     "MODEL.ROI_HEADS.*_TEST": "MODEL.PROPOSALS.* selects boxes",
     "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": "MODEL.ROI_ACTION_HEAD.TRAIN_BOXES says what actions learn from",
+    "MODEL.ROI_BOX_HEAD.*FED_LOSS*": "there is one class, person",
     "MODEL.BACKBONE.FREEZE_AT": 'SOLVER.FREEZE ["backbone"] freezes parts, MODEL.VIDEO_RESNET.NORM FrozenBN the norms',
     "MODEL.RESNETS.*": "MODEL.VIDEO_RESNET.* describes the backbone",
     "INPUT.FORMAT": "clips are RGB",

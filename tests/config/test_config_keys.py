@@ -41,6 +41,8 @@ READ_ELSEWHERE = {
 
 def other(value: Any) -> Any:
     """Another value of the same type."""
+    if value is None:  # in some versions: nothing chosen
+        return 0.5
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -101,7 +103,10 @@ def test_a_key_is_read_or_refused(generator: str, reads: set[str], caplog: pytes
         if not any(key in record.getMessage() for record in caplog.records):
             silent.append(key)
     reads.clear()
-    for optimizer, schedule in (("SGD", "WarmupMultiStepLR"), ("AdamW", "WarmupCosineLR")):
+    schedules = [("SGD", "WarmupMultiStepLR"), ("AdamW", "WarmupCosineLR")]
+    if "SOLVER.NUM_DECAYS" in DEFAULTS:
+        schedules.append(("SGD", "WarmupStepWithFixedGammaLR"))
+    for optimizer, schedule in schedules:
         built = watched(
             setup_cfg(GENERATORS[generator], [*opts, "SOLVER.OPTIMIZER", optimizer, "SOLVER.LR_SCHEDULER_NAME",
                                               schedule, "SOLVER.CLIP_GRADIENTS.ENABLED", "True",
