@@ -95,6 +95,7 @@ class Guard:
             try:
                 stack.enter_context(self.uploads.room(visitor, int(size)))
             except UserError as error:
+                await _drain(receive, self.uploads.visit_bytes)
                 await _answer(send, 413, str(error))
                 return
             await self.app(scope, receive, watched)
@@ -104,6 +105,15 @@ class Guard:
                 return
             if isinstance(paths, list):
                 self.uploads.add(visitor, [path for path in paths if isinstance(path, str)])
+
+
+async def _drain(receive: Any, most: int) -> None:
+    """Read and drop up to ``most`` bytes of a request: a browser that is cut off while it sends shows no answer."""
+    while most > 0:
+        message = await receive()
+        most -= len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
 
 
 async def _answer(send: Any, status: int, text: str) -> None:

@@ -124,6 +124,27 @@ def test_the_guard_counts_what_gradio_has_taken(tmp_path: Path) -> None:
     assert ask(guard, "/config", {"host": "localhost"}, "GET")[0] == 200
 
 
+@pytest.mark.parametrize(("chunks", "read"), [(3, 3), (50, 10)])
+def test_a_refused_upload_is_read_to_a_limit_before_the_answer(
+    tmp_path: Path, chunks: int, read: int
+) -> None:
+    """A browser shows the reason only if it could send; what never ends is not waited for."""
+    events: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        events.append("read")
+        return {"type": "http.request", "body": bytes(100), "more_body": events.count("read") < chunks}
+
+    async def send(message: dict[str, object]) -> None:
+        events.append(message.get("status", "body"))
+
+    guard = Guard(None, "127.0.0.1", Uploads(tmp_path, 1000, 10_000, 60.0))
+    headers = [(b"host", b"127.0.0.1:7860"), (b"content-length", b"1001")]
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload", "headers": headers}
+    asyncio.run(guard(scope, receive, send))
+    assert events == ["read"] * read + [413, "body"]
+
+
 def test_log_in(tmp_path: Path) -> None:
     log_in = load_script("tools/app.py").log_in
     (tmp_path / "login").write_text("me:a:b\nmore")
