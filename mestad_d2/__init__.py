@@ -20,7 +20,10 @@ moved.install()
 
 def add_mestad_config(cfg: CfgNode) -> None:
     """Register everything of this package and add its keys to a detectron2 config, in place."""
-    from mestad_d2 import data, modeling, semisup  # noqa: F401  (imported for what they register)
+    from mestad_d2 import config_values, data, modeling, semisup  # noqa: F401  (imported for what they register)
     from mestad_d2.config import add_mestad_config as add_keys
+    from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 
+    # The dictionary itself, to which users add theirs.
+    config_values.KNOWN_NAMES["TEST.PROTOCOLS"] = PROTOCOLS
     add_keys(cfg)

@@ -142,8 +142,7 @@ def _add_backbone(cfg: CN) -> None:
 
     # Backbones of other libraries (MODEL.BACKBONE.NAME "build_x3d_backbone", "build_mvit_backbone",
     # "build_swin_backbone", "build_hiera_backbone", "build_vivit_backbone", "build_videomae_backbone",
-    # "build_vjepa2_backbone"). X3D also uses
-    # VIDEO_RESNET's NORM, TEMPORAL_PADDING and res5 keys.
+    # "build_vjepa2_backbone"). X3D also uses VIDEO_RESNET's NORM, TEMPORAL_PADDING and res5 keys.
     cfg.MODEL.VIDEO_BACKBONE = CN()
     # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v1_b" (16 frames), "v1_b_32", "v2_s", "v2_b"
     # (32 frames); Video-Swin "t", "s", "b", "l"; Hiera "b", "b+", "l", "h"; ViViT "b"; VideoMAE "s", "b", "l", "h",

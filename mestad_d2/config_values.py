@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,7 +12,6 @@ from detectron2.config import CfgNode
 
 from mestad_d2.config_files import leaves
 from mestad_d2.errors import UserError
-from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
 
 CHOICES: dict[str, tuple] = {
     "INPUT.CLIP.ON_ERROR": ("raise", "skip"),
@@ -162,6 +161,8 @@ RULES: tuple[Rule, ...] = (
     (SHARES, lambda value: 0 <= value <= 1, "0 to 1"),
     (BETWEEN, lambda value: 0 < value < 1, "between 0 and 1"),
 )
+# Names that the entries of a list may have, by key; ``add_mestad_config`` enters what the rooms above know.
+KNOWN_NAMES: dict[str, Collection[str]] = {}
 SCHEDULES = ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR")
 
 
@@ -185,8 +186,9 @@ def check_values(cfg: CfgNode) -> None:
         for key in keys:
             if not all(map(holds, _numbers(values[key]))):
                 raise UserError(f"{key}: {values[key]!r} makes no sense; give {wanted}")
-    if unknown := [name for name in cfg.TEST.PROTOCOLS if name not in PROTOCOLS]:
-        raise UserError(f"TEST.PROTOCOLS: {unknown[0]!r} is unknown; use {' or '.join(map(repr, PROTOCOLS))}")
+    for key, known in KNOWN_NAMES.items():
+        if unknown := [name for name in values[key] if name not in known]:
+            raise UserError(f"{key}: {unknown[0]!r} is unknown; use {' or '.join(map(repr, known))}")
     if cfg.SOLVER.LR_SCHEDULER_NAME not in SCHEDULES:
         raise UserError(
             f"SOLVER.LR_SCHEDULER_NAME: {cfg.SOLVER.LR_SCHEDULER_NAME!r} is unknown; "
