@@ -86,27 +86,30 @@ def videos_fingerprint(dataset: str) -> str:
     return found.hexdigest()
 
 
-def check_changes(cfg: CfgNode, before: Mapping[str, Any], accept: bool = False) -> None:
+def check_changes(
+    cfg: CfgNode, before: Mapping[str, Any], accept: bool = False, now: Mapping[str, Any] | None = None
+) -> None:
     """Log what differs from a checkpoint's ``notes``.
 
     Args:
         cfg: of the run that goes on.
         before: the checkpoint's values; without notes nothing is compared.
         accept: take changes of the model, the optimiser, the seed or the training data too.
+        now: the ``notes`` of the run that goes on; None: they are made here.
 
     Raises:
         UserError: such a change, and ``accept`` is not given.
     """
     changes = _changed_keys(cfg, before.get("config"))
     data = before.get("data")
-    for name in cfg.DATASETS.TRAIN if isinstance(data, Mapping) else ():
-        # Checkpoints of earlier versions lack some of them.
-        for key, kind, compute in (
-            (name, LABELS, fingerprint),
-            (VIDEOS + name, VIDEOS, videos_fingerprint),
-        ):
-            if data.get(key) is not None and data[key] != compute(name):
-                changes[kind + name] = ("those of the checkpoint", "others")
+    if isinstance(data, Mapping):
+        for key, digest in (now or notes(cfg))["data"].items():
+            # Checkpoints of earlier versions lack some of them.
+            if data.get(key) is not None and data[key] != digest:
+                changes[key if key.startswith(VIDEOS) else LABELS + key] = (
+                    "those of the checkpoint",
+                    "others",
+                )
     serious = [key for key in changes if _is_serious(key)]
     told = [f"{key} {old!r} -> {new!r}" for key, (old, new) in changes.items()]
     if serious and not accept:

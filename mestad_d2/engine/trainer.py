@@ -247,7 +247,8 @@ class MESTADTrainer(DefaultTrainer):
         self.checkpointer.notes = resume_check.notes(self.cfg)
         going_on = resume and self.checkpointer.has_checkpoint()
         if going_on:
-            resume_check.check_changes(self.cfg, self.checkpointer.newest_head(), accept_changes)
+            before = self.checkpointer.newest_head()
+            resume_check.check_changes(self.cfg, before, accept_changes, self.checkpointer.notes)
             self.checkpointer.accept_changes = self._trainer.accept_changes = accept_changes
         self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=going_on)
         if going_on:
