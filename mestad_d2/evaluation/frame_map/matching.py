@@ -67,11 +67,11 @@ def match(gt: Rows, det: Rows, class_ids: set[int], protocol: Protocol, excluded
     b = det.boxes[order]
     order = order[(b[:, 0] < b[:, 2]) & (b[:, 1] < b[:, 3])]
     gt_order = truth_order(gt, protocol, np.empty(0, dtype=np.int64))
-    tp, iou, best, unclear = _claim(gt, det, gt_order, order, to_gt)
+    iou, best, unclear = _claim(gt, det, gt_order, order, to_gt)
     if protocol.gt_scores and len(unclear):
         gt_order = truth_order(gt, protocol, unclear)
-        tp, iou, best, _ = _claim(gt, det, gt_order, order, to_gt)
-    return Matches(gt, det, order, tp, iou, best)
+        iou, best, _ = _claim(gt, det, gt_order, order, to_gt)
+    return Matches(gt, det, order, _first_claims(iou, best, IOU_THRESHOLD), iou, best)
 
 
 def best_of_any_class(matches: Matches, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ def best_of_any_class(matches: Matches, which: np.ndarray) -> tuple[np.ndarray, 
     det = replace(matches.det, actions=np.zeros_like(matches.det.actions))
     index = {key: i for i, key in enumerate(gt.keys)}
     to_gt = np.array([index.get(key, -1) for key in det.keys], dtype=np.int64)
-    _, iou, best, _ = _claim(gt, det, np.arange(len(gt)), matches.order[which], to_gt)
+    iou, best, _ = _claim(gt, det, np.arange(len(gt)), matches.order[which], to_gt)
     return iou, best
 
 
@@ -100,13 +100,13 @@ def _filter(rows: Rows, ids: np.ndarray, excluded: set[str], named: set[str] | N
 
 def _claim(
     gt: Rows, det: Rows, gt_order: np.ndarray, order: np.ndarray, to_gt: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """TP flag, IoU and box of each row of ``order``, and gt frames where two boxes tie at the best IoU."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """IoU and box of each row of ``order``, and gt frames where two boxes tie at the best IoU."""
     m = len(order)
-    tp, iou, best = np.zeros(m, dtype=bool), np.zeros(m), np.full(m, -1, dtype=np.int64)
+    iou, best = np.zeros(m), np.full(m, -1, dtype=np.int64)
     nothing = np.empty(0, dtype=np.int64)
     if not m or not len(gt):
-        return tp, iou, best, nothing
+        return iou, best, nothing
     span = int(max(gt.actions.max(), det.actions.max())) + 1
     gt_group = gt.frame[gt_order] * span + gt.actions[gt_order]
     by = np.argsort(gt_group, kind="stable")
@@ -117,7 +117,7 @@ def _claim(
     n = np.searchsorted(gt_group, group, "right") - low
     has = np.flatnonzero(n)
     if not len(has):
-        return tp, iou, best, nothing
+        return iou, best, nothing
     n, low = n[has], low[has]
     starts = np.cumsum(n) - n
     pair_det = np.repeat(has, n)
@@ -128,10 +128,9 @@ def _claim(
     first = at_top[np.searchsorted(at_top, starts)]
     iou[has], best[has] = top, pair_gt[first]
 
-    tp = _first_claims(iou, best, IOU_THRESHOLD)
     more = at_top[~np.isin(at_top, first)]
     more = more[values[more] >= IOU_THRESHOLD]
-    return tp, iou, best, np.unique(gt.frame[pair_gt[more]])
+    return iou, best, np.unique(gt.frame[pair_gt[more]])
 
 
 def _first_claims(iou: np.ndarray, best: np.ndarray, threshold: float) -> np.ndarray:

@@ -107,7 +107,7 @@ def _gallery(title: str, lead: str, examples: list[Example], result: FrameMAP, f
         )
         for e in examples
     ]
-    return Part("gallery" if figures else "text", figures, title, lead if figures else "None.")
+    return Part("gallery", figures, title, lead)
 
 
 def _curves(result: FrameMAP) -> list[Curve]:

@@ -72,6 +72,8 @@ _PAGE = """<!doctype html>
 <td class=ap>{{ share|percent }} %</td><td class=track>\
 <div class="bar" style="width:{{ '%.1f' % (100 * [share, 1]|min) }}%"></div></td></tr>
 {% endfor %}</tbody></table></div>
+{% elif part.kind == "gallery" and not part.rows %}
+<p>None.</p>
 {% elif part.kind == "gallery" %}
 <div class="gallery">{% for figure in part.rows %}<figure>\
 {% if figure.image %}<img alt="{{ figure.name }}" src="{{ figure.image }}">{% endif %}{{ figure.drawing }}\

@@ -63,9 +63,7 @@ def _section(inputs: Inputs, result: MapResult) -> list[Part]:
             "class and video (orange) on the frames of the video."
         )
         figures = _misses(inputs.truth, inputs.tubes, inputs, result)
-        parts.append(
-            Part("gallery" if figures else "text", figures, "Worst misses", lead if figures else "None.")
-        )
+        parts.append(Part("gallery", figures, "Worst misses", lead))
     parts.append(Part("curves", _curves(inputs, result), f"{name}: precision over recall, and scores"))
     return parts
 
