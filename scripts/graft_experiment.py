@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Compare two-stage models with the one networks grafted of them: frame-mAP, person AP50 and time.
 
-scripts/graft_experiment.py --work /tmp/graft --output graft.json --toy-seeds 3 --ucf DIR --ucf-seeds 2 --jobs 2
+scripts/graft_experiment.py --work DIR --output graft.json --toy-seeds 3 --ucf DIR --ucf-seeds 2 --jobs 2
 A second call goes on where the first was stopped; what is finished when --deadline ends is written.
 """
 

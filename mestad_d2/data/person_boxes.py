@@ -22,7 +22,8 @@ PersonBoxes = dict[tuple[str, float], People]
 # The same while it is read: (N, 5) float64, box and score.
 BoxArrays = dict[tuple[str, float], np.ndarray]
 # Endings of files that are read as a detector's boxes; all others are csv rows.
-BOX_FILES = (".pkl", ".pickle", ".json")
+PICKLES = (".pkl", ".pickle")
+BOX_FILES = (*PICKLES, ".json")
 
 
 def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
@@ -38,7 +39,7 @@ def read_person_boxes(path: str | Path, min_score: float = 0.0) -> PersonBoxes:
         UserError: names file and row; scores outside [0, 1], or that are person ids.
     """
     suffix = Path(path).suffix.lower()
-    if suffix in (".pkl", ".pickle"):
+    if suffix in PICKLES:
         found = _read_pickle(path)
     elif suffix == ".json":
         found = {key: np.array(boxes) for key, boxes in read_coco_boxes(path).items()}

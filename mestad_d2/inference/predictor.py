@@ -25,7 +25,7 @@ from mestad_d2.inference.clip_stream import (
     key_times,
     stream_clips,
 )
-from mestad_d2.inference.one_pass.detect import SegmentDetector, can_pass, slow_stride
+from mestad_d2.inference.one_pass.detect import SegmentDetector, can_pass, head_can_pass, slow_stride
 from mestad_d2.inference.one_pass.grid import KeyframeGrid
 from mestad_d2.inference.one_pass.segments import Segment, stream_segments
 from mestad_d2.inference.person_detector.sources import PersonSource, build_person_source, proposals_of
@@ -336,7 +336,7 @@ class VideoPredictor:
         """Why this model can't run in mode "pass"; empty where it can."""
         if still:
             return "INPUT.CLIP.STILL repeats one frame, which a pass has not"
-        if not getattr(getattr(self.model, "roi_heads", None), "pooled_maps_only", True):
+        if not head_can_pass(self.model):
             return "this action head looks at whole clips"
         if not can_pass(self.model):
             return "this backbone sees clips of a fixed length only"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,13 @@ def decode_whole(path: str, folder: str | os.PathLike[str], short_side: int | No
             with atomic_path(target, many_writers=True) as part, open(part, "wb") as file:
                 np.save(file, array)
     return frames
+
+
+def decode_all(jobs: Sequence[tuple[str, int | None]], folder: str | os.PathLike[str], workers: int) -> None:
+    """Call ``decode_whole`` in so many processes for each (path, short side)."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        paths, sides = zip(*jobs, strict=True)
+        list(pool.map(decode_whole, paths, repeat(str(folder)), sides, chunksize=4))
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from mestad_d2.checkpoint.formats import facebook, mmaction
 from mestad_d2.checkpoint.key_translation import Rules, Words, translate
 
 State = Mapping[str, Tensor]
@@ -21,13 +22,11 @@ Filled = dict[str, str]
 
 # Mean and deviation of the pixels that the models were trained on, by the name of the module in our backbone; MViT is
 # left out, since mmaction2 has versions of both kinds.
-FACEBOOK = ([114.75] * 3, [57.375] * 3)
-IMAGENET = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
 PIXELS = {
-    "x3d": FACEBOOK,
-    "hiera": FACEBOOK,
-    "swin": IMAGENET,
-    "vjepa2": IMAGENET,
+    "x3d": facebook.PIXELS,
+    "hiera": facebook.PIXELS,
+    "swin": mmaction.PIXELS,
+    "vjepa2": mmaction.PIXELS,
     "vivit": ([127.5] * 3,) * 2,
 }
 

@@ -115,11 +115,14 @@ def _around(x: Tensor, step: int, length: int) -> Tensor:
     return x[:, :, begin : begin + length]
 
 
+def head_can_pass(model: nn.Module) -> bool:
+    """Return whether the model's action head needs no more of a clip than pooled maps."""
+    return getattr(getattr(model, "roi_heads", None), "pooled_maps_only", True)
+
+
 def can_pass(model: nn.Module) -> bool:
     """Return whether the model's backbone computes a segment at once, and its action head needs no more than that."""
-    if not getattr(getattr(model, "roi_heads", None), "pooled_maps_only", True):
-        return False
-    return takes_segments(innermost(getattr(model, "backbone", model)))
+    return head_can_pass(model) and takes_segments(innermost(getattr(model, "backbone", model)))
 
 
 def slow_stride(model: nn.Module) -> int:

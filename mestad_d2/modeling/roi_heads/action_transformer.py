@@ -99,9 +99,8 @@ class ActionTransformerROIHeads(VideoROIHeads):
                 f"MODEL.ACTION_TRANSFORMER.NUM_HEADS {own.NUM_HEADS}: must divide DIM, {own.DIM}; change one"
             )
         arguments = super().from_config(cfg, input_shape)
-        linear = LinearActionHead.from_config(cfg, own.DIM) | {"with_context": False}
         return arguments | {
-            "predictor": LinearActionHead(**linear),
+            "predictor": LinearActionHead(cfg, own.DIM, with_context=False),
             "channels": input_shape[cfg.MODEL.ROI_ACTION_HEAD.IN_FEATURE].channels,
             "dim": own.DIM,
             "num_units": own.NUM_UNITS,

@@ -94,9 +94,8 @@ class WOOROIHeads(VideoROIHeads):
         if own.DIM % own.NUM_HEADS:
             raise UserError(f"MODEL.WOO.NUM_HEADS {own.NUM_HEADS}: must divide DIM, {own.DIM}; change one")
         shape = input_shape[head.IN_FEATURE]
-        linear = LinearActionHead.from_config(cfg, 2 * own.DIM) | {"with_context": False}
         return super().from_config(cfg, input_shape) | {
-            "predictor": LinearActionHead(**linear),
+            "predictor": LinearActionHead(cfg, 2 * own.DIM, with_context=False),
             "channels": shape.channels,
             "dim": own.DIM,
             "num_embeddings": cfg.MODEL.SPARSE_RCNN.NUM_PROPOSALS,

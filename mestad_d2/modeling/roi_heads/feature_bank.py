@@ -128,9 +128,8 @@ class FeatureBankROIHeads(VideoROIHeads):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict:
         own, head = cfg.MODEL.FEATURE_BANK, cfg.MODEL.ROI_ACTION_HEAD
         channels = input_shape[head.IN_FEATURE].channels
-        linear = LinearActionHead.from_config(cfg, channels + own.DIM) | {"with_context": False}
         return super().from_config(cfg, input_shape) | {
-            "predictor": LinearActionHead(**linear),
+            "predictor": LinearActionHead(cfg, channels + own.DIM, with_context=False),
             "channels": channels,
             "dim": own.DIM,
             "num_layers": own.NUM_LAYERS,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 
 from mestad_d2.data.catalog import register_ava_dataset
@@ -15,7 +12,7 @@ from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.formats.files import write_text
 from mestad_d2.reproduce.person_boxes import simulate_person_boxes
-from mestad_d2.video.decoded import decode_whole
+from mestad_d2.video.decoded import decode_all
 
 # Seeds of rendered videos: labelled ones with their test videos, and those without labels.
 LABELLED_SEED, UNLABELLED_SEED = 0, 303
@@ -90,10 +87,7 @@ def ucf24(work: Path, ucf: Path) -> GraftData:
 
 def decode(videos: Iterable[Path], folder: Path, short_sides: Sequence[int], workers: int) -> None:
     """Decode videos whole at the sides that training and testing need, for ``INPUT.CLIP.DECODED_DIR``."""
-    jobs = [(str(path), side) for path in sorted(videos) for side in short_sides]
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-        paths, sides = zip(*jobs, strict=True)
-        list(pool.map(decode_whole, paths, repeat(str(folder)), sides, chunksize=4))
+    decode_all([(str(path), side) for path in sorted(videos) for side in short_sides], folder, workers)
 
 
 def _thin(dense: Path, target: Path, taken: Callable[[int, float], bool]) -> Path:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ from mestad_d2.data.check.label_changes import LabelChanges, label_changes
 from mestad_d2.data.toy.actions import TOY_FLIP_PAIRS
 from mestad_d2.data.toy.dataset import make_toy
 from mestad_d2.formats.ava_csv import read_ground_truth
-from mestad_d2.video.decoded import decode_whole
+from mestad_d2.video.decoded import decode_all
 
 # Seeds of rendered videos: choices are made on DEV, TEST is evaluated once.
 TRAIN_SEED, DEV_SEED, TEST_SEED = 0, 101, 202
@@ -152,9 +149,7 @@ def prepare(
                 thin_labels(labels, target, condition.gap)
         changes[condition.name] = label_changes(read_ground_truth(target))
     jobs = [(path, side) for path, sides in short_sides.items() for side in sides]
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
-        paths, sides = zip(*jobs, strict=True)
-        list(pool.map(decode_whole, paths, repeat(str(root / "decoded")), sides, chunksize=4))
+    decode_all(jobs, root / "decoded", workers)
     return changes
 
 
