@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # torch passes an error of a loader process on as text: the traceback, which ends with the message.
 _FROM_LOADER = re.compile(r"Caught \w+ in (?:DataLoader|pin memory).*^[\w.]+: (.*)", re.DOTALL | re.MULTILINE)
+# The status of a program whose reader, such as head, has left: 128 and SIGPIPE.
+READER_GONE = 141
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -31,7 +35,8 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def one_line_errors() -> Iterator[None]:
     """Print a ``UserError`` or a full disk as one line on stderr and exit with code 2, without traceback.
 
-    Also usable as a decorator of a tool's ``main``.
+    Where nobody reads the output any more, exit with ``READER_GONE`` and say nothing. Also usable as a
+    decorator of a tool's ``main``.
     """
     handle = logging.Handler.handleError
     logging.Handler.handleError = _handle_log_error(handle)
@@ -40,6 +45,10 @@ def one_line_errors() -> Iterator[None]:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        if not _reader_gone():
+            raise
+        sys.exit(READER_GONE)
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -48,6 +57,17 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(2)
     finally:
         logging.Handler.handleError = handle
+
+
+def _reader_gone() -> bool:
+    """Whether standard output is a pipe without a reader; what is still buffered is then dropped."""
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), select.POLLOUT)
+    gone = any(event & select.POLLERR for _, event in poller.poll(0))
+    if gone:
+        # Python flushes once more when it ends, and would print a message.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return gone
 
 
 def _handle_log_error(handle: Callable[[logging.Handler, logging.LogRecord], None]) -> Callable:
