@@ -24,7 +24,7 @@ from mestad_d2.reproduce.strict.data import (
     spoil_labels,
     thin_labels,
 )
-from mestad_d2.reproduce.strict.report import write_report
+from mestad_d2.reproduce.strict.report import main_table, restart_table, write_report
 from mestad_d2.reproduce.strict.rows import ALL, ROWS, Task, chosen_tasks, order
 from mestad_d2.reproduce.strict.schedule import read_results, run_tasks
 from mestad_d2.reproduce.strict.statistics import half_interval, paired
@@ -273,3 +273,24 @@ def test_rows_are_paired_only_from_the_same_checkpoint(tmp_path: Path) -> None:
     expected = paired({1: 1.1, 2: 1.2}, {1: 0.0, 2: 0.0})
     assert f"| labels every 4 s | 0.16 | 40.00 ± 0.00 | {expected} (2) | - |" in write_report(tmp_path)
     assert (tmp_path / "strict_curves.png").stat().st_size > 5000
+
+
+def test_restarted_rows_are_compared_with_the_same_rows_on_one_cosine() -> None:
+    results = []
+    # By seed and row; the last seed's two schedules began from different weights.
+    for seed, row, checkpoint, figure in (
+        (1, "tla", "a", 40.0), (1, "tla_restart", "a", 43.0), (2, "tla", "b", 41.0), (2, "tla_restart", "b", 45.0),
+        (3, "tla", "c", 90.0), (3, "tla_restart", "d", 10.0), (1, "none_restart", "a", 50.0),
+    ):  # fmt: skip
+        results.append({"condition": "toy", "seed": seed, "row": row, "checkpoint": checkpoint,
+                        "teacher_test_map": figure, "student_test_map": 0.0})  # fmt: skip
+    expected = f"| TLA | {40.5:.2f} ± {6.35:.2f} | {44.0:.2f} ± {12.71:.2f} | {paired({1: 43, 2: 45}, {1: 40, 2: 41})} | 2 |"
+    assert restart_table(results, "toy").splitlines()[2:] == [expected]
+    assert restart_table(results[::2], "toy") == "" == restart_table(results, "toy_2s")
+
+
+def test_on_a_cpu_the_table_has_the_time_of_the_process() -> None:
+    result = {"condition": "toy", "seed": 1, "row": "tla", "checkpoint": "a", "teacher_test_map": 40.0,
+              "train_seconds": 200.2, "train_cpu_seconds": 120.4, "device": "cpu"}  # fmt: skip
+    assert "| 200 (120 of CPU) |" in main_table([result])
+    assert "| 200 |" in main_table([result | {"device": "NVIDIA H200"}])

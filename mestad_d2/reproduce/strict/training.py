@@ -64,17 +64,20 @@ class _Trainer(TLATrainer):
     def build_writers(self) -> list:
         return []
 
-    def run(self, start: int, stop: int) -> float:
-        """Train iterations ``start`` to ``stop`` of ``SOLVER.MAX_ITER``; return the seconds it took."""
+    def run(self, start: int, stop: int) -> dict[str, float]:
+        """Train iterations ``start`` to ``stop`` of ``SOLVER.MAX_ITER``; return the seconds and the CPU time it took."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.scheduler.last_epoch = start - 1
             self.scheduler.step()
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         TrainerBase.train(self, start, stop)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        return time.perf_counter() - began
+        return {
+            "train_seconds": round(time.perf_counter() - began, 2),
+            "train_cpu_seconds": round(time.process_time() - cpu, 2),
+        }
 
 
 def run_cfg(plan: Plan, task: Task) -> CfgNode:
@@ -161,7 +164,7 @@ def run_task(plan: Plan, task: Task) -> dict:
     result: dict[str, Any] = {"condition": task.condition, "seed": task.seed, "row": task.row}
     result["key"] = task_key(plan, task)
     if task.row is None:
-        seconds = trainer.run(0, burn_in)
+        spent = trainer.run(0, burn_in)
         state = {"model": trainer.bare_model.state_dict(), "optimizer": trainer.optimizer.state_dict()}
         save_whole(state, burn_in_file(plan, task))
         result |= evaluate(cfg, trainer.bare_model, "burn_in")
@@ -181,7 +184,7 @@ def run_task(plan: Plan, task: Task) -> dict:
             state = read_checkpoint(str(teacher_file(plan, replace(task, row=row.after))))
             trainer._trainer.ema = FixedTeacher(trainer.bare_model, state["model"])
         counts = [count_clips(model) for model in (trainer.bare_model, trainer._trainer.ema.model)]
-        seconds = trainer.run(start, cfg.SOLVER.MAX_ITER)
+        spent = trainer.run(start, cfg.SOLVER.MAX_ITER)
         result["student_clips"], result["teacher_clips"] = (count[0] for count in counts)
         if task.row in {other.after for other in ROWS.values()}:
             save_whole({"model": trainer.teacher.state_dict()}, teacher_file(plan, task))
@@ -190,7 +193,7 @@ def run_task(plan: Plan, task: Task) -> dict:
             if name.startswith("pseudo/"):
                 result[name] = round(float(history.global_avg()), 4)
     result["iterations"] = cfg.SOLVER.MAX_ITER - cfg.SEMISUP.BURN_IN_ITERS if task.row else burn_in
-    result["train_seconds"] = round(seconds, 2)
+    result |= spent
     result["seconds"] = round(time.perf_counter() - began, 2)
     result["cpu_seconds"] = round(time.process_time() - cpu, 2)
     result["device"] = torch.cuda.get_device_name() if cfg.MODEL.DEVICE == "cuda" else "cpu"
