@@ -106,7 +106,7 @@ def cost_of_config(cfg: CfgNode, size: int | tuple[int, int]) -> dict:
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
-        # torch's counter stumbles over views of parameters that could have gradients.
+        # torch's counter fails under no_grad on views of parameters that could have gradients.
         return model_cost(build_detector(cfg).requires_grad_(False), cfg.INPUT.CLIP.NUM_FRAMES, size)
 
 
