@@ -20,13 +20,14 @@ from mestad_d2.engine.trainer import MESTADTrainer
 from mestad_d2.load_config import setup_cfg
 from mestad_d2.semisup.labelers import PseudoLabeler
 
-# Published detectors are loaded and run in tests/checkpoint/test_published.py.
-CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml") if "published" not in p.parts)
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+# SGD at the convolutions' learning rate ruins them.
+TRANSFORMERS = {f"build_{name}_backbone" for name in ("videomae", "hiera", "mvit", "swin", "vivit", "vjepa2")}
 PEOPLE = [[5, 5, 40, 60], [50, 4, 78, 62]]
 REDUCED = [
     "MODEL.DEVICE", "cpu", "MODEL.VIDEO_RESNET.WIDTH", "8", "MODEL.FPN.OUT_CHANNELS", "32",
     "MODEL.FCOS.CONV_DIM", "32", "MODEL.FCOS.NUM_CONVS", "1", "MODEL.ROI_BOX_HEAD.FC_DIM", "16",
-    "MODEL.VIDEO_BACKBONE.WIDTH", "24", "MODEL.VIDEO_BACKBONE.STAGE_BLOCKS", "[1,1,1,1]",
+    "MODEL.VIDEO_BACKBONE.WIDTH", "48", "MODEL.VIDEO_BACKBONE.STAGE_BLOCKS", "[1,1,1,1]",
     # The schedule, which warms up, is not part of a step; an untrained teacher finds nobody otherwise.
     "SOLVER.BASE_LR", "0.001", "SEMISUP.TEACHER_SCORE_THRESH", "0.0", "SEMISUP.BURN_IN_ITERS", "1",
 ]  # fmt: skip
@@ -61,6 +62,7 @@ def test_builds_and_makes_a_step(path: Path, tmp_path: Path, monkeypatch: pytest
     cfg = setup_cfg(path, [*REDUCED, "OUTPUT_DIR", str(tmp_path)])
     if cfg.MODEL.BACKBONE.NAME in ("build_vivit_backbone", "build_vjepa2_backbone"):
         pytest.importorskip("transformers", reason="this backbone needs the extra transformers")
+    assert cfg.SOLVER.OPTIMIZER == "AdamW" or cfg.MODEL.BACKBONE.NAME not in TRANSFORMERS
     trainer = tla_trainer.TLATrainer if cfg.SEMISUP.ENABLED else MESTADTrainer
     monkeypatch.setattr(trainer, "build_train_loader", lambda cfg: ([clip(cfg, i)] for i in range(2)))
     unlabeled = ([unlabeled_clip(cfg, i)] for i in itertools.count(2))
@@ -79,7 +81,8 @@ def test_builds_and_makes_a_step(path: Path, tmp_path: Path, monkeypatch: pytest
     assert moved == {name.split(".")[0] for name in before}
     assert all(math.isfinite(value) for value in losses.values())
     if not cfg.SEMISUP.ENABLED:
-        assert "loss_action" in losses
+        # At its own scale, ten times that where the losses of the person head are beside it.
+        assert 0 < losses["loss_action"] < (20 if "published" in path.parts else 200)
         return
     assert step.started and "loss_action_sup" in losses
     assert ("loss_action_unsup" in losses) == (cfg.SEMISUP.PSEUDO_LABELER != "EMA")
