@@ -140,7 +140,7 @@ def curve_table(results: Sequence[dict], conditions: Mapping[str, dict]) -> str:
 
 
 def draw_curves(results: Sequence[dict], conditions: Mapping[str, dict], path: Path) -> None:
-    """Draw the gain of TLA, and of true labels, over twice the labelled clips; data whose labels hold longest last."""
+    """Draw gains of TLA, DenseTLA and true labels over twice the labelled clips; data whose labels hold longest on top."""
     from matplotlib.figure import Figure
 
     found: dict[str, dict[str, Difference]] = {}
@@ -148,8 +148,8 @@ def draw_curves(results: Sequence[dict], conditions: Mapping[str, dict], path: P
         twice = figures(results, condition, "none_x2", final("none_x2"))
         gains = {
             key: gain
-            for key in ("tla", "oracle_both")
-            if (gain := paired(figures(results, condition, key, final(key)), twice)) and gain.seeds > 1
+            for key in ("tla", "dense", "oracle_both")
+            if (gain := paired(figures(results, condition, key, final(key)), twice))
         }
         if not facts.get("real") and "tla" in gains:
             found[condition] = gains
@@ -157,17 +157,19 @@ def draw_curves(results: Sequence[dict], conditions: Mapping[str, dict], path: P
         return
     figure = Figure(figsize=(7.5, 1.2 + 0.5 * len(found)), layout="constrained")
     axes = figure.subplots()
-    for key, shift, marker, color in (("tla", -0.1, "o", "#3b7dd8"), ("oracle_both", 0.1, "^", "#d87f3b")):
+    for key, shift, marker, color in (("tla", -0.15, "o", "#3b7dd8"), ("dense", 0.0, "s", "#2f9e6e"),
+                                      ("oracle_both", 0.15, "^", "#d87f3b")):  # fmt: skip
         points = [(row + shift, gains[key]) for row, gains in enumerate(found.values()) if key in gains]
         if points:
             axes.errorbar([g.mean for _, g in points], [y for y, _ in points], xerr=[g.half for _, g in points],
                           fmt=marker, color=color, capsize=3, label=ROWS[key].name)  # fmt: skip
-    names = [f"{CONDITIONS[name].title} ({gains['tla'].seeds} seeds): "
+    names = [f"{CONDITIONS[name].title} ({gains['tla'].seeds} seed{'s' * (gains['tla'].seeds > 1)}): "
              f"{conditions[name]['unchanged_after_half']:.2f} hold halfway" for name, gains in found.items()]  # fmt: skip
     axes.set_yticks(range(len(found)), names, fontsize=8)
     axes.set_ylim(-0.5, len(found) - 0.5)
     axes.axvline(0, color="0.6", linewidth=1)
-    axes.set_xlabel("points of frame-mAP over twice the labelled clips, 95 % intervals", fontsize=8)
+    axes.set_xlabel("points of frame-mAP over twice the labelled clips\n95 % intervals; one seed has none",
+                    fontsize=8)  # fmt: skip
     figure.legend(loc="outside upper center", ncols=2, fontsize=8)
     with atomic_path(path, keep_suffix=True) as aside:
         figure.savefig(aside, dpi=120)
