@@ -18,7 +18,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,13 @@ NASTY = [
 
 @dataclass
 class Parser:
-    """Ending of the files, how to read one, honest files, and how one is changed."""
+    """Ending of the files, how to read one, honest files, how one is changed, and files that lie beside them."""
 
     suffix: str
     read: Callable[[Path], object]
     honest: list[bytes]
     change: Callable[[random.Random, list[bytes]], bytes] | None = None
+    others: dict[str, str] = field(default_factory=dict)
 
 
 def changed(rng: random.Random, honest: list[bytes]) -> bytes:
@@ -161,6 +162,7 @@ TUBE_ROWS = "video,class,tube,frame,x1,y1,x2,y2,score\nv,1,1,3,1,2,30,40,0.5\nv,
 TUBELETS = "video,start,class,tubelet,score,k,x1,y1,x2,y2\nv,3,1,0,0.5,0,1,2,30,40\nv,3,1,0,0.5,1,1,2,30,40\n"
 FRAMES = "video,frame,class,score,x1,y1,x2,y2\nv,3,1,0.5,1,2,30,40\nw,4,0,0.25,1,2,30,40\n"
 PBTXT = 'item {\n  name: "sit"\n  id: 1\n}\nitem {\n  name: "walk \\"fast\\""\n  id: 12\n}\n'
+BASE = "MODEL:\n  META_ARCHITECTURE: MESTAD\n  FPN:\n    OUT_CHANNELS: 32\nDATASETS:\n  TRAIN: [toy_train]\nVERSION: 2\n"
 LABELS = 'label {\n  name: "sit"\n  label_id: 1\n  label_type: PERSON_MOVEMENT\n}\n'
 
 
@@ -179,9 +181,7 @@ def parsers() -> dict[str, Callable[[], Parser]]:
         for name, (suffix, names) in forms.items()
     }
     boxes = {"v,0902": np.array([[0.1, 0.2, 0.5, 0.9, 0.99]]), "w,0903": np.zeros((0, 5))}
-    toy = ROOT / "configs" / "toy"
-    config = (toy / "SlowOnly_tiny_TLA.yaml").read_text()
-    config = config.replace("_BASE_: ", f"_BASE_: {toy}/").replace(f'{toy}/"', f'"{toy}/')
+    config = (ROOT / "configs" / "toy" / "SlowOnly_tiny_TLA.yaml").read_text()
     return found_in | {
         "training csv": lambda: Parser("csv", read_ground_truth, [ROWS.encode()]),
         "exclusions": lambda: Parser("csv", read_exclusions, [b"v,0902\nw,0903\n"]),
@@ -210,7 +210,8 @@ def parsers() -> dict[str, Callable[[], Parser]]:
         "checkpoint, zip": lambda: Parser("pth", read_checkpoint, [torch_file(True)], changed_zip),
         "checkpoint, before 1.6": lambda: Parser("pth", read_checkpoint, [torch_file(False)]),
         "safetensors": lambda: Parser("safetensors", read_checkpoint, [safetensors_file()], changed_safetensors),
-        "config": lambda: Parser("yaml", setup_cfg, [config.encode()]),
+        # Most of the time of a config with its whole chain goes to files that are not damaged.
+        "config": lambda: Parser("yaml", setup_cfg, [config.encode()], others={"SlowOnly_tiny.yaml": BASE}),
     }  # fmt: skip
 
 
@@ -230,6 +231,8 @@ def resident() -> int:
 def read_all(name: str, seed: int, count: int, folder: Path) -> None:
     """Let a parser read ``count`` mutants, and print what became of them."""
     parser = parsers()[name]()
+    for file, text in parser.others.items():
+        (folder / file).write_text(text)
     for number, data in enumerate(parser.honest):
         path = folder / f"honest{number}.{parser.suffix}"
         path.write_bytes(data)

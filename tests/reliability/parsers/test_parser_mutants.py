@@ -1,6 +1,6 @@
 """Damaged files of every kind are read, or refused in one line, in little memory and time.
 
-``MESTAD_FUZZ`` is half the number of inputs a parser in the long form (`make stress` gives 10,000).
+``MESTAD_PARSER_FILES`` is the number of files a parser in the long form: 20,000, in `make stress` a tenth of them.
 """
 
 from __future__ import annotations
@@ -47,6 +47,6 @@ def test_a_few_of_every_kind(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_many_of_every_kind(name: str, tmp_path: Path) -> None:
-    count = 2 * int(os.environ.get("MESTAD_FUZZ", "10000"))
+    count = int(os.environ.get("MESTAD_PARSER_FILES", "20000"))
     read, refused, grown = run(tmp_path, name, count)[name]
-    assert read + refused == count and min(read, refused) > 100 and grown < GROWTH
+    assert read + refused == count and min(read, refused) > count / 200 and grown < GROWTH
