@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mestad_d2.errors import UserError
+from mestad_d2.data.importers.reading import naming, read_json
+from mestad_d2.densify.formats.csv_files import check_row
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.files import write_json
 from mestad_d2.video.clips import nearest_indices
@@ -83,40 +84,47 @@ def write_coco(
     write_json(path, content, indent=None)
 
 
-def read_coco(path: Path) -> list[AnnotationRow]:
-    """Read the rows of a file that ``write_coco`` wrote and people corrected.
+def read_coco(path: Path) -> tuple[list[AnnotationRow], set[str]]:
+    """Read a file that ``write_coco`` wrote and people corrected.
+
+    Returns:
+        rows, and the names of all videos.
 
     Raises:
-        UserError: no json of this layout; names the annotation.
+        UserError: no json of this layout, or a value that no csv may hold; names the annotation.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with naming(path, "it", "give COCO-style json with videos and images"):
+        content = read_json(path)
         videos = {video["id"]: video for video in content["videos"]}
         images = {image["id"]: image for image in content["images"]}
-        annotations = content["annotations"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: no COCO-style json with videos and images ({error})") from error
+        names = {str(video.get("name")) for video in videos.values()}
+        annotations = list(content["annotations"])
     rows = []
-    for annotation in annotations:
-        try:
+    for number, annotation in enumerate(annotations):
+        known = isinstance(annotation, dict) and annotation.get("id")
+        entry = f"annotation {known!r:.40}" if known else f"entry {number} of the annotations"
+        with naming(path, entry, "write it as it was"):
             image = images[annotation["image_id"]]
             video = videos[image["video_id"]]
             x, y, w, h = annotation["bbox"]
             size = (image["width"], image["height"]) * 2
             box = tuple(round(v / s, PLACES) for v, s in zip((x, y, x + w, y + h), size, strict=True))
-            time = image.get("timestamp") or f"{video.get('start', 0) + image['frame_id'] / video['fps']:.6f}"
-            rows.append(
-                AnnotationRow(
-                    video["name"],
-                    str(time),
-                    box,
-                    int(annotation["category_id"]),
-                    int(annotation.get("track_id", -1)),
-                    annotation.get("confidence"),
-                )  # fmt: skip
+            time = image.get("timestamp") or _time(image["frame_id"], video)
+            action, person = _whole(annotation["category_id"]), _whole(annotation.get("track_id", -1))
+            row = AnnotationRow(
+                str(video["name"]), str(time), box, action, person, annotation.get("confidence")
             )
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise UserError(
-                f"{path}: annotation {annotation.get('id')}: lacks {error}; write it as it was"
-            ) from error
-    return rows
+            rows.append(check_row(row, f"{path}: {entry}"))
+    return rows, names
+
+
+def _time(frame: float, video: dict) -> str:
+    if not 0 < video["fps"] < math.inf:
+        raise ValueError(f"{video['fps']!r:.40} frames a second")
+    return f"{video.get('start', 0) + frame / video['fps']:.6f}"
+
+
+def _whole(value: float | str) -> int:
+    if int(value) != float(value):
+        raise ValueError(f"{value!r:.40} is no whole number")
+    return int(value)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from mestad_d2.formats.ava_csv import AnnotationRow, annotation_rows
+from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import FAULTS, AnnotationRow, annotation_rows, parse_row
 from mestad_d2.formats.csv_cells import csv_field
 from mestad_d2.formats.files import atomic_open
 
@@ -23,6 +24,27 @@ def as_line(row: AnnotationRow) -> str:
 def _coordinate(value: float) -> str:
     """Four decimals, more where an annotator gave more."""
     return f"{value:.4f}" if round(value, 4) == value else repr(value)
+
+
+def check_row(row: AnnotationRow, where: str) -> AnnotationRow:
+    """Return a row with a box from another format, if a csv may hold its values.
+
+    Args:
+        row: the row.
+        where: names file and entry in the error.
+
+    Raises:
+        UserError: a number that is not finite, an empty box or one beside the picture, a wrong id or confidence.
+    """
+    fields = [row.video_id, str(row.timestamp), *(repr(float(value)) for value in row.box)]
+    sure = "" if row.confidence is None else repr(float(row.confidence))
+    faults = parse_row([*fields, str(row.action_id), str(row.person_id), sure])[1]
+    if faults:
+        kind, text = faults[0]
+        if kind == "pixels":
+            raise UserError(f"{where}: a box reaches far beyond the picture; correct it")
+        raise UserError(f"{where}: {text}; {FAULTS[kind]}")
+    return row
 
 
 def write_dense_csv(path: Path, annotations: Path, rows: Iterable[AnnotationRow]) -> None:

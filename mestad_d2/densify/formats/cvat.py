@@ -12,8 +12,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from mestad_d2.data.importers.reading import naming, read_xml
 from mestad_d2.densify.formats.coco import PLACES, VideoFacts
-from mestad_d2.errors import UserError
+from mestad_d2.densify.formats.csv_files import check_row
 from mestad_d2.formats.ava_csv import AnnotationRow
 from mestad_d2.formats.files import atomic_open
 
@@ -151,24 +152,20 @@ def read_cvat(path: Path, video: VideoFacts, timestamps: dict[int, str]) -> list
             Interpolated boxes (``keyframe="0"``) count on those frames only.
 
     Raises:
-        UserError: no such xml; names track and frame.
+        UserError: no such xml, or a value that no csv may hold; names track and frame.
     """
-    try:
-        root = ET.parse(path).getroot()
-    except (OSError, ET.ParseError) as error:
-        raise UserError(f"{path}: no CVAT xml that can be read ({error})") from error
     rows = []
-    for track in root.iter("track"):
+    for track in read_xml(path).iter("track"):
         for box in track.iter("box"):
-            try:
+            entry = f"track {track.get('id', ''):.40}, frame {box.get('frame', ''):.40}"
+            with naming(path, entry, "export CVAT for video 1.1"):
                 frame = int(box.attrib["frame"])
                 if box.get("outside") == "1" or (box.get("keyframe") == "0" and frame not in timestamps):
                     continue
-                rows += _rows(box, video, timestamps.get(frame) or f"{video.times[frame] + video.start:.6f}")
-            except (KeyError, ValueError, IndexError) as error:
-                raise UserError(
-                    f"{path}: track {track.get('id')}, frame {box.get('frame')}: {error}; export CVAT for video 1.1"
-                ) from error
+                if not 0 <= frame < len(video.times):
+                    raise ValueError(f"{video.file_name} has frames 0 to {len(video.times) - 1}")
+                time = timestamps.get(frame) or f"{video.times[frame] + video.start:.6f}"
+                rows += (check_row(row, f"{path}: {entry}") for row in _rows(box, video, time))
     return rows
 
 

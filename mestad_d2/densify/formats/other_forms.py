@@ -11,6 +11,7 @@ from mestad_d2.data.importers.actions import NUMBERED, choose_rule
 from mestad_d2.data.importers.cvat import read_cvat as read_any_cvat
 from mestad_d2.data.importers.rows import people_of
 from mestad_d2.densify.formats.coco import PLACES, VideoFacts
+from mestad_d2.densify.formats.csv_files import check_row
 from mestad_d2.errors import UserError
 from mestad_d2.formats.ava_csv import AnnotationRow
 
@@ -60,7 +61,8 @@ def read_other_cvat(
                 if action_id is None:
                     unknown[action] += 1
                 else:
-                    rows.append(AnnotationRow(video.video_id, time, place, action_id, person, sure))
+                    row = AnnotationRow(video.video_id, time, place, action_id, person, sure)
+                    rows.append(check_row(row, f"{path}: frame {frame:g}"))
     some = ", ".join(map(repr, list(unknown)[:3]))
     if unknown:
         raise UserError(

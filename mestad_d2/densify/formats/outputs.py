@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -122,8 +121,7 @@ def read_corrected(
         UserError: a file that can't be read, gives no row, or is of a video that is not known.
     """
     if path.suffix == ".json":
-        rows = read_coco(path)
-        seen = {str(video.get("name")) for video in json.loads(path.read_text(encoding="utf-8"))["videos"]}
+        rows, seen = read_coco(path)
     elif path.suffix != ".xml" and not path.is_dir():
         rows = read_dense_csv(path)
         seen = {row.video_id for row in rows}
