@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 # torch passes an error of a loader process on as text: the traceback, which ends with the message.
 _FROM_LOADER = re.compile(r"Caught \w+ in (?:DataLoader|pin memory).*^[\w.]+: (.*)", re.DOTALL | re.MULTILINE)
+# Line breaks and codes for terminals, which names out of strangers' files may hold.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # The status of a program whose reader, such as head, has left: 128 and SIGPIPE.
 READER_GONE = 141
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -23,7 +25,7 @@ class UserError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         handed_over = _FROM_LOADER.match(message)
-        super().__init__(handed_over[1].strip() if handed_over else message)
+        super().__init__(_CONTROLS.sub(" ", handed_over[1] if handed_over else message).strip())
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

@@ -9,7 +9,7 @@ import sys
 import pytest
 from loading import ROOT
 
-from mestad_d2.errors import READER_GONE
+from mestad_d2.errors import READER_GONE, UserError
 
 LONG = "for line in range(100_000): print('line', line)"
 # A pipe of the program's own that breaks, while its output is read.
@@ -40,3 +40,7 @@ def test_a_reader_that_has_enough_is_no_error(unbuffered: bool) -> None:
 def test_another_pipe_that_breaks_is_told() -> None:
     code, errors = run(OWN, False, None)
     assert code == 1 and "BrokenPipeError" in errors
+
+
+def test_names_out_of_files_can_not_break_the_line_or_change_the_terminal() -> None:
+    assert str(UserError("a\n b.yaml\r\nc\x1b[31m\x9b1m\u2028d\x00 é\n")) == "a  b.yaml c [31m 1m d  é"

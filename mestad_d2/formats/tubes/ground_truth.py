@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
 from mestad_d2.errors import UserError
 from mestad_d2.formats.safe_pickle import read_arrays
 from mestad_d2.formats.tubes.csv_files import TubeDataset, read_tubes
+from mestad_d2.formats.tubes.mat_file import read_mat
 from mestad_d2.formats.tubes.records import Tubes, VideoInfo, tubes_of
 
 # Of all UCF101 videos (width x height 320 x 240).
@@ -129,21 +129,22 @@ def _ucf24(
 
 
 def _from_mat(path: str | Path) -> list[tuple[str, int, list]]:
+    fix = "give finalAnnots.mat"
+    content, videos = read_mat(path, fix), []
     try:
-        annotations = loadmat(path, squeeze_me=False)["annot"].reshape(-1)
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror or error}); give finalAnnots.mat") from None
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: no annotations of UCF101-24 ({error}); give finalAnnots.mat") from None
-    videos = []
-    for entry in annotations:
-        name = str(entry["name"].item())
-        tubes = []
-        for tube in entry["tubes"].reshape(-1):
-            first, last = int(tube["sf"].item()), int(tube["ef"].item())
-            _check_length(path, name, tube["boxes"], last - first + 1)
-            tubes.append((int(tube["class"].item()) - 1, first, tube["boxes"]))
-        videos.append((name, int(entry["num_imgs"].item()), tubes))
+        for entry in content["annot"].reshape(-1):
+            name = str(entry["name"].item())
+            tubes = []
+            for tube in entry["tubes"].reshape(-1):
+                first, last = int(tube["sf"].item()), int(tube["ef"].item())
+                _check_length(path, name, tube["boxes"], last - first + 1)
+                tubes.append((int(tube["class"].item()) - 1, first, tube["boxes"]))
+            videos.append((name, int(entry["num_imgs"].item()), tubes))
+    except UserError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise UserError(f"{path}: no annotations of UCF101-24 ({reason}); {fix}") from None
     return videos
 
 

@@ -18,20 +18,24 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from data.importers import exports
+from scipy.io import savemat
 
 from mestad_d2.checkpoint.read import read_checkpoint
 from mestad_d2.data.importers.files import Sizes, read_labels
 from mestad_d2.data.per_video import read_values
 from mestad_d2.data.person_boxes import read_person_boxes
+from mestad_d2.densify.formats.coco import VideoFacts, write_coco
+from mestad_d2.densify.formats.cvat import write_cvat
+from mestad_d2.densify.formats.outputs import read_corrected
 from mestad_d2.errors import UserError
-from mestad_d2.formats.ava_csv import read_exclusions, read_ground_truth
+from mestad_d2.formats.ava_csv import AnnotationRow, read_exclusions, read_ground_truth
 from mestad_d2.formats.label_map import read_label_map
 from mestad_d2.formats.tubes.csv_files import TubeDataset, read_dataset, read_tubelets
 from mestad_d2.formats.tubes.detections import read_detections
@@ -110,10 +114,10 @@ def changed_safetensors(rng: random.Random, honest: list[bytes]) -> bytes:
 
 def exported(name: str) -> list[bytes]:
     """Files of an annotation tool."""
-    path = Path(sys.argv[4]) / "export"
+    path = Path(sys.argv[4]) / f"export of {name}"
     people = {1: {0: ((10.0, 20.0, 30.0, 70.0), ("sit",)), 20: ((10.0, 20.0, 30.0, 70.0), ("walk", "sit"))}}
     getattr(exports, name)(path, people)
-    return [path.read_bytes()]
+    return [(path / "gt" / "gt.txt" if path.is_dir() else path).read_bytes()]
 
 
 def torch_file(zipped: bool) -> bytes:
@@ -156,6 +160,46 @@ def tube_pickles() -> tuple[list[bytes], list[bytes]]:
     return truth, [pickle.dumps(content, protocol) for content in (frames, tubes) for protocol in (2, 4)]
 
 
+def mat_file() -> bytes:
+    """Two videos of UCF101-24's finalAnnots.mat."""
+    tube = np.zeros((1, 1), dtype=[("ef", "i4"), ("sf", "i4"), ("class", "i4"), ("boxes", "O")])
+    tube[0, 0] = (5, 3, 1, np.array([[20, 12, 99, 111]] * 3, np.uint8))
+    annot = np.zeros((1, 2), dtype=[("name", "O"), ("num_imgs", "O"), ("tubes", "O")])
+    annot[0, 0], annot[0, 1] = ("A/v", 12, tube), ("B/w", 9, tube)
+    file = io.BytesIO()
+    savemat(file, {"annot": annot})
+    return file.getvalue()
+
+
+def corrected(suffix: str) -> list[bytes]:
+    """Dense labels as they are uploaded to annotation tools."""
+    path = Path(sys.argv[4]) / f"written.{suffix}"
+    if suffix == "json":
+        write_coco(path, [VIDEO], BEFORE, {1: "sit"})
+    else:
+        write_cvat(path, VIDEO, BEFORE, {1: "sit"})
+        exports.cvat_images(other := path.with_name("images.xml"), {1: {0: ((16, 8, 64, 48), ("sit",))}})
+        return [path.read_bytes(), other.read_bytes()]
+    return [path.read_bytes()]
+
+
+def read_back(path: Path) -> object:
+    """Read corrections of a video that is called as the file."""
+    before = [replace(row, video_id=path.stem) for row in BEFORE]
+    return read_corrected(path, {path.stem: replace(VIDEO, video_id=path.stem)}, before, {1: "sit"})
+
+
+VIDEO = VideoFacts("input", "input.mp4", 64, 160, 0.0, np.arange(45) / 20)
+BEFORE = [
+    AnnotationRow("input", time, (0.1, 0.125, 0.4, 0.75), 1, 0, sure)
+    for time, sure in (("0", None), ("1", 0.5))
+]
+COCO_BOXES = {"image_id": "v,0902", "category_id": 1, "bbox": [0.1, 0.2, 0.4, 0.7], "score": 0.99}
+COCO_FILE = {
+    "images": [{"id": 7, "file_name": "v/0903.jpg", "width": 320, "height": 240}],
+    "annotations": [{**COCO_BOXES, "image_id": 7, "bbox": [10, 20, 100, 200]}],
+    "categories": [{"id": 1, "name": "person"}],
+}
 TUBES = TubeDataset(("a", "b", "c"), (VideoInfo("v", 12, 240, 320), VideoInfo("w", 12, 240, 320)))
 ROWS = "v,0902,0.1,0.2,0.5,0.9,12,3\nv,0903,0.1,0.2,0.5,0.9,1,3\nw,0902,0.1,0.2,0.5,0.9,12,\nw,0904,,,,,,\n"
 TUBE_ROWS = "video,class,tube,frame,x1,y1,x2,y2,score\nv,1,1,3,1,2,30,40,0.5\nv,1,1,4,1,2,30,40,0.5\n"
@@ -173,6 +217,7 @@ def parsers() -> dict[str, Callable[[], Parser]]:
     forms = {
         "cvat": ("xml", ["cvat_video", "cvat_images"]), "label studio": ("json", ["label_studio"]),
         "coco": ("json", ["coco", "youtube_vis"]), "via": ("csv", ["via"]), "vatic": ("txt", ["vatic"]),
+        "mot": ("txt", ["mot"]),
     }  # fmt: skip
     found_in = {
         f"labels of {name}": lambda suffix=suffix, names=names: Parser(
@@ -194,12 +239,22 @@ def parsers() -> dict[str, Callable[[], Parser]]:
         "person boxes, pickle": lambda: Parser(
             "pkl", read_person_boxes, [pickle.dumps(boxes, protocol) for protocol in (0, 2, 4)]
         ),
+        "person boxes, json": lambda: Parser(
+            "json", read_person_boxes, [json.dumps(content).encode() for content in ([COCO_BOXES], COCO_FILE)]
+        ),
+        **{
+            f"corrections, {suffix}": lambda suffix=suffix: Parser(
+                suffix, read_back, corrected(suffix)
+            )
+            for suffix in ("json", "xml")
+        },
         "tubes, csv": lambda: Parser(
             "csv", lambda p: read_detections(p, TUBES), [s.encode() for s in (TUBE_ROWS, FRAMES, TUBELETS)]
         ),
         "tubelets, csv": lambda: Parser("csv", read_tubelets, [TUBELETS.encode()]),
         "tubes, pickle": lambda: Parser("pkl", lambda p: read_detections(p, TUBES), found),
         "ground-truth tubes": lambda: Parser("pkl", lambda p: read_truth(p, TUBES), truth),
+        "ground-truth tubes, mat": lambda: Parser("mat", read_truth, [mat_file()]),
         "tube dataset": lambda: Parser(
             "json", read_dataset, [b'{"classes": ["a"], "videos": [{"name": "v", "nframes": 9}]}']
         ),

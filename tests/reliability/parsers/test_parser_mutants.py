@@ -16,9 +16,10 @@ from tiny import ROOT
 PROGRAM = Path(__file__).with_name("mutants.py")
 # As in ``mutants.parsers``; the program imports too much to be asked.
 NAMES = (
-    "labels of cvat", "labels of label studio", "labels of coco", "labels of via", "labels of vatic", "training csv",
-    "exclusions", "values of videos", "label map", "person boxes, csv", "person boxes, pickle", "tubes, csv",
-    "tubelets, csv", "tubes, pickle", "ground-truth tubes", "tube dataset", "frame list", "checkpoint, zip",
+    "labels of cvat", "labels of label studio", "labels of coco", "labels of via", "labels of vatic", "labels of mot",
+    "training csv", "exclusions", "values of videos", "label map", "person boxes, csv", "person boxes, pickle",
+    "person boxes, json", "corrections, json", "corrections, xml", "tubes, csv", "tubelets, csv", "tubes, pickle",
+    "ground-truth tubes", "ground-truth tubes, mat", "tube dataset", "frame list", "checkpoint, zip",
     "checkpoint, before 1.6", "safetensors", "config",
 )  # fmt: skip
 # In KB: most of it is what a parser loads at its first file.
