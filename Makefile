@@ -8,15 +8,22 @@ DOCS_STAMP := $(VENV)/.installed-docs
 # Threads of the demo: the figures in the docs are for two cores.
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: setup demo demo-tla test docs stress lint clean
+.PHONY: setup lock demo demo-tla test docs stress lint clean
 
 setup: $(STAMP)
 
-$(STAMP): requirements.txt setup.py scripts/install_detectron2.py
+# make setup LOCKED=1: only files with the hashes of requirements.lock, which include what packages are built with.
+$(STAMP): requirements.txt $(if $(LOCKED),requirements.lock) setup.py scripts/install_detectron2.py
 	@test -e $(VENV) || test -L $(VENV) || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
 		{ echo "error: $(VENV) is there, but its Python or pip does not run; remove it (rm -rf $(VENV)) and run make again" >&2; exit 2; }
+ifdef LOCKED
+	sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock > $(VENV)/setuptools.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/setuptools.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-build-isolation -r requirements.lock
+else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+endif
 	$(BIN)/python scripts/install_detectron2.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
@@ -28,6 +35,12 @@ $(TEST_STAMP): $(STAMP) requirements-test.txt
 $(DOCS_STAMP): $(STAMP) requirements-docs.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	@touch $@
+
+# After a change of requirements.txt.
+lock: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+		--custom-compile-command "make lock" requirements.txt -o requirements.lock
 
 demo: setup
 	$(BIN)/python scripts/run_demo.py --output output/demo

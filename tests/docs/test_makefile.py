@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,3 +34,21 @@ def test_a_broken_environment_is_one_line(tmp_path: Path, kind: str) -> None:
     lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert len(lines) == 1 and lines[0].startswith("error: .venv is there") and "rm -rf .venv" in lines[0]
     assert venv.is_symlink() or venv.exists()
+
+
+def test_the_lock_file_has_every_pin_and_a_hash_for_all() -> None:
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    pins = {line.lower() for line in lines if line}
+    text = (ROOT / "requirements.lock").read_text()
+    entries = [line for line in text.replace("\\\n", " ").splitlines() if not line.startswith("#")]
+    assert pins and pins <= {entry.split()[0] for entry in entries}
+    # Nothing but packages with hashes: no addresses, no options.
+    hashed = re.compile(r"[\w.-]+==\S+( ; [^;]*?)?( +--hash=sha256:[0-9a-f]{64})+")
+    assert [entry for entry in entries if not hashed.fullmatch(entry)] == []
+
+
+def test_the_packages_that_build_others_are_installed_by_hash_first() -> None:
+    command = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\tsed"))
+    shell = command.strip().replace("$$", "$").partition(">")[0]
+    text = subprocess.run(["sh", "-c", shell], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert text.startswith("setuptools==") and text.count("==") == 1 and text.count("--hash") >= 2
