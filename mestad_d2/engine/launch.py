@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import timedelta
+from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from detectron2.engine import launch
 from detectron2.utils import comm
 
 from mestad_d2.errors import UserError
+from mestad_d2.process_setup import EXIT_SAVED
 
 # Timeout of the processes on other machines; the end of an evaluation, where the others wait for the main
 # process, must fit into it.
@@ -44,7 +46,7 @@ def start(main: Callable[[Namespace], Any], args: Namespace) -> Any:
     gpus = torch.cuda.device_count()
     if gpus and args.num_gpus > gpus:
         raise UserError(f"--num-gpus {args.num_gpus}: this machine has {gpus}")
-    with _PassSignalsOn():
+    with _PassSignalsOn() as signals:
         try:
             if gpus:
                 where = {"num_machines": args.num_machines, "machine_rank": args.machine_rank}
@@ -53,6 +55,9 @@ def start(main: Callable[[Namespace], Any], args: Namespace) -> Any:
                 mp.spawn(_cpu_process, (main, _address(args), args), nprocs=args.num_gpus)
         except mp.ProcessExitedException as error:
             # The process itself has printed why; a signal's number is negative here, and 128 + n in shells.
+            if signals.passed and error.exit_code == -signal.SIGTERM:
+                # It came before the process listened, so there is nothing to save.
+                sys.exit(EXIT_SAVED)
             sys.exit(error.exit_code if error.exit_code >= 0 else 128 - error.exit_code)
     return None
 
@@ -99,15 +104,22 @@ def join(url: str, rank: int, world: int, local_world: int) -> None:
 class _PassSignalsOn:
     """Pass SIGTERM and SIGINT on to the child processes, which save and end."""
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _PassSignalsOn:
+        self.passed = False
         self._before = {n: signal.signal(n, self._pass) for n in (signal.SIGTERM, signal.SIGINT)}
+        return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @staticmethod
-    def _pass(number: int, frame: object) -> None:
-        for child in multiprocessing.active_children():
-            if child.pid is not None and child.is_alive():
-                os.kill(child.pid, signal.SIGTERM)
+    def _pass(self, number: int, frame: FrameType | None) -> None:
+        children = [c for c in multiprocessing.active_children() if c.pid is not None and c.is_alive()]
+        if not children:
+            before = self._before[number]
+            if callable(before):
+                before(number, frame)
+            sys.exit(EXIT_SAVED)
+        self.passed = True
+        for child in children:
+            os.kill(child.pid, signal.SIGTERM)
