@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Check a dataset before training: exit code 0 if it is sound, 1 if faults were found, 2 if it can't be read."""
 
+# ruff: noqa: E402  (arguments are read before the libraries are imported, which takes seconds)
 from __future__ import annotations
 
 import argparse
@@ -10,25 +11,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detectron2.data import MetadataCatalog  # noqa: E402
-
-from mestad_d2.data.catalog import register_builtin  # noqa: E402
-from mestad_d2.data.check.dataset import check_dataset, write_exclusions  # noqa: E402
-from mestad_d2.data.check.report import KINDS, DatasetReport  # noqa: E402
-from mestad_d2.data.check.splits import check_person_boxes, check_splits  # noqa: E402
-from mestad_d2.data.check.tubes import check_tubes  # noqa: E402
-from mestad_d2.data.per_video import as_setting  # noqa: E402
-from mestad_d2.data.tube_datasets.check import check_tube_dataset  # noqa: E402
-from mestad_d2.errors import UserError, counted, one_line_errors  # noqa: E402
-from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS  # noqa: E402
-from mestad_d2.evaluation.ground_truth import GroundTruth  # noqa: E402
-from mestad_d2.evaluation.read_rows import read_rows  # noqa: E402
-from mestad_d2.formats.output_paths import refuse_overwriting_inputs  # noqa: E402
-from mestad_d2.load_config import setup_cfg  # noqa: E402
-from mestad_d2.video.frame_list import FrameList  # noqa: E402
+from mestad_d2.errors import UserError, counted, one_line_errors
+from mestad_d2.process_setup import start_quickly
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -65,6 +52,27 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fix-exclude", type=Path, metavar="CSV", help="write a list that leaves faults out")
     parser.add_argument("--show", type=int, default=5, help="examples of each kind of fault (default: 5)")
     return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    parse()
+    start_quickly()
+
+from detectron2.data import MetadataCatalog
+
+from mestad_d2.data.catalog import register_builtin
+from mestad_d2.data.check.dataset import check_dataset, write_exclusions
+from mestad_d2.data.check.report import KINDS, DatasetReport
+from mestad_d2.data.check.splits import check_person_boxes, check_splits
+from mestad_d2.data.check.tubes import check_tubes
+from mestad_d2.data.per_video import as_setting
+from mestad_d2.data.tube_datasets.check import check_tube_dataset
+from mestad_d2.evaluation.frame_map.protocols import PROTOCOLS
+from mestad_d2.evaluation.ground_truth import GroundTruth
+from mestad_d2.evaluation.read_rows import read_rows
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.load_config import setup_cfg
+from mestad_d2.video.frame_list import FrameList
 
 
 def own_paths(args: argparse.Namespace) -> dict:

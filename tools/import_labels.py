@@ -4,6 +4,7 @@
 tools/import_labels.py task.xml --videos my/videos --output my/train.csv --label-map my/labels.txt --rate 1
 """
 
+# ruff: noqa: E402  (arguments are read before the libraries are imported, which takes seconds)
 from __future__ import annotations
 
 import argparse
@@ -14,17 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mestad_d2.data.importers.actions import ActionRule, choose_rule, number_actions
-from mestad_d2.data.importers.files import FORMATS, Sizes, check_videos, parsed_size, read_labels
-from mestad_d2.data.importers.rows import Imported, rows_of
-from mestad_d2.data.importers.tracks import Labels
-from mestad_d2.data.per_video import as_setting
-from mestad_d2.data.prepare.convert import write_label_map, write_labels
-from mestad_d2.data.prepare.rates import Clock
 from mestad_d2.errors import UserError, counted, one_line_errors
-from mestad_d2.formats.ava_csv import AnnotationRow
-from mestad_d2.formats.label_map import read_label_map
-from mestad_d2.formats.output_paths import refuse_overwriting_inputs
+from mestad_d2.process_setup import start_quickly
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -37,7 +29,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--label-map", type=Path, help="label map; one that is there keeps its ids, and new actions are added"
     )
-    parser.add_argument("--format", choices=FORMATS, help="default: found out from the content")
+    parser.add_argument(
+        "--format",
+        help="cvat, label-studio, via, coco, mot or vatic; default: found out from the content",
+    )
     parser.add_argument("--videos", help="folder of the videos: their frame rates and sizes are taken")
     parser.add_argument("--fps", help="frame rate where neither export nor file tells it, or a csv video,fps")
     parser.add_argument(
@@ -68,6 +63,22 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--video", metavar="ID", help="name of the video, for a file that holds one")
     return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    parse()
+    start_quickly()
+
+from mestad_d2.data.importers.actions import ActionRule, choose_rule, number_actions
+from mestad_d2.data.importers.files import Sizes, check_videos, parsed_size, read_labels
+from mestad_d2.data.importers.rows import Imported, rows_of
+from mestad_d2.data.importers.tracks import Labels
+from mestad_d2.data.per_video import as_setting
+from mestad_d2.data.prepare.convert import write_label_map, write_labels
+from mestad_d2.data.prepare.rates import Clock
+from mestad_d2.formats.ava_csv import AnnotationRow
+from mestad_d2.formats.label_map import read_label_map
+from mestad_d2.formats.output_paths import refuse_overwriting_inputs
 
 
 def rate_of(text: str) -> float | str:

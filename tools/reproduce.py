@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Reproduce tables 1 to 8 of the paper: tools/reproduce.py --table 5 --dataset toy --seeds 3 [KEY VALUE ...]."""
 
+# ruff: noqa: E402  (arguments are read before the libraries are imported, which takes seconds)
 from __future__ import annotations
 
 import argparse
@@ -14,12 +15,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mestad_d2.errors import UserError, one_line_errors
-from mestad_d2.reproduce.document import document
-from mestad_d2.reproduce.execution import execute
-from mestad_d2.reproduce.report import write
-from mestad_d2.reproduce.runs import Run, plan, simulate_boxes
-from mestad_d2.reproduce.strict import command as strict
-from mestad_d2.reproduce.strict.rows import ROWS as STRICT_ROWS
+from mestad_d2.process_setup import start_quickly
+from mestad_d2.reproduce.strict.rows import BEST, ROWS
 from mestad_d2.reproduce.tables import DATASETS, TABLES
 
 
@@ -43,9 +40,7 @@ def add_strict_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``--strict``."""
     group = parser.add_argument_group("with --table 5 --strict")
     group.add_argument("--strict", action="store_true", help="Table 5 against more clips, passes and oracles")
-    group.add_argument(
-        "--best", nargs=2, default=list(strict.BEST), choices=sorted(STRICT_ROWS), metavar="ROW"
-    )
+    group.add_argument("--best", nargs=2, default=list(BEST), choices=sorted(ROWS), metavar="ROW")
     group.add_argument("--burn-in", type=int, default=600, help="iterations before the rows part")
     group.add_argument("--iterations", type=int, default=400, help="of a row")
     group.add_argument(
@@ -61,6 +56,17 @@ def add_strict_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--deadline", type=float, help="seconds after which what is finished counts")
     group.add_argument("--work", type=Path, help="folder of data and checkpoints (default: --output/work)")
+
+
+if __name__ == "__main__":
+    parse()
+    start_quickly()
+
+from mestad_d2.reproduce.document import document
+from mestad_d2.reproduce.execution import execute
+from mestad_d2.reproduce.report import write
+from mestad_d2.reproduce.runs import Run, plan, simulate_boxes
+from mestad_d2.reproduce.strict import command as strict
 
 
 def show_list() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import yaml
 
 from mestad_d2.errors import UserError
-from mestad_d2.load_config import setup_cfg
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 # What a row's changes are applied to; rows that train with pseudo labels take the file's ``_TLA`` sibling.
@@ -210,6 +209,9 @@ def row_config(row: Row, dataset: str, boxes: Path | None = None) -> dict:
     Raises:
         UserError: the row's file is not there.
     """
+    # Here, not above: the tables' names are asked for by programs that load no network.
+    from mestad_d2.load_config import setup_cfg
+
     path = CONFIGS / "ablations" / f"{row.config}.yaml"
     if not path.is_file():
         raise UserError(f"{path}: there is no such config; row {row.name!r} needs it")

@@ -60,6 +60,8 @@ def read_labels(
     Raises:
         UserError: no format that is known, or malformed; names the entry.
     """
+    if kind is not None and kind not in FORMATS:
+        raise UserError(f"--format {kind}: is unknown; use one of {', '.join(FORMATS)}")
     with _unpacked(path) as file:
         labels = _read(file, kind or kind_of(file), sizes, first_frame)
     if video is not None:

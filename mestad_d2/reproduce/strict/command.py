@@ -20,9 +20,6 @@ from mestad_d2.reproduce.strict.rows import ALL, ROWS, Task, chosen_tasks, order
 from mestad_d2.reproduce.strict.schedule import run_tasks
 from mestad_d2.reproduce.strict.training import Plan
 
-# Labelers chosen on the third split of videos; docs/tla.md has the figures.
-BEST = ("dense", "agreement")
-
 # Conditions beside the toy where none is named; "toy_1s" is the toy with more test videos.
 CURVES = [name for name in CONDITIONS if name not in ("toy", "toy_1s")]
 
