@@ -152,7 +152,7 @@ class TemporalConv3d(nn.Conv3d):
     """A convolution over time, with other ends of the clip or another way to compute it; keys are ``nn.Conv3d``'s.
 
     A (k, 1, 1) convolution of stride 1 is trained on a CPU as a 2-D one over time and all positions: without AVX-512
-    oneDNN computes the gradient of the 3-D one of 8 channels in its reference code, which takes fifty times as long:
+    oneDNN computes the gradient of the 3-D one of 8 channels by a slow path, which takes fifteen to fifty times as long:
     half of the toy detector's training step. With ``repeat_ends`` the first and last step are repeated where
     zeros would pad time.
     """
