@@ -25,6 +25,7 @@ from mestad_d2.inference.clip_stream import (
     key_times,
     stream_clips,
 )
+from mestad_d2.inference.one_pass.calibration import PassCalibration
 from mestad_d2.inference.one_pass.detect import SegmentDetector, can_pass, head_can_pass, slow_stride
 from mestad_d2.inference.one_pass.grid import KeyframeGrid
 from mestad_d2.inference.one_pass.segments import Segment, stream_segments
@@ -72,8 +73,9 @@ class VideoPredictor:
 
     In mode "clip" the network sees the clip of each key frame by itself. In mode "pass" the backbone runs once over
     long segments of film and the heads take each key frame's features from it: the same weights, several times less
-    work, scores that differ a little (docs/performance.md). Key frames are then on a grid of time, and detections
-    carry the times of the grid.
+    work, scores that differ a little (docs/performance.md). ``TEST.PASS_CALIBRATION_CLIPS`` clips of each film show
+    how much larger its features are than those of clips, and factors take most of that away. Key frames are then on a grid
+    of time, and detections carry the times of the grid.
 
     Each frame is decoded once and made a picture at most once, if a clip needs it; decoding goes on
     while the model computes; memory does not depend on the video's length.
@@ -130,6 +132,11 @@ class VideoPredictor:
         self.folder_fps = folder_fps or clip.FPS
         self.offsets = clip_offsets(clip.NUM_FRAMES, 0 if clip.STILL else clip.SAMPLING_RATE, clip.FPS)
         self.step = clip.SAMPLING_RATE / clip.FPS
+        self.calibration_clips = cfg.TEST.PASS_CALIBRATION_CLIPS
+        if self.calibration_clips < 0:
+            raise UserError(
+                f"TEST.PASS_CALIBRATION_CLIPS: {self.calibration_clips} is below 0; 0 leaves the features as they are"
+            )
         self.mode, self.segment_steps = mode, 0
         if mode == "pass" and (reason := self._no_pass(clip.STILL)):
             logger.warning("%s: detections are made clip by clip", reason)
@@ -209,8 +216,9 @@ class VideoPredictor:
             watched = self._frames(source, ticks, frames)
             segments = stream_segments(watched, times, self.segments.grid, self.segment_steps, self.resize)
             with_tensors = ((segment, clip_tensor(segment.frames)) for segment in segments)
+            calibration = PassCalibration(self.calibration_clips)
             for segment, tensor in in_background(with_tensors, ahead=1):
-                yield from self.predict_segment(segment, tensor)
+                yield from self.predict_segment(segment, tensor, calibration)
             return
         times, before = itertools.tee(times)
         with self._bank_of_film(source, before):
@@ -249,11 +257,16 @@ class VideoPredictor:
         with heads.looking_into(bank):
             yield
 
-    def predict_segment(self, segment: Segment, tensor: torch.Tensor) -> Iterator[People]:
-        """Detect on a segment's key frames with its frames (3, T, h, w) uint8, without track ids."""
+    def predict_segment(
+        self, segment: Segment, tensor: torch.Tensor, calibration: PassCalibration | None = None
+    ) -> Iterator[People]:
+        """Detect on a segment's key frames with its frames (3, T, h, w) uint8, without track ids.
+
+        ``calibration`` is that of the film; without one the features stay as the pass computes them.
+        """
         tick_times = [tick * self.segments.grid.tick for tick in segment.ticks]
         people = self._proposals(tick_times, segment.height, segment.width, tensor)
-        found = self.segments(segment, tensor, people)
+        found = self.segments(segment, tensor, people, calibration)
         for time, (_, instances) in zip(tick_times, found, strict=True):
             yield People.from_instances(instances, time)
 

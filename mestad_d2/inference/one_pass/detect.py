@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from mestad_d2.errors import UserError
+from mestad_d2.inference.one_pass.calibration import PassCalibration
 from mestad_d2.inference.one_pass.grid import KeyframeGrid
 from mestad_d2.inference.one_pass.segments import Segment
-from mestad_d2.inference.speed.modes import innermost, with_backbone
+from mestad_d2.inference.speed.modes import innermost, uncompiled, with_backbone
 from mestad_d2.modeling.backbone.segment import SegmentBackbone, takes_segments
 
 # Key frames that the heads take at once.
@@ -37,6 +39,8 @@ class SegmentDetector:
             )
         self.grid = grid
         self.strides = innermost(model.backbone).time_strides
+        # Few clips are compared: they are not worth another compilation.
+        self.clip_backbone = uncompiled(model.backbone)
         self.starts = tuple(i * (grid.stride // grid.phases) for i in range(grid.phases))
         self.model = with_backbone(
             model, lambda backbone: SegmentBackbone(backbone, grid.clip_frames, self.starts)
@@ -49,7 +53,11 @@ class SegmentDetector:
 
     @torch.no_grad()
     def __call__(
-        self, segment: Segment, clip: Tensor, people: list[Instances] | None = None
+        self,
+        segment: Segment,
+        clip: Tensor,
+        people: list[Instances] | None = None,
+        calibration: PassCalibration | None = None,
     ) -> Iterator[tuple[int, Instances]]:
         """Return the ticks of the segment's key frames, in order, with people in frame pixels.
 
@@ -57,21 +65,31 @@ class SegmentDetector:
             segment: as cut from the film.
             clip: its frames (3, T, h, w), uint8.
             people: of each key frame, as the model's input ``proposals``; None: the model finds them itself.
+            calibration: of the film; it compares clips of this segment as long as it misses some.
         """
+        calibration = calibration or PassCalibration(0)
         given = dict(zip(segment.ticks, people, strict=True)) if people is not None else {}
         found: dict[int, Instances] = {}
         for shift in range(self.grid.shifts):
             ticks = [tick for tick in segment.ticks if self.grid.place(tick)[2] == shift]
             if ticks:
-                found |= self._one_shift(segment, clip[:, shift :: self.grid.shifts], ticks, given)
+                part = clip[:, shift :: self.grid.shifts]
+                found |= self._one_shift(segment, part, ticks, given, calibration)
         for tick in segment.ticks:
             yield tick, found[tick]
 
     def _one_shift(
-        self, segment: Segment, clip: Tensor, ticks: list[int], given: dict[int, Instances]
+        self,
+        segment: Segment,
+        clip: Tensor,
+        ticks: list[int],
+        given: dict[int, Instances],
+        calibration: PassCalibration,
     ) -> dict[int, Instances]:
         images = self.model.preprocess([clip])
         by_start = dict(zip(self.starts, self.model.backbone(images.tensor), strict=True))
+        if calibration.missing:
+            self._compare(images.tensor, by_start, calibration)
         first = self.grid.place(segment.first)[0]
         keys = []
         for tick in ticks:
@@ -86,9 +104,20 @@ class SegmentDetector:
             inputs = [
                 size | ({"proposals": given[tick]} if given else {}) for tick in ticks[begin : begin + BATCH]
             ]
-            outputs = self.model.detect(batch, self._features(by_start, some), inputs)
+            outputs = self.model.detect(batch, calibration.apply(self._features(by_start, some)), inputs)
             found += [output["instances"] for output in outputs]
         return dict(zip(ticks, found, strict=True))
+
+    def _compare(
+        self, frames: Tensor, by_start: dict[int, dict[str, list[Tensor]]], calibration: PassCalibration
+    ) -> None:
+        """Compare clips of a segment's frames (1, 3, T, h, w), evenly spread over it, with its features."""
+        grid, half = self.grid, self.grid.clip_frames // 2
+        steps = (frames.shape[2] - grid.frames(1)) // grid.stride + 1
+        for step in np.unique(np.linspace(0, steps - 1, min(calibration.missing, steps)).round().astype(int)):
+            at = half + grid.stride * int(step)
+            alone = self.clip_backbone(frames[:, :, at - half : at - half + grid.clip_frames])
+            calibration.add(self._features(by_start, [(0, at)]), self._features({0: alone}, [(0, half)]))
 
     def _features(
         self, by_start: dict[int, dict[str, list[Tensor]]], keys: list[tuple[int, int]]

@@ -128,6 +128,11 @@ def innermost(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
+def uncompiled(backbone: nn.Module) -> nn.Module:
+    """Return the backbone in its precision, without compiler or engine around it."""
+    return backbone.inner if isinstance(backbone, CompiledBackbone) else backbone
+
+
 def _check(mode: SpeedMode, device: str) -> None:
     if mode.engine != "torch":
         check_engine(mode.engine, mode.precision)

@@ -42,6 +42,8 @@ NO_TIME_FAST = [
     "MODEL.SLOWFAST.FUSION_KERNEL",
     1,
 ]
+# What the pass itself computes, before it is brought to clips' features.
+UNCALIBRATED = ["TEST.PASS_CALIBRATION_CLIPS", 0]
 REPEAT = ["MODEL.VIDEO_RESNET.TEMPORAL_PADDING", "repeat"]
 NON_LOCAL = ["MODEL.NONLOCAL.LOCATIONS", [[], [], [0], []], "MODEL.NONLOCAL.POOL", [1, 2, 2]]
 
@@ -119,7 +121,7 @@ def test_without_kernels_over_time_both_modes_are_equal(
 )
 def test_a_pass_is_a_clip_of_the_whole_film_cut_out(options: list) -> None:
     """Against code that knows nothing of segments: the whole film as one clip, features cut out by hand."""
-    cfg, model = detector(*options)
+    cfg, model = detector(*options, *UNCALIBRATED)
     frames, clip = film(40), cfg.INPUT.CLIP
     spacing = clip.SAMPLING_RATE / clip.FPS
     stride = cfg.MODEL.SLOWFAST.ALPHA if "build_slowfast_backbone" in options else 1
@@ -156,7 +158,7 @@ def test_a_film_of_one_clip_is_that_clip() -> None:
 
 def test_segments_differ_at_their_ends_only() -> None:
     """A pass in short segments is near one of the whole film, and the model that is given stays as it is."""
-    cfg, model = detector()
+    cfg, model = detector(*UNCALIBRATED)
     before = copy.deepcopy(model.state_dict())
     whole, parts = (
         found(cfg, model, film(90), keyframes_per_second=7.5, mode="pass", segment_seconds=s) for s in (60, 1)
