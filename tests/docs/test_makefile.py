@@ -52,3 +52,29 @@ def test_the_packages_that_build_others_are_installed_by_hash_first() -> None:
     shell = command.strip().replace("$$", "$").partition(">")[0]
     text = subprocess.run(["sh", "-c", shell], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert text.startswith("setuptools==") and text.count("==") == 1 and text.count("--hash") >= 2
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)))
+
+
+def test_versions_with_published_holes_are_excluded() -> None:
+    """What docs/reliability.md says to be excluded is so in setup.py, and no pin is older."""
+    table = (ROOT / "docs" / "reliability.md").read_text()
+    excluded = dict(re.findall(r"\| `([\w-]+)>=([\d.]+)` \|", table))
+    assert {
+        "torch",
+        "gradio",
+        "opencv-python-headless",
+        "Pillow",
+        "onnx",
+        "ray",
+        "transformers",
+    } <= excluded.keys()
+    setup = (ROOT / "setup.py").read_text()
+    pinned = "".join((ROOT / name).read_text() for name in ("requirements.txt", "requirements-test.txt"))
+    for name, version in excluded.items():
+        floors = re.findall(rf'"{name}>=([\d.]+)"', setup)
+        assert floors and all(numbers(floor) >= numbers(version) for floor in floors), name
+        pins = re.findall(rf"^{name}==([\d.]+)", pinned, re.MULTILINE)
+        assert all(numbers(pin) >= numbers(version) for pin in pins), name

@@ -70,6 +70,23 @@ def test_a_folder_that_is_a_file_or_read_only_is_one_line(tmp_path: Path) -> Non
             run_folder.hold(place)
 
 
+def test_a_folder_that_vanishes_is_made_anew(tmp_path: Path) -> None:
+    trainer = build_trainer(cfg_of(tmp_path / "out"))
+    trainer.resume_or_load(resume=False)
+    step = trainer._trainer.run_step
+
+    def removing() -> None:
+        step()
+        if trainer.iter == 2:
+            shutil.rmtree(tmp_path / "out")
+
+    trainer._trainer.run_step = removing
+    trainer.train()
+    again = build_trainer(cfg_of(tmp_path / "out"))
+    again.resume_or_load(resume=True)
+    assert again.start_iter == 4 and (tmp_path / "out" / "model_final.pth").is_file()
+
+
 def test_a_new_run_in_an_old_folder_is_not_resumed_from_the_old_one(tmp_path: Path) -> None:
     run(cfg_of(tmp_path))
     # Killed before its first checkpoint.

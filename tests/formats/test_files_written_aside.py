@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,17 @@ def test_places_that_cannot_be_written_to(tmp_path: Path) -> None:
             write_text(path, "x")
         assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert (tmp_path / "file").read_text() == "x"
+
+
+def test_a_folder_that_vanishes_is_one_line_and_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "a.bin"
+    for writing in (atomic_path, atomic_files):
+        with pytest.raises(UserError, match=r"a\.bin") as error, writing(path) as aside:
+            aside.write_text("x")
+            shutil.rmtree(path.parent)
+        assert "\n" not in str(error.value) and not path.exists()
+        write_text(path, "next")
+        assert path.read_text() == "next"
 
 
 def test_errors_of_other_files_stay_as_they_are(tmp_path: Path) -> None:

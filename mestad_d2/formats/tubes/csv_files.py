@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from mestad_d2.errors import UserError
+from mestad_d2.formats.ava_csv import raw_csv_lines
 from mestad_d2.formats.csv_cells import is_number, text_cell
 from mestad_d2.formats.files import atomic_open
 from mestad_d2.formats.tubes.records import FrameBoxes, Tubelets, Tubes, VideoInfo
@@ -64,8 +66,7 @@ def csv_form(path: str | Path) -> str:
     Raises:
         UserError: no such file, or none of the forms.
     """
-    with _opened(path) as file:
-        header = set(_header(path, csv.reader(file)))
+    header = {name.strip() for _, fields in islice(raw_csv_lines(path), 1) for name in fields}
     for form, needed in FORMS.items():
         if header >= set(needed):
             return form
@@ -178,26 +179,25 @@ class _Table:
 
     def __init__(self, path: str | Path, needed: Sequence[str]) -> None:
         self.path = path
-        with _opened(path) as file:
-            reader = csv.reader(file)
-            header = _header(path, reader)
-            absent = [name for name in needed if name not in header]
-            if absent:
+        lines = raw_csv_lines(path)
+        header = [name.strip() for name in next(lines, (1, []))[1]]
+        absent = [name for name in needed if name not in header]
+        if absent:
+            raise UserError(
+                f"{path}: row 1: no column {', '.join(absent)}; the header should be {','.join(needed)}"
+            )
+        pick = [header.index(name) for name in needed]
+        rows = []
+        self.lines = []
+        for line, fields in lines:
+            if not fields:
+                continue
+            if len(fields) != len(header):
                 raise UserError(
-                    f"{path}: row 1: no column {', '.join(absent)}; the header should be {','.join(needed)}"
+                    f"{path}: row {line}: {len(fields)} fields where the header has {len(header)}"
                 )
-            pick = [header.index(name) for name in needed]
-            rows = []
-            self.lines = []
-            for fields in _rows(path, reader):
-                if not fields:
-                    continue
-                if len(fields) != len(header):
-                    raise UserError(
-                        f"{path}: row {reader.line_num}: {len(fields)} fields where the header has {len(header)}"
-                    )
-                rows.append(fields)
-                self.lines.append(reader.line_num)
+            rows.append(fields)
+            self.lines.append(line)
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
         self.columns = {name: columns[i] for name, i in zip(needed, pick, strict=True)}
 
@@ -250,29 +250,6 @@ class _Table:
             name = self.columns["video"][int(np.argmax(found < 0))]
             self.refuse(found < 0, f"video {name!r:.60} is not among the {len(index)} videos of the dataset")
         return tuple(index), found
-
-
-def _opened(path: str | Path):
-    try:
-        return open(path, newline="", encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}); give the path of a csv file") from None
-
-
-def _header(path: str | Path, reader) -> list[str]:
-    try:
-        return [name.strip() for name in next(reader, [])]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: no csv text ({error}); save it as UTF-8 csv") from None
-
-
-def _rows(path: str | Path, reader) -> Iterator[list[str]]:
-    try:
-        yield from reader
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(
-            f"{path}: row {reader.line_num + 1}: no csv text ({error}); save it as UTF-8 csv"
-        ) from None
 
 
 def _scattered(rows: np.ndarray, count: int) -> np.ndarray:

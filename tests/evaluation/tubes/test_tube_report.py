@@ -93,7 +93,7 @@ def test_errors_say_the_row(files: list[str], tmp_path: Path, capsys: pytest.Cap
         (["--protocol", "act2"], "protocol 'act2' is unknown"),
         (["--link", "best"], "linker 'best' is unknown"),
         (["--link", "act"], "--link links frame detections"),
-        (["--frames", "absent.csv"], "absent.csv: can't be read"),
+        (["--frames", "absent.csv"], "absent.csv: no such file"),
     ],
 )
 def test_wrong_options(files: list[str], more: list[str], words: str, capsys: pytest.CaptureFixture) -> None:

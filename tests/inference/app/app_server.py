@@ -51,7 +51,8 @@ def running_app(place: Path, *flags: object) -> Iterator[str]:
 
 
 def _wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(720):
+    # A machine with much other work takes many minutes for the imports.
+    for _ in range(3600):
         assert server.poll() is None, log.read_text()[-2000:]
         try:
             urllib.request.urlopen(url, timeout=5).close()

@@ -64,3 +64,11 @@ def test_any_name_of_a_file_is_that_of_a_file(
     os.rename(b"v.ts", os.fsencode(name))
     assert [read_number(frame.image) for frame in iterate_frames(name)] == list(range(30))
     assert read_number(read_frames(name, [0.4])[0]) == 10
+
+
+def test_a_pipe_or_a_device_is_no_file(tmp_path: Path) -> None:
+    """They need not have an end."""
+    os.mkfifo(tmp_path / "a.mp4")
+    for path in (tmp_path / "a.mp4", "/dev/zero", "/dev/stdin"):
+        with pytest.raises(UserError, match="no such video file or folder"):
+            open_source(path)
