@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -67,8 +68,14 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(_codes[number])
 
 
+def _ignore_signals() -> None:
+    # Python resets handlers while it shuts down, but not this one: what is done keeps its exit code.
+    for number in _codes:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def leave_on_signals(codes: Mapping[int, int] | None = None) -> None:
-    """Exit with these codes on these signals until the tool installs its own handlers.
+    """Exit with these codes on these signals until the tool installs its own handlers or has ended.
 
     Args:
         codes: exit code by signal; by default training's, ``EXIT_SAVED`` on SIGTERM and SIGINT.
@@ -76,6 +83,7 @@ def leave_on_signals(codes: Mapping[int, int] | None = None) -> None:
     _codes.update(codes or {signal.SIGTERM: EXIT_SAVED, signal.SIGINT: EXIT_SAVED})
     for number in _codes:
         signal.signal(number, _leave)
+    atexit.register(_ignore_signals)
 
 
 def keep_freed_memory(device: str | torch.device = "cpu") -> bool:

@@ -38,6 +38,8 @@ SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGKILL": signal
 # Done to the folder between two starts, or to the process that starts.
 FOLDER_FAULTS = ("tag removed", "newest cut", "byte changed", "clock jump", "full disk", "stalled loader")
 FAULTY_STARTS = 8
+# Seconds in which a signal may meet Python itself while it starts: the process dies of it, before any of our code.
+STARTING = 1.0
 # Seconds after which a start counts as stuck; a start of half a minute takes many on a machine with other work.
 STUCK = 3600
 # What a disturbed start may end with: done, full disk, saved, killed.
@@ -76,7 +78,11 @@ def limit(fault: str, draw: random.Random) -> None:
 def start(
     command: list[str], log: Path, fault: str, number: int, draw: random.Random, within: float
 ) -> tuple[int, bool]:
-    """Run a command, and send it a signal after at most ``within`` s; its exit code, and whether one was sent."""
+    """Run a command, and send it a signal after at most ``within`` s; its exit code, and whether one was sent.
+
+    A process that dies of a signal while Python itself starts counts as killed (-9).
+    """
+    began, took = time.monotonic(), 0.0
     with log.open("a") as out:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=out, stderr=out, preexec_fn=lambda: limit(fault, draw)
@@ -91,7 +97,9 @@ def start(
                 process.wait(draw.uniform(0.05, within))
             except subprocess.TimeoutExpired:
                 process.send_signal(number)
-        return process.wait(STUCK), bool(number)
+                took = time.monotonic() - began
+        code = process.wait(STUCK)
+        return -9 if code == -number and took < STARTING else code, bool(number)
 
 
 def train_command(folder: Path, data: Path) -> list[str]:
@@ -136,6 +144,7 @@ def disturbed(command: list[str], folder: Path, done: Path, counts: Counter, dra
         counts.update(kind for kind in (name if sent else "none", fault) if kind != "none")
         if code not in allowed:
             wrong.append(f"exit code {code} after {name}, {fault}")
+            print(f"{folder.name}: {wrong[-1]}; see {folder.with_suffix('.log')}", flush=True)
         if code == 0 and done.exists():
             return wrong
     return [*wrong, "never done"]

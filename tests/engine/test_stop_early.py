@@ -42,6 +42,7 @@ def test_while_the_libraries_are_imported(number: int, tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+<<<<<<< HEAD
 # Imported with --import: a dataset that takes long to read.
 SLOW_DATASET = """
 import time
@@ -102,6 +103,29 @@ def test_while_several_processes_start(toy: Path, tmp_path: Path) -> None:
         said = run.communicate(timeout=50)[1]
     assert run.returncode == EXIT_SAVED, said
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+=======
+def test_while_python_shuts_down() -> None:
+    # Objects of the main module are removed after Python has given up its handlers of signals.
+    code = """
+import os, time
+from mestad_d2.process_setup import leave_on_signals
+leave_on_signals()
+class Slow:
+    def __del__(self, write=os.write, sleep=time.sleep):
+        write(1, b"ends\\n")
+        sleep(2)
+slow = Slow()
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env)
+    try:
+        assert process.stdout.readline() == b"ends\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+>>>>>>> cc42260 (engine: a late signal leaves the exit code of what is done)
 
 
 def test_while_the_labeler_is_fitted(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
