@@ -45,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         sys.exit(2)
     except BrokenPipeError:
         if not _reader_gone():
@@ -55,10 +55,19 @@ def one_line_errors() -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         where = error.filename or "the output folder"
-        print(f"error: {where}: not written ({error.strerror}); make room there", file=sys.stderr)
+        _tell(f"error: {where}: not written ({error.strerror}); make room there")
         sys.exit(2)
     finally:
         logging.Handler.handleError = handle
+
+
+def _tell(line: str) -> None:
+    """Print on stderr; where that has no room or no reader, the exit code says enough."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        # Python flushes once more when it ends, and would change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _reader_gone() -> bool:

@@ -9,6 +9,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
 
@@ -62,8 +63,10 @@ def _is_compile_supported(device_type: str) -> bool:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     name = signal.Signals(number).name
-    os.write(2, f"{name}: nothing new to save; the same command goes on\n".encode())
-    sys.stdout.flush()
+    # A log on a full disk must not change the exit code.
+    with suppress(OSError):
+        os.write(2, f"{name}: nothing new to save; the same command goes on\n".encode())
+        sys.stdout.flush()
     # Not an exception: in the midst of an import it could be caught.
     os._exit(_codes[number])
 

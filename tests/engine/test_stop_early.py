@@ -42,7 +42,6 @@ def test_while_the_libraries_are_imported(number: int, tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-<<<<<<< HEAD
 # Imported with --import: a dataset that takes long to read.
 SLOW_DATASET = """
 import time
@@ -103,7 +102,8 @@ def test_while_several_processes_start(toy: Path, tmp_path: Path) -> None:
         said = run.communicate(timeout=50)[1]
     assert run.returncode == EXIT_SAVED, said
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
-=======
+
+
 def test_while_python_shuts_down() -> None:
     # Objects of the main module are removed after Python has given up its handlers of signals.
     code = """
@@ -125,7 +125,6 @@ slow = Slow()
     finally:
         process.kill()
         process.stdout.close()
->>>>>>> cc42260 (engine: a late signal leaves the exit code of what is done)
 
 
 def test_while_the_labeler_is_fitted(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

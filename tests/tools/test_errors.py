@@ -44,3 +44,24 @@ def test_another_pipe_that_breaks_is_told() -> None:
 
 def test_names_out_of_files_can_not_break_the_line_or_change_the_terminal() -> None:
     assert str(UserError("a\n b.yaml\r\nc\x1b[31m\x9b1m\u2028d\x00 é\n")) == "a  b.yaml c [31m 1m d  é"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("raise errors.UserError('labels.csv, row 3: no such action')", 2),
+        ("raise OSError(28, 'No space left on device', 'out.csv')", 2),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 75),
+    ],
+)
+def test_a_log_on_a_full_disk_keeps_the_exit_code(code: str, expected: int) -> None:
+    program = f"""
+import os, signal
+from mestad_d2 import errors, process_setup
+process_setup.leave_on_signals()
+with errors.one_line_errors():
+    {code}
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([sys.executable, "-c", program], stderr=full, env=env).returncode == expected
