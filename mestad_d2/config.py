@@ -163,6 +163,16 @@ def _add_backbone(cfg: CN) -> None:
     # Hiera, VideoMAE: recompute blocks in the backward pass in place of keeping their activations.
     cfg.MODEL.VIDEO_BACKBONE.CHECKPOINTING = False
 
+    # A small 2-D network on the key frame's pixels, whose maps the FPN takes beside the backbone's: a person head that
+    # is trained onto a frozen backbone learns with it (ours; tools/graft.py).
+    cfg.MODEL.FPN.KEYFRAME_PATH = CN()
+    # Channels at stride 2, a multiple of 8, doubled at each further stride; 0: no such network.
+    cfg.MODEL.FPN.KEYFRAME_PATH.WIDTH = 0
+    # Residual blocks of two 3x3 convolutions at each stride from 4 on.
+    cfg.MODEL.FPN.KEYFRAME_PATH.BLOCKS = 1
+    # "BN", "SyncBN" or "GN" (for fewer than about 4 clips a GPU).
+    cfg.MODEL.FPN.KEYFRAME_PATH.NORM = "BN"
+
     # Keep 3-D convolutions in the channels-last layout: 1.2-1.4 times as fast on CPUs (ours).
     cfg.MODEL.CHANNELS_LAST = False
     # Initialise FPN and heads as the paper does; False: PyTorch's defaults, the prior of the person score

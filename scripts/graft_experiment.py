@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mestad_d2.errors import UserError, one_line_errors
 from mestad_d2.formats.files import write_json
 from mestad_d2.reproduce.graft.data import GraftData, decode, toy, ucf24
-from mestad_d2.reproduce.graft.report import table
+from mestad_d2.reproduce.graft.report import NAMES, table
 
 
 def parse() -> argparse.Namespace:
@@ -40,6 +40,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of each toy video (default: 20 to 24)")
     parser.add_argument("--iterations", type=int, nargs=2, default=[1200, 1500], help="two-stage, graft")
     parser.add_argument("--rate", type=float, default=0.003, help="learning rate of the graft (%(default)s)")
+    parser.add_argument(
+        "--heads", nargs="+", choices=list(NAMES)[1:], default=list(NAMES)[1:], help="person heads to graft"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--workers", type=int, default=2, help="processes that render the toy")
     parser.add_argument(
@@ -69,7 +72,9 @@ def run_one(args: argparse.Namespace) -> None:
 
     name, seed = args.one.split(":")
     folder = args.work / f"{name}_{seed}"
-    run_seed(data_of(args, name), folder, args.work / "decoded", int(seed), tuple(args.iterations), args.rate)
+    run_seed(
+        data_of(args, name), folder, args.work / "decoded", int(seed), tuple(args.iterations), args.rate, args.heads
+    )  # fmt: skip
 
 
 def start(args: argparse.Namespace, task: str, began: float) -> str:

@@ -29,6 +29,8 @@ def _per_output(*args: object, out_shape: torch.Size, **kwargs: object) -> int:
     return 2 * prod(out_shape)
 
 
+_PERSON_PARTS = (("key-frame path", "keyframe_path"), ("FPN", "fpn"), ("FCOS head", "fcos_head"))
+
 # Beside products and attention, which torch's counter knows: norms and resizing, with fvcore's weights, in which the
 # literature counts. A norm in evaluation mode is one multiply-add of two operations an element; layer and group norm five.
 _OTHERS = {
@@ -59,7 +61,8 @@ def model_cost(model: nn.Module, num_frames: int, size: int | tuple[int, int], a
         actors: boxes that the action head classifies (paper: at most 10); all learned proposals where they are.
 
     Returns:
-        ``total_gflops``, ``by_part`` {backbone, fpn, fcos_head, action_head}, ``params_millions`` and the
+        ``total_gflops``, ``by_part`` {backbone, keyframe_path (where there is one), fpn, fcos_head,
+        action_head}, ``params_millions`` and the
         same by part.
 
     Raises:
@@ -72,7 +75,7 @@ def model_cost(model: nn.Module, num_frames: int, size: int | tuple[int, int], a
     cost, modules = {"backbone": _gflops(model.backbone, clip)}, {"backbone": model.backbone}
     if model.proposal_generator is not None:
         generator = model.proposal_generator
-        levels = model.fpn(features)
+        levels = model.pyramid(clip, features)
         maps = [levels[name] for name in generator.in_features]
         if hasattr(generator, "head"):
             person_head = _gflops(generator.head, maps)
@@ -81,7 +84,11 @@ def model_cost(model: nn.Module, num_frames: int, size: int | tuple[int, int], a
             person_head, actors = _gflops(generator.refine, maps, sizes), len(generator.boxes)
         else:
             raise UserError("MODEL.PROPOSAL_GENERATOR.NAME: only heads that run on the pyramid are counted")
-        cost |= {"fpn": _gflops(model.fpn, features), "fcos_head": person_head}
+        pyramid = _gflops(model.pyramid, clip, features)
+        if model.keyframe_path is not None:
+            cost["keyframe_path"] = _gflops(model.keyframe_path, clip[:, :, num_frames // 2])
+            modules["keyframe_path"] = model.keyframe_path
+        cost |= {"fpn": pyramid - cost.get("keyframe_path", 0.0), "fcos_head": person_head}
         modules |= {"fpn": model.fpn, "fcos_head": generator}
     heads = model.roi_heads
     people = Instances((height, width))
@@ -118,7 +125,7 @@ def chart_slices(cost: dict) -> dict[str, dict[str, float]]:
     """
     part = cost["by_part"]
     action_network = {"backbone": part["backbone"], "action head": part["action_head"]}
-    detector = {name: part[key] for name, key in (("FPN", "fpn"), ("FCOS head", "fcos_head")) if key in part}
+    detector = {name: part[key] for name, key in _PERSON_PARTS if key in part}
     return {
         "ours": action_network | detector,
         "two-stage": action_network | {"person detector (the paper's figure)": PAPER_PERSON_DETECTOR_GFLOPS},

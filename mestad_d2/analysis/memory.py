@@ -36,7 +36,7 @@ def saved_bytes(model: nn.Module, clips: Tensor, amp: bool) -> int:
         features = model.backbone(clips)
         head = getattr(model.proposal_generator, "head", None)
         if head is not None:
-            levels = model.fpn(features)
+            levels = model.pyramid(clips, features)
             head([levels[name] for name in model.proposal_generator.in_features])
     return sum(storage.nbytes() for storage in storages.values())
 

@@ -16,6 +16,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from mestad_d2.modeling.keyframe_fpn import build_keyframe_fpn
+from mestad_d2.modeling.keyframe_path import build_keyframe_path
 from mestad_d2.modeling.proposal_generator.select import Selection
 
 
@@ -65,7 +66,8 @@ BOX_SOURCES: dict[str, Callable[[list[dict], torch.device], list[Instances]]] = 
 class MESTAD(nn.Module):
     """Backbone -> key-frame FPN -> proposals -> action head, trained end to end (paper, Eq. 3).
 
-    The parts are named ``backbone``, ``fpn``, ``proposal_generator`` and ``roi_heads``. With
+    The parts are named ``backbone``, ``keyframe_path`` (where ``MODEL.FPN.KEYFRAME_PATH`` asks for one), ``fpn``,
+    ``proposal_generator`` and ``roi_heads``. With
     ``MODEL.PROPOSAL_GENERATOR.NAME: PrecomputedProposals`` there is no FPN and no proposal generator:
     the two-stage baseline of Table 1 on external boxes.
     """
@@ -83,9 +85,11 @@ class MESTAD(nn.Module):
         train_boxes: str = "proposals",
         test_boxes: str = "proposals",
         channels_last: bool = False,
+        keyframe_path: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.keyframe_path = keyframe_path
         self.fpn = fpn
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
@@ -106,7 +110,8 @@ class MESTAD(nn.Module):
         backbone = build_backbone(cfg)
         shape = backbone.output_shape()
         detects = cfg.MODEL.PROPOSAL_GENERATOR.NAME != "PrecomputedProposals"
-        fpn = build_keyframe_fpn(cfg, shape) if detects else None
+        path = build_keyframe_path(cfg, shape, cfg.MODEL.FPN.IN_FEATURES) if detects else None
+        fpn = build_keyframe_fpn(cfg, path.widened(shape) if path else shape) if detects else None
         generator = build_proposal_generator(cfg, fpn.output_shape()) if detects else None
         roi_heads = build_roi_heads(cfg, shape)
         if not cfg.MODEL.PAPER_INIT:
@@ -121,6 +126,7 @@ class MESTAD(nn.Module):
             "train_boxes": cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES,
             "test_boxes": cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES,
             "channels_last": cfg.MODEL.CHANNELS_LAST,
+            "keyframe_path": path,
         }
 
     @property
@@ -256,7 +262,23 @@ class MESTAD(nn.Module):
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         if self.proposal_generator is None:
             return [], {}
-        return self.proposal_generator(images, self.fpn(features), gt, **arguments)
+        return self.proposal_generator(images, self.pyramid(images.tensor, features), gt, **arguments)
+
+    def pyramid(self, clips: Tensor, features: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+        """Compute the feature pyramid of the key frame.
+
+        Args:
+            clips: (N, 3, T, H, W), normalised.
+            features: stage name -> pathways (N, C, T, H, W).
+
+        Returns:
+            level name -> (N, C, H / stride, W / stride).
+        """
+        if self.keyframe_path is not None:
+            maps = self.keyframe_path(clips[:, :, clips.shape[2] // 2])
+            # One more pathway, of a single frame.
+            features = {name: [*features[name], x[:, :, None]] for name, x in maps.items()}
+        return self.fpn(features)
 
     def _inputs(self, batched_inputs: list[dict]) -> dict[str, list[dict]]:
         # Users' heads need not accept the dataset dicts.

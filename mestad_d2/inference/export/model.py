@@ -42,7 +42,7 @@ class ExportableDetector(nn.Module):
         model = copy.deepcopy(model).eval().requires_grad_(False)
         fold_batch_norm(model.backbone)
         _trace_swish(model.backbone)
-        self.backbone, self.fpn = model.backbone, model.fpn
+        self.backbone, self.keyframe_path, self.fpn = model.backbone, model.keyframe_path, model.fpn
         self.fcos, self.actors = model.proposal_generator, model.roi_heads
         head = self.actors.predictor
         if isinstance(head, LinearActionHead) and head.with_context:
@@ -65,8 +65,9 @@ class ExportableDetector(nn.Module):
         limit = torch._shape_as_tensor(clip)[-2:].flip(0).repeat(2)
         clip = (clip.float() - self.mean) / self.std
         clip = F.pad(clip, (0, -width % self.divisor, 0, -height % self.divisor))
-        features = self.backbone(clip[None].contiguous(memory_format=self.memory_format))
-        boxes, scores = self._people(self.fpn(features), limit)
+        clip = clip[None].contiguous(memory_format=self.memory_format)
+        features = self.backbone(clip)
+        boxes, scores = self._people(MESTAD.pyramid(self, clip, features), limit)
         frames = pool_time(features[self.actors.in_feature], self.actors.temporal_pool)
         # The pooler's own assignment of boxes to levels has one level to choose from.
         regions = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], dim=1)

@@ -154,7 +154,7 @@ def _check(mode: SpeedMode, device: str) -> None:
 def _channels_last(model: nn.Module) -> None:
     model.memory_format = torch.channels_last_3d
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    for part in filter(None, (model.backbone, model.fpn, model.proposal_generator)):
+    for part in filter(None, (model.backbone, model.keyframe_path, model.fpn, model.proposal_generator)):
         for parameter in part.parameters():
             if parameter.dim() in formats:
                 parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
@@ -202,6 +202,8 @@ def _lower_precision(model: nn.Module, dtype: torch.dtype, device: str, *, backb
     model.roi_heads = FloatFeatures(model.roi_heads)
     if model.fpn is None:
         return
+    if model.keyframe_path is not None:
+        model.keyframe_path = LowerPrecision(model.keyframe_path, dtype, device, float_output=False)
     model.fpn = LowerPrecision(model.fpn, dtype, device, float_output=True)
     head = getattr(model.proposal_generator, "head", None)
     for name in ("cls_tower", "box_tower"):

@@ -10,6 +10,7 @@ NAMES = {
     "two_stage": "two stages, simulated detector",
     "graft": "graft",
     "graft_wide": "graft, wider head and finer pyramid",
+    "graft_path": "graft, with a key-frame path",
 }
 
 

@@ -22,14 +22,17 @@ from mestad_d2.modeling.build import build_detector
 from mestad_d2.reproduce.graft.data import GraftData
 from mestad_d2.reproduce.tables import CONFIGS
 
-# Person heads that are grafted: that of the small configs, and a wider one with a finer pyramid.
+# Person heads that are grafted: that of the small configs, a wider one with a finer pyramid, and the small one with a
+# path of its own on the key frame's pixels, as narrow as the small backbones.
 HEADS: dict[str, list] = {
-    "graft": [],
+    "graft": ["MODEL.FPN.KEYFRAME_PATH.WIDTH", 0],
     "graft_wide": [
+        *("MODEL.FPN.KEYFRAME_PATH.WIDTH", 0),
         *("MODEL.FPN.IN_FEATURES", ["res2", "res3", "res4"], "MODEL.FPN.OUT_CHANNELS", 128),
         *("MODEL.FCOS.IN_FEATURES", ["p2", "p3", "p4", "p5"], "MODEL.FCOS.SIZES_OF_INTEREST", [32, 64, 128]),
         *("MODEL.FCOS.NUM_CONVS", 4, "MODEL.FCOS.CONV_DIM", 128),
     ],
+    "graft_path": ["MODEL.FPN.KEYFRAME_PATH.WIDTH", 16],
 }
 
 
@@ -76,7 +79,13 @@ def evaluate(cfg: CfgNode, name: str) -> dict[str, float]:
 
 
 def run_seed(
-    data: GraftData, folder: Path, decoded: Path, seed: int, iterations: tuple[int, int], rate: float
+    data: GraftData,
+    folder: Path,
+    decoded: Path,
+    seed: int,
+    iterations: tuple[int, int],
+    rate: float,
+    heads: Sequence[str] = tuple(HEADS),
 ) -> dict:
     """Run one seed; an interrupted one goes on from its last checkpoint.
 
@@ -87,9 +96,10 @@ def run_seed(
         seed: of all trainings.
         iterations: of the two-stage training and of each graft.
         rate: learning rate of the grafts.
+        heads: names of ``HEADS`` to graft.
 
     Returns:
-        frame-mAP and person AP50 in percent of the two-stage model, of a graft with each of ``HEADS``, and of the first
+        frame-mAP and person AP50 in percent of the two-stage model, of a graft with each of the heads, and of the first
         graft's action head on the simulated boxes, which must be the two-stage model's.
     """
     began, cfg = time.perf_counter(), two_stage_cfg(data, folder, decoded, seed, iterations[0])
@@ -104,14 +114,14 @@ def run_seed(
     result["two_stage_seconds"] = round(time.perf_counter() - began, 1)
     result |= evaluate(cfg, "two_stage")
     write_json(folder / "result.json", result)
-    for name, options in HEADS.items():
+    for name in heads:
         began = time.perf_counter()
-        one = graft(cfg, options, data, folder / name, seed, iterations[1], rate)
+        one = graft(cfg, HEADS[name], data, folder / name, seed, iterations[1], rate)
         result[f"{name}_seconds"] = round(time.perf_counter() - began, 1)
         result |= evaluate(one, name)
         result[f"{name}_ratio"] = round(result[f"{name}_map"] / max(result["two_stage_map"], 1e-9), 4)
         write_json(folder / "result.json", result)
-    one = setup_cfg(folder / next(iter(HEADS)) / "config.yaml", freeze=False)
+    one = setup_cfg(folder / heads[0] / "config.yaml", freeze=False)
     one.DATASETS.PERSON_BOXES_TEST = (str(data.test_boxes),)
     one.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "external"
     result |= evaluate(one, "on_boxes") | {"finished": True}

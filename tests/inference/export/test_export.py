@@ -79,9 +79,13 @@ def toy_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("format", export_files.FORMATS)
-def test_a_file_follows_size_and_number_of_people(tmp_path: Path, format: str) -> None:
+@pytest.mark.parametrize("path_width", [0, 8])
+def test_a_file_follows_size_and_number_of_people(tmp_path: Path, format: str, path_width: int) -> None:
     skip_without(format)
-    model = spread_model("MODEL.PROPOSALS.SCORE_THRESH_TEST", 0.6, "MODEL.PROPOSALS.POST_NMS_TOPK_TEST", 40)
+    model = spread_model(
+        *("MODEL.PROPOSALS.SCORE_THRESH_TEST", 0.6, "MODEL.PROPOSALS.POST_NMS_TOPK_TEST", 40),
+        *("MODEL.FPN.KEYFRAME_PATH.WIDTH", path_width),
+    )
     exported = exported_model(model, tmp_path / "m", format)
     clips = [noise(64, 80, 1), noise(96, 64, 2), noise(61, 117, 3)]
     counts = {len(eager_outputs(model, clip)[0]) for clip in clips}

@@ -45,6 +45,7 @@ NO_TIME_FAST = [
 # What the pass itself computes, before it is brought to clips' features.
 UNCALIBRATED = ["TEST.PASS_CALIBRATION_CLIPS", 0]
 REPEAT = ["MODEL.VIDEO_RESNET.TEMPORAL_PADDING", "repeat"]
+KEYFRAME_PATH = ["MODEL.FPN.KEYFRAME_PATH.WIDTH", 8]
 NON_LOCAL = ["MODEL.NONLOCAL.LOCATIONS", [[], [], [0], []], "MODEL.NONLOCAL.POOL", [1, 2, 2]]
 
 
@@ -86,12 +87,13 @@ def assert_alike(one: list[People], other: list[People], atol: float = 1e-5) -> 
     ("options", "per_second"),
     [
         (NO_TIME, 7.5),
+        ([*NO_TIME, *KEYFRAME_PATH], 7.5),
         # Twice the grid: the whole backbone runs on the frames between, too.
         (NO_TIME, 15.0),
         ([*SLOW_FAST, *NO_TIME_FAST], 3.75),
         # Every second and every frame of the fast pathway: more slow pathways over one fast one.
         ([*SLOW_FAST, *NO_TIME_FAST], 7.5),
-        ([*SLOW_FAST, *NO_TIME_FAST], 15.0),
+        ([*SLOW_FAST, *NO_TIME_FAST, *KEYFRAME_PATH], 15.0),
         ([*SLOW_FAST, *NO_TIME_FAST], 30.0),
     ],
 )
