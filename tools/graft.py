@@ -39,6 +39,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=2000, help="of training (%(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="clips of an iteration (%(default)s)")
     parser.add_argument(
+        "--keyframe-path",
+        type=int,
+        default=0,
+        metavar="WIDTH",
+        help="channels of a small network on the key frame's pixels that the person head learns with, a multiple of 8; "
+        "0: none (%(default)s)",
+    )
+    parser.add_argument(
         "--person-score", type=float, default=0.8, help="least score of a person's box (%(default)s)"
     )
     parser.add_argument(
@@ -103,7 +111,7 @@ def configs(args: argparse.Namespace) -> tuple[CfgNode, CfgNode]:
     use_persons(persons, spec, weights)
     persons.MODEL.PERSON_DETECTOR.SCORE_THRESH = args.person_score
     persons.freeze()
-    return one_network(cfg), persons
+    return one_network(cfg, path_width=args.keyframe_path), persons
 
 
 @one_line_errors()

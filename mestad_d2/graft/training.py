@@ -23,17 +23,19 @@ from mestad_d2.modeling.build import build_detector
 DATASET = "graft_persons"
 
 
-def one_network(cfg: CfgNode, generator: str = "FCOSProposals") -> CfgNode:
+def one_network(cfg: CfgNode, generator: str = "FCOSProposals", path_width: int = 0) -> CfgNode:
     """Return the config of a two-stage model's backbone and action head with a person head of their own.
 
     Args:
         cfg: of the two-stage model; is not changed. A person head that it has stays.
         generator: proposal generator that it gets.
+        path_width: ``MODEL.FPN.KEYFRAME_PATH.WIDTH`` of that person head.
     """
     cfg = cfg.clone()
     cfg.defrost()
     if cfg.MODEL.PROPOSAL_GENERATOR.NAME == "PrecomputedProposals":
         cfg.MODEL.PROPOSAL_GENERATOR.NAME = generator
+        cfg.MODEL.FPN.KEYFRAME_PATH.WIDTH = path_width
     cfg.MODEL.ROI_ACTION_HEAD.TRAIN_BOXES = cfg.MODEL.ROI_ACTION_HEAD.TEST_BOXES = "proposals"
     cfg.MODEL.PERSON_DETECTOR.NAME = ""
     cfg.DATASETS.PERSON_BOXES_TRAIN = cfg.DATASETS.PERSON_BOXES_TEST = ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from loading import load_script
 from numbered_video import write_numbered_video
-from tiny import CONFIG, SMALLER, fake_input, tiny_cfg
+from tiny import CONFIG, ROOT, SMALLER, fake_input, tiny_cfg
 
 from mestad_d2 import model_zoo
 from mestad_d2.checkpoint import MESTADCheckpointer
@@ -94,6 +96,41 @@ def test_a_graft_has_the_old_weights_and_a_new_person_head(
     again = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
     assert all(torch.equal(again[name], value) for name, value in new.items()) and before
     assert len(list(tmp_path.glob("run-*"))) == 1
+
+
+@pytest.mark.slow
+def test_a_graft_with_a_path_is_fine_tuned_as_documented(place: Path, tmp_path: Path) -> None:
+    assert run(arguments(place, tmp_path / "output" / "graft", "--keyframe-path", 8)) == 0
+    grafted = torch.load(tmp_path / "output" / "graft" / "model_final.pth", weights_only=True)["model"]
+    old = torch.load(place / "two_stage.pth", weights_only=True)["model"]
+    assert all(torch.equal(grafted[name], value) for name, value in old.items())
+    assert {name.split(".")[0] for name in set(grafted) - set(old)} == {
+        "fpn", "proposal_generator", "keyframe_path"
+    }  # fmt: skip
+    # The yaml of the page, on labels of every second; without augmentation that could crop all people away.
+    page = (ROOT / "docs" / "first_day.md").read_text()
+    (block,) = [text for text in re.findall("```yaml\n(.*?)```", page, re.S) if "SEMISUP" in text]
+    (tmp_path / "labels.txt").write_text("".join(f"{i}: action {i}\n" for i in range(1, 13)))
+    (tmp_path / "labels.csv").write_text(
+        "".join(f"{video},{time},0.2,0.1,0.6,0.9,{time + 1},1\n" for video in "ab" for time in range(3))
+    )
+    for name, path in (("output/graft", tmp_path / "output" / "graft"), ("my_films", place / "films"),
+                       ("labels.csv", tmp_path / "labels.csv"), ("labels.txt", tmp_path / "labels.txt")):  # fmt: skip
+        block = block.replace(name, str(path))
+    (tmp_path / "fine_tune.yaml").write_text(block)
+    shorter = ["SOLVER.MAX_ITER", 4, "SEMISUP.BURN_IN_ITERS", 2, "SOLVER.IMS_PER_BATCH", 2, "DATALOADER.NUM_WORKERS", 0,
+               "SEMISUP.TEACHER_SCORE_THRESH", 0.0, "MODEL.PROPOSALS.SCORE_THRESH_TRAIN", 0.0,
+               "OUTPUT_DIR", tmp_path / "tuned", "SOLVER.WARMUP_ITERS", 1]  # fmt: skip
+    train = load_script("tools/train_net.py")
+    results = train.main(train.parse(["--config-file", str(tmp_path / "fine_tune.yaml"), *map(str, shorter)]))
+    assert 0 <= results["frame_map"]["mAP"] <= 100
+    rows = [json.loads(row) for row in (tmp_path / "tuned" / "metrics.json").read_text().splitlines()]
+    assert any("loss_action_unsup" in row for row in rows)
+    tuned = torch.load(tmp_path / "tuned" / "model_final.pth", weights_only=True)["model"]
+    assert tuned.keys() == grafted.keys()
+    # All parts were trained, the path and the backbone too.
+    for part in ("backbone", "keyframe_path", "fpn", "proposal_generator", "roi_heads"):
+        assert any(not torch.equal(tuned[n], v) for n, v in grafted.items() if n.startswith(part)), part
 
 
 def test_layers_that_no_file_has_are_trained(tmp_path: Path) -> None:
