@@ -29,7 +29,7 @@ def _per_output(*args: object, out_shape: torch.Size, **kwargs: object) -> int:
     return 2 * prod(out_shape)
 
 
-_PERSON_PARTS = (("key-frame path", "keyframe_path"), ("FPN", "fpn"), ("FCOS head", "fcos_head"))
+_PERSON_PARTS = (("FPN", "fpn"), ("FCOS head", "fcos_head"), ("key-frame path", "keyframe_path"))
 
 # Beside products and attention, which torch's counter knows: norms and resizing, with fvcore's weights, in which the
 # literature counts. A norm in evaluation mode is one multiply-add of two operations an element; layer and group norm five.
@@ -61,9 +61,8 @@ def model_cost(model: nn.Module, num_frames: int, size: int | tuple[int, int], a
         actors: boxes that the action head classifies (paper: at most 10); all learned proposals where they are.
 
     Returns:
-        ``total_gflops``, ``by_part`` {backbone, keyframe_path (where there is one), fpn, fcos_head,
-        action_head}, ``params_millions`` and the
-        same by part.
+        ``total_gflops``, ``by_part`` {backbone, keyframe_path (where there is one), fpn, fcos_head, action_head},
+        ``params_millions`` and the same by part.
 
     Raises:
         UserError: the proposal generator has no dense head to count.
@@ -146,7 +145,7 @@ def draw_cost(cost: dict, path: str | Path, name: str) -> None:
     largest = max(sum(slices.values()) for slices in pies.values())
     figure = Figure(figsize=(9, 4.8), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.12)
-    colors = ["#3b7dd8", "#1f9d6b", "#d9a72b", "#d9572b"]
+    colors = ["#3b7dd8", "#1f9d6b", "#d9a72b", "#d9572b", "#8a4fd0"]
     for axes, (title, slices) in zip(figure.subplots(1, 2), pies.items(), strict=True):
         total = sum(slices.values())
         shades = [*colors[: len(slices)]] if title == "ours" else [*colors[:2], "#98a2b3"]
