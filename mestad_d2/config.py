@@ -144,9 +144,9 @@ def _add_backbone(cfg: CN) -> None:
     # "build_swin_backbone", "build_hiera_backbone", "build_vivit_backbone", "build_videomae_backbone",
     # "build_vjepa2_backbone"). X3D also uses VIDEO_RESNET's NORM, TEMPORAL_PADDING and res5 keys.
     cfg.MODEL.VIDEO_BACKBONE = CN()
-    # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v1_b" (16 frames), "v1_b_32", "v2_s", "v2_b"
-    # (32 frames); Video-Swin "t", "s", "b", "l"; Hiera "b", "b+", "l", "h"; ViViT "b"; VideoMAE "s", "b", "l", "h",
-    # "g" (v2); V-JEPA 2 "l", "h", "g".
+    # Which member of the family: X3D "xs", "s", "m", "l"; MViT "v1_b" (16 frames), "v1_b_32", "v1_b24_32"
+    # (24 blocks), "v2_s", "v2_b" (32 frames); Video-Swin "t", "s", "b", "l"; Hiera "b", "b+", "l", "h"; ViViT "b";
+    # VideoMAE "s", "b", "l", "h", "g" (v2); V-JEPA 2 "l", "h", "g".
     cfg.MODEL.VIDEO_BACKBONE.VARIANT = ""
     # Channels of the first stage (X3D: of the stem; ViViT: of all layers); 0: the variant's.
     cfg.MODEL.VIDEO_BACKBONE.WIDTH = 0

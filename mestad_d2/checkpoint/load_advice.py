@@ -21,6 +21,10 @@ def hint(report: LoadReport) -> str:
     pathways = {key.split(".")[0] for key in loaded}
     if any(key.startswith("fast.") for key in missing) and "fast" not in pathways:
         return f"the file is of a slow-only model: set MODEL.WEIGHTS_SLOW_INTO_SLOWFAST True, or {ALLOW}"
+    if missing and all(key.startswith("mvit.") for key in missing):
+        return (
+            f"it is another MViT: try another MODEL.VIDEO_BACKBONE.VARIANT (mestad_d2/config.py), or {ALLOW}"
+        )
     for key, why in report.dropped.items():
         found = SHAPES.search(why)
         if found and len(have := _ints(found["have"])) == 5 and len(want := _ints(found["want"])) == 5:

@@ -22,20 +22,24 @@ WIDTH, SIDE = 96, 224
 
 @dataclass(frozen=True)
 class MViTSpec:
-    """Blocks of res2..res5, frames that the tables of positions are made for, and whether it is version 1.
+    """Blocks of res2..res5, frames that the tables of positions are made for, whether it is version 1, and its pools.
 
     Version 1 (arXiv 2104.11227) has absolute positions, and doubles the channels in a stage's last MLP in place of the
-    next stage's first attention.
+    next stage's first attention. Pools have kernels of 3, or with ``kernels_by_stride`` of stride + 1, and none where
+    nothing strides.
     """
 
     blocks: tuple[int, int, int, int]
     frames: int
     first_version: bool = False
+    kernels_by_stride: bool = False
 
 
 VARIANTS = {
     "v1_b": MViTSpec((1, 2, 11, 2), 16, first_version=True),
     "v1_b_32": MViTSpec((1, 2, 11, 2), 32, first_version=True),
+    # 24 blocks, as PySlowFast's MVIT_B_32x3_CONV has them.
+    "v1_b24_32": MViTSpec((2, 3, 16, 3), 32, first_version=True, kernels_by_stride=True),
     "v2_s": MViTSpec((1, 2, 11, 2), 16),
     "v2_b": MViTSpec((2, 3, 16, 3), 32),
 }
@@ -45,7 +49,7 @@ class MViTBackbone(LayeredBackbone):
     """Stage name -> [(N, C, T / 2, H / s, W / s)], s = 4, 8, 16, 32; the class token is left out.
 
     Clips of T a multiple of 4, H and W multiples of 32: tables of positions are interpolated to the grid (relative
-    ones as torchvision does within a block), and are used as they are at 16 frames (``v2_b`` and ``v1_b_32``: 32) of
+    ones as torchvision does within a block), and are used as they are at 16 frames (``v2_b`` and ``v1_..._32``: 32) of
     224x224. Token t sees frames 2t - 1 to 2t + 1, so that index T / 4, half of the stage's, is centred on the key
     frame.
 
@@ -101,23 +105,28 @@ class MViTBackbone(LayeredBackbone):
         return torch.cat([first, tokens], dim=1)
 
 
-def _block_settings(width: int, blocks: list[int], first_version: bool) -> list[MSBlockConfig]:
+def _kernel(stride: list[int], by_stride: bool) -> list[int]:
+    return [step + 1 if step > 1 else 1 for step in stride] if by_stride else [3, 3, 3]
+
+
+def _block_settings(width: int, blocks: list[int], spec: MViTSpec) -> list[MSBlockConfig]:
     """Every stage doubles channels and heads; its first block pools queries, but for that of res2."""
-    settings = []
+    settings, first_version = [], spec.first_version
     for k, count in enumerate(blocks):
         channels, key_stride = width * 2**k, 8 // 2**k
         for i in range(count):
             first, last = i == 0 and k > 0, i == count - 1 and k < len(blocks) - 1
-            whole = [3, 3, 3] if first or not first_version else []
+            stride_q = [1, 2, 2] if first else [] if first_version else [1, 1, 1]
+            stride_kv = [1, key_stride, key_stride]
             settings.append(
                 MSBlockConfig(
                     num_heads=2**k,
                     input_channels=channels // 2 if first and not first_version else channels,
                     output_channels=2 * channels if last and first_version else channels,
-                    kernel_q=whole,
-                    kernel_kv=[3, 3, 3],
-                    stride_q=[1, 2, 2] if first else [1, 1, 1] if whole else [],
-                    stride_kv=[1, key_stride, key_stride],
+                    kernel_q=_kernel(stride_q, spec.kernels_by_stride) if stride_q else [],
+                    kernel_kv=_kernel(stride_kv, spec.kernels_by_stride),
+                    stride_q=stride_q,
+                    stride_kv=stride_kv,
                 )
             )
     return settings
@@ -136,7 +145,7 @@ def build_mvit_backbone(cfg: CfgNode, input_shape: ShapeSpec | None = None) -> M
     mvit = MViT(
         spatial_size=(SIDE, SIDE),
         temporal_size=spec.frames,
-        block_setting=_block_settings(node.WIDTH or WIDTH, blocks, spec.first_version),
+        block_setting=_block_settings(node.WIDTH or WIDTH, blocks, spec),
         residual_pool=second,
         residual_with_cls_embed=False,
         rel_pos_embed=second,

@@ -128,11 +128,13 @@ def _replaced(key: str, pairs: tuple[tuple[str, str], ...]) -> str:
 
 
 MVIT_V1 = ("MODEL.VIDEO_BACKBONE.VARIANT", "v1_b")
+MVIT_OF_24 = ("MODEL.VIDEO_BACKBONE.VARIANT", "v1_b24_32", "INPUT.CLIP.NUM_FRAMES", 32)
 SHORTCUT = ("MODEL.VIDEO_BACKBONE.SHORTCUT_NORM", True)
 CASES = {
     "X3D": ("X3D_S_13x6", x3d_names, SHORTCUT),
     "MViTv2": ("MViTv2_S_16x4", mvit_names, ()),
     "MViT-B": ("MViTv1_B_16x4", mvit_names, MVIT_V1),
+    "MViT-B with 24 blocks": ("MViTv1_B_16x4", mvit_names, MVIT_OF_24),
     "mmaction2's X3D": ("X3D_S_13x6", mmactions_x3d_names, SHORTCUT),
     "mmaction2's MViTv2": ("MViTv2_S_16x4", mmactions_mvit_names, ()),
     "mmaction2's Video-Swin": ("VideoSwin_T_32x2", swin_names, ()),
@@ -154,6 +156,15 @@ def test_every_tensor_goes_to_its_place(name: str, tmp_path) -> None:
     for key, tensor in state.items():
         if not key.endswith("num_batches_tracked"):
             assert torch.equal(target.state_dict()[key], tensor), key
+
+
+def test_pools_of_another_mvit_are_an_error_that_names_the_variant(tmp_path) -> None:
+    torch.save(
+        {"model_state": mvit_names(build("MViTv1_B_16x4", *MVIT_OF_24).state_dict())}, tmp_path / "file.pyth"
+    )
+    target = build("MViTv1_B_16x4", "MODEL.VIDEO_BACKBONE.VARIANT", "v1_b_32")
+    with pytest.raises(UserError, match=r"another MViT: try another MODEL\.VIDEO_BACKBONE\.VARIANT"):
+        MESTADCheckpointer(target).load(str(tmp_path / "file.pyth"))
 
 
 def test_a_norm_that_the_model_lacks_is_told_with_the_key_to_set(tmp_path) -> None:
