@@ -23,6 +23,11 @@ from mestad_d2.reproduce.execution import read_metrics
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs" / "toy" / "SlowOnly_tiny.yaml"
 SCHEDULE = ["SOLVER.MAX_ITER", "300", "SOLVER.WARMUP_ITERS", "50", "SOLVER.CHECKPOINT_PERIOD", "100000"]
+# What the demo's short training does: people first, few boxes of each clip, and thinned clips until near the end.
+SHORT = [
+    *("MODEL.ROI_ACTION_HEAD.LOSS_WEIGHT", "1.0", "MODEL.ROI_ACTION_HEAD.SPATIAL_POOL", "avg"),
+    *("MODEL.ROI_ACTION_HEAD.POSITIVES_PER_CLIP", "8", "INPUT.CLIP.COARSE_ITERS", "250"),
+]
 # Patches of 16 pixels are as wide as a person of the toy: twice the size gives plain transformers the grid of people
 # that they have on AVA.
 LARGE = ["INPUT.MIN_SIZE_TRAIN", "(256,)", "INPUT.MIN_SIZE_TEST", "256", "INPUT.CROP.SIZE", "[224,288]"]
@@ -50,6 +55,15 @@ RUNS = {
         *("MODEL.VIDEO_RESNET.TEMPORAL_KERNELS", "[1,1,1,3,3]"),
     ],
     "slow": [],
+    # With the demo's settings; transformers at a third of the learning rate, at which their tokens stay apart.
+    "x3d_short": [*narrow("x3d", "s", 24), *SHORT],
+    "videomae_short": [*narrow("videomae", "b", 96), *PLAIN, *LARGE, *SHORT, "SOLVER.BASE_LR", "0.001"],
+    "vjepa2_short": [
+        *(*narrow("vjepa2", "l", 96), *PLAIN, *LARGE, *SHORT),
+        *("SOLVER.BASE_LR", "0.001", "MODEL.VIDEO_BACKBONE.FROZEN_BLOCKS", "0"),
+    ],
+    "vivit_short": [*narrow("vivit", "b", 96), *PLAIN, *LARGE, *SHORT, "SOLVER.BASE_LR", "0.001"],
+    "swin_short": [*narrow("swin", "t", 24, "[1,1,2,1]"), *SHORT, "SOLVER.BASE_LR", "0.001"],
     # What the choices of the rows above change.
     "videomae_128": [*narrow("videomae", "b", 96), *PLAIN],
     "hiera_256": [*narrow("hiera", "b", 24, "[1,1,2,1]"), *LARGE],
