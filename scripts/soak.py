@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -38,8 +39,6 @@ SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGKILL": signal
 # Done to the folder between two starts, or to the process that starts.
 FOLDER_FAULTS = ("tag removed", "newest cut", "byte changed", "clock jump", "full disk", "stalled loader")
 FAULTY_STARTS = 8
-# Seconds in which a signal may meet Python itself while it starts: the process dies of it, before any of our code.
-STARTING = 1.0
 # Seconds after which a start counts as stuck; a start of half a minute takes many on a machine with other work.
 STUCK = 3600
 # What a disturbed start may end with: done, full disk, saved, killed.
@@ -82,7 +81,6 @@ def start(
 
     A process that dies of a signal while Python itself starts counts as killed (-9).
     """
-    began, took = time.monotonic(), 0.0
     with log.open("a") as out:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=out, stderr=out, preexec_fn=lambda: limit(fault, draw)
@@ -96,10 +94,19 @@ def start(
             try:
                 process.wait(draw.uniform(0.05, within))
             except subprocess.TimeoutExpired:
+                early = not has_begun(process.pid)
                 process.send_signal(number)
-                took = time.monotonic() - began
-        code = process.wait(STUCK)
-        return -9 if code == -number and took < STARTING else code, bool(number)
+                # Before the tool's first line the system ends the process, or Python itself with a traceback.
+                if early and process.wait(STUCK) in (-number, 1):
+                    return -signal.SIGKILL, True
+        return process.wait(STUCK), bool(number)
+
+
+def has_begun(pid: int) -> bool:
+    """Whether a tool has come to its first lines: it listens to SIGTERM, or has loaded what it imports later."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    listens = caught is not None and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
+    return bool(listens) or "libtorch" in Path(f"/proc/{pid}/maps").read_text()
 
 
 def train_command(folder: Path, data: Path) -> list[str]:

@@ -46,7 +46,7 @@ def running_app(place: Path, *flags: object) -> Iterator[str]:
         yield url
     finally:
         server.send_signal(signal.SIGTERM)
-        server.wait(30)
+        server.wait(600)
     assert not list((place / "temporary").glob("mestad-app-*"))
 
 
