@@ -150,6 +150,8 @@ def launch_page(
             theme=gr.themes.Soft(primary_hue="indigo", **fonts), css=CSS, footer_links=[], ssr_mode=False,
             enable_monitoring=False, pwa=False, mcp_server=False, prevent_thread_lock=not wait,
             strict_cors=True, run_history=False, app_kwargs={"middleware": [guard]},
+            # gradio gives up where the page takes more than three seconds to come, as on a machine with much to do.
+            _frontend=False,
         )  # fmt: skip
     except OSError as error:
         raise UserError(f"port {access.port}: can't be used ({error}); give another --port") from error

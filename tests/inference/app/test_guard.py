@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,19 @@ def test_a_page_for_everybody_is_warned_of(
     launch_page(Gradio, Blocks(), Access(host, 1, login), 1, uploads(tmp_path))
     assert ("everybody who reaches 0.0.0.0:1" in capsys.readouterr().err) == warned
     assert launched["auth"] == login and launched["server_name"] == host and not launched["share"]
+
+
+def test_a_page_that_takes_long_to_come_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """gradio asks for it once, and gives up on a machine with much to do."""
+    gr = pytest.importorskip("gradio")
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with gr.Blocks() as blocks:
+        gr.Markdown("here")
+    try:
+        address = launch_page(gr, blocks, Access(port=port), 1, uploads(tmp_path), wait=False)
+        assert urllib.request.urlopen(address, timeout=60).status == 200
+    finally:
+        blocks.close()
