@@ -65,16 +65,19 @@ _X3D_WORDS: Words = {
 
 _ANY = r"(?P<block>blocks\.\d+)\."
 MVIT: Rules = (
-    (r"cls_token", "pos_encoding.class_token"),
-    (r"pos_embed_(?P<kind>spatial|temporal|class)", "pos_encoding.{kind}_pos"),
-    (r"patch_embed\.(?:proj|projection)\." + _X, "conv_proj.{x}"),
+    (r"(?:cls_positional_encoding\.)?cls_token", "pos_encoding.class_token"),
+    (
+        r"(?:cls_positional_encoding\.)?pos_embed_(?P<kind>spatial|temporal|class)",
+        "pos_encoding.{kind}_pos",
+    ),
+    (r"patch_embed\.(?:proj|projection|patch_model)\." + _X, "conv_proj.{x}"),
     (_ANY + r"proj\." + _X, "{block}.project.{x}"),
     (_ANY + r"attn\.proj\." + _X, "{block}.attn.project.0.{x}"),
     (_ANY + r"attn\.pool_(?P<qkv>[qkv])\.weight", "{block}.attn.pool_{qkv}.pool.weight"),
     (_ANY + r"attn\.norm_(?P<qkv>[qkv])\." + _X, "{block}.attn.pool_{qkv}.norm_act.0.{x}"),
     (_ANY + r"mlp\.fc(?P<fc>[12])\." + _X, "{block}.mlp.{fc}.{x}"),
-    # mmaction2
-    (r"norm3\." + _X, "norm.{x}"),
+    # mmaction2, pytorchvideo
+    (r"(?:norm3|norm_embed)\." + _X, "norm.{x}"),
 )
 _MLP_WORDS: Words = {"fc": {"1": "0", "2": "3"}.__getitem__}
 
@@ -134,12 +137,23 @@ def _x3d(state: State) -> tuple[State, Filled] | None:
 def _mvit(state: State) -> tuple[State, Filled] | None:
     if "blocks.0.attn.pool_k.weight" not in state:
         return None
-    renamed = _renamed(state, MVIT, _MLP_WORDS)
+    renamed = _renamed(_joined_qkv(state), MVIT, _MLP_WORDS)
     # Without the axes of batch and tokens that broadcast.
     return {
         key: tensor.reshape(-1, tensor.shape[-1]).squeeze(0) if key.startswith("pos_encoding.") else tensor
         for key, tensor in renamed.items()
     }, {}
+
+
+def _joined_qkv(state: State) -> dict[str, Tensor]:
+    """Join pytorchvideo's three layers of queries, keys and values into one."""
+    joined = dict(state)
+    for key in state:
+        if found := re.fullmatch(r"(blocks\.\d+\.attn\.)q\.(\w+)", key):
+            parts = [joined.pop(f"{found[1]}{part}.{found[2]}", None) for part in "qkv"]
+            if all(part is not None for part in parts):
+                joined[f"{found[1]}qkv.{found[2]}"] = torch.cat(parts)
+    return joined
 
 
 def _swin(state: State) -> tuple[State, Filled] | None:

@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 from detectron2.modeling import build_backbone
+from pytorchvideo.models.vision_transformers import create_multiscale_vision_transformers
 from torch import Tensor, nn
 
 from mestad_d2 import model_zoo
@@ -156,6 +157,29 @@ def test_every_tensor_goes_to_its_place(name: str, tmp_path) -> None:
     for key, tensor in state.items():
         if not key.endswith("num_batches_tracked"):
             assert torch.equal(target.state_dict()[key], tensor), key
+
+
+def test_pytorchvideos_mvit_computes_the_same(tmp_path) -> None:
+    torch.manual_seed(0)
+    steps = [[block, 2.0] for block in (1, 3, 5)]
+    library = create_multiscale_vision_transformers(
+        spatial_size=224, temporal_size=16, depth=6, patch_embed_dim=24, num_heads=1, head=None,
+        embed_dim_mul=steps, atten_head_mul=steps, pool_q_stride_size=[[block, 1, 2, 2] for block in (1, 3, 5)],
+        pool_kv_stride_adaptive=[1, 8, 8], pool_kvq_kernel=[3, 3, 3],
+    ).eval()  # fmt: skip
+    for tensor in library.parameters():
+        tensor.data += 0.2 * torch.randn(tensor.shape)
+    torch.save({"model_state": library.state_dict()}, tmp_path / "file.pyth")
+    model = build("MViTv1_B_16x4", *MVIT_V1).eval()
+    checkpointer = MESTADCheckpointer(model)
+    checkpointer.load(str(tmp_path / "file.pyth"), checkpointables=[])
+    assert not checkpointer.last_report.missing and not checkpointer.last_report.dropped
+    clips = torch.randn(1, 3, 16, 224, 224)
+    with torch.no_grad():
+        wanted = library(clips)[:, 1:].transpose(1, 2)
+        found = model.backbone(clips)["res5"][0].flatten(2)
+    assert wanted.std() > 0.1
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_pools_of_another_mvit_are_an_error_that_names_the_variant(tmp_path) -> None:
