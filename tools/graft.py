@@ -41,7 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--keyframe-path",
         type=int,
-        default=0,
+        default=32,
         metavar="WIDTH",
         help="channels of a small network on the key frame's pixels that the person head learns with, a multiple of 8; "
         "0: none (%(default)s)",

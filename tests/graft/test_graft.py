@@ -71,7 +71,8 @@ def test_a_graft_has_the_old_weights_and_a_new_person_head(
     old = torch.load(place / "two_stage.pth", weights_only=True)["model"]
     new = torch.load(tmp_path / "model_final.pth", weights_only=True)["model"]
     assert set(new) > set(old) and all(torch.equal(new[name], value) for name, value in old.items())
-    assert {name.split(".")[0] for name in set(new) - set(old)} == {"fpn", "proposal_generator"}
+    parts = {"fpn", "proposal_generator", "keyframe_path"}
+    assert {name.split(".")[0] for name in set(new) - set(old)} == parts
     # Boxes of other videos are not trained on.
     assert {video for video, _ in read_person_boxes(tmp_path / "persons.csv")} == {"a", "b"}
     cfg = setup_cfg(tmp_path / "config.yaml", ["MODEL.PROPOSALS.SCORE_THRESH_TEST", "0.0"])
