@@ -13,6 +13,8 @@ import numpy as np
 from mestad_d2.errors import UserError
 
 _VIDEO = ("video", "video_id", "video_name", "movie")
+# Sides of pictures beyond this are mistakes, and later arithmetic would overflow.
+MAX_SIDE = 1e6
 _TIME = ("timestamp", "second", "time")
 _FIX = (
     'name the key frame in each entry ("image_id": "video,0902", or "video" and "timestamp"), give the whole COCO file '
@@ -113,7 +115,7 @@ def _box(where: str, entry: Mapping, image: Mapping) -> list[float]:
         raise UserError(f"{where}: a number that is not finite; write finite numbers")
     if np.abs(box).max() > 2:
         sizes = [entry.get(name, image.get(name)) for name in ("width", "height")]
-        if not all(isinstance(size, int | float) and size > 0 for size in sizes):
+        if not all(isinstance(size, int | float) and 0 < size < MAX_SIDE for size in sizes):
             raise UserError(
                 f"{where}: bbox in pixels, and no width and height of the picture; give both in the entry or its image"
             )
