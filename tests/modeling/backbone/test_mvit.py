@@ -136,7 +136,9 @@ def test_frozen_blocks_stay_as_they_are() -> None:
 
 
 def test_unknown_variant() -> None:
-    with pytest.raises(UserError, match="build_mvit_backbone knows no 'v3_b'; use v1_b or v1_b_32 or v2_s"):
+    with pytest.raises(
+        UserError, match="build_mvit_backbone knows no 'v3_b'; use v1_b or v1_b_32 or v1_b24_32 or v2_s"
+    ):
         library.backbone(NAME, "MODEL.VIDEO_BACKBONE.VARIANT", "v3_b")
 
 
