@@ -89,10 +89,10 @@ REFUSED = {
     "frames.json": (json.dumps([entry("a/img_00001.jpg", BOXES[0])]), "names no video and second"),
     "pixels.json": (json.dumps([entry("a,1", BOXES[0], (640, 480))]), "bbox in pixels, and no width and height"),
     **{
-        f"side {side}.json": (
+        f"side {number}.json": (
             json.dumps([entry("a,1", BOXES[0], (640, 480)) | {"width": 640, "height": side}]), "no width and height"
         )
-        for side in (10**30, 10**400, 0, -480, float("nan"), float("inf"), "480")
+        for number, side in enumerate((10**30, 10**400, 0, -480, float("nan"), float("inf"), "480"))
     },
     "none.json": (json.dumps([{"image_id": "a,1", "category_id": 1, "bbox": [0, 0, 1, 1]}]), "'score' is not there"),
     "other.json": (json.dumps({"videos": []}), "no list of COCO results"),
