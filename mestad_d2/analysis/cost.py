@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.modeling import poolers
 from detectron2.structures import Boxes, ImageList, Instances
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from mestad_d2.errors import UserError
@@ -106,12 +109,28 @@ def model_cost(model: nn.Module, num_frames: int, size: int | tuple[int, int], a
     }
 
 
+@contextmanager
+def _pooling_by_shape() -> Iterator[None]:
+    """Let detectron2 pool on "meta": its main branch asks there for the value of the number of boxes."""
+    convert = poolers.convert_boxes_to_pooler_format
+    poolers.convert_boxes_to_pooler_format = _numbered_boxes
+    try:
+        yield
+    finally:
+        poolers.convert_boxes_to_pooler_format = convert
+
+
+def _numbered_boxes(boxes: list[Boxes]) -> Tensor:
+    """Return boxes (R, 5) with the index of their clip in front, as ``convert_boxes_to_pooler_format`` does."""
+    return torch.cat([functional.pad(b.tensor, (1, 0), value=index) for index, b in enumerate(boxes)])
+
+
 def cost_of_config(cfg: CfgNode, size: int | tuple[int, int]) -> dict:
     """Compute ``model_cost`` for the model of a config, from tensor shapes alone."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
+    with torch.device("meta"), _pooling_by_shape():
         # torch's counter fails under no_grad on views of parameters that could have gradients.
         return model_cost(build_detector(cfg).requires_grad_(False), cfg.INPUT.CLIP.NUM_FRAMES, size)
 
