@@ -49,14 +49,14 @@ from pathlib import Path
 from mestad_d2.data import catalog
 def slow(*given):
     Path({marker!r}).touch()
-    time.sleep(60)
+    time.sleep(900)
 catalog.load_ava = slow
 """
 
 
 @contextmanager
 def training(toy: Path, folder: Path, *flags: str) -> Iterator[subprocess.Popen]:
-    """A run whose dataset takes a minute to read; ``folder/reading`` says when that has begun."""
+    """A run whose dataset takes minutes to read; ``folder/reading`` says when that has begun."""
     (folder / "slow_dataset.py").write_text(SLOW_DATASET.format(marker=str(folder / "reading")))
     command = [sys.executable, "-W", "ignore", "tools/train_net.py", "--config-file", str(CONFIG), *flags]
     command += ["--import", str(folder / "slow_dataset.py"), "OUTPUT_DIR", str(folder / "out")]
@@ -79,10 +79,10 @@ def children_of(pid: int) -> list[int]:
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_while_the_dataset_is_read(toy: Path, tmp_path: Path, processes: str) -> None:
     with training(toy, tmp_path, "--num-gpus", processes) as run:
-        wait_for(tmp_path, "reading")
+        wait_for(tmp_path, "reading", 900)
         children = children_of(run.pid)
         run.send_signal(signal.SIGTERM)
-        said = run.communicate(timeout=50)[1]
+        said = run.communicate(timeout=600)[1]
     assert run.returncode == EXIT_SAVED, said
     assert "SIGTERM: nothing new to save" in said and "Traceback" not in said
     assert not list(tmp_path.glob("out/model_*"))
@@ -94,12 +94,12 @@ def test_while_the_dataset_is_read(toy: Path, tmp_path: Path, processes: str) ->
 def test_while_several_processes_start(toy: Path, tmp_path: Path) -> None:
     """The first process that trains is there, but does not listen to signals yet."""
     with training(toy, tmp_path, "--num-gpus", "2") as run:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 900
         while not (children := children_of(run.pid)):
             assert time.monotonic() < end
             time.sleep(0.002)
         run.send_signal(signal.SIGTERM)
-        said = run.communicate(timeout=50)[1]
+        said = run.communicate(timeout=600)[1]
     assert run.returncode == EXIT_SAVED, said
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
