@@ -103,7 +103,7 @@ def start(
 
 
 def has_begun(pid: int) -> bool:
-    """Whether a tool has come to its first lines: it listens to SIGTERM, or has loaded what it imports later."""
+    """Return whether a tool has come to its first lines: it listens to SIGTERM, or has loaded what it imports later."""
     caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
     listens = caught is not None and int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
     return bool(listens) or "libtorch" in Path(f"/proc/{pid}/maps").read_text()
