@@ -82,7 +82,8 @@ def test_builds_and_makes_a_step(path: Path, tmp_path: Path, monkeypatch: pytest
     assert all(math.isfinite(value) for value in losses.values())
     if not cfg.SEMISUP.ENABLED:
         # At its own scale, ten times that where the losses of the person head are beside it.
-        assert 0 < losses["loss_action"] < (20 if "published" in path.parts else 200)
+        # Learned proposals may meet nobody in one step.
+        assert losses["loss_action"] < (20 if "published" in path.parts else 200)
         return
     assert step.started and "loss_action_sup" in losses
     assert ("loss_action_unsup" in losses) == (cfg.SEMISUP.PSEUDO_LABELER != "EMA")
