@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,6 +79,8 @@ class AppSession:
         # Number of the newest drawing of each video.
         self._drawings: dict[Path, int] = {}
         self._lock = threading.Lock()
+        # matplotlib is not made for several threads, and opens its fonts anew for each that draws.
+        self._pictures = ThreadPoolExecutor(1)
 
     def analyse(self, video: str, progress: Callable[[float], None] = lambda share: None) -> Analysis:
         """Run the model over an uploaded file, which may be removed afterwards.
@@ -131,9 +134,14 @@ class AppSession:
             write_video(
                 drawn.video, limited(analysis.video), found, self.names, score_threshold, progress=go_on
             )
-            write_timeline(drawn.timeline, actors, analysis.end)
-            tubes = tubes_of_video(found, self.predictor.keyframes_per_second)
-            write_ribbons(drawn.tubes, shown(tubes, self.names, score_threshold), self.names, analysis.end)
+            tubes = shown(
+                tubes_of_video(found, self.predictor.keyframes_per_second), self.names, score_threshold
+            )
+            for picture in (
+                self._pictures.submit(write_timeline, drawn.timeline, actors, analysis.end),
+                self._pictures.submit(write_ribbons, drawn.tubes, tubes, self.names, analysis.end),
+            ):
+                picture.result()
             write_csv(drawn.csv, analysis.name, found, score_threshold)
             go_on(0.0)
         except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -113,6 +114,23 @@ def test_thresholds_change_without_the_model(session: AppSession, tmp_path: Path
     assert not list(session.folder.iterdir())
     with pytest.raises(UserError, match="upload it again"):
         session.draw(analysis, 0.5, 0.5)
+
+
+def open_fonts() -> int:
+    """Files of fonts that this process keeps open."""
+    return sum("/fonts/" in str(link.resolve()) for link in Path("/proc/self/fd").iterdir())
+
+
+def test_visitors_served_by_new_threads_leave_no_fonts_open(session: AppSession, tmp_path: Path) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 20, Fraction(20))
+    analysis = session.analyse(str(tmp_path / "v.mp4"))
+    session.draw(analysis, 0.5, 0.0)
+    before = open_fonts()
+    for _ in range(3):
+        visitor = threading.Thread(target=session.draw, args=(analysis, 0.5, 0.0))
+        visitor.start()
+        visitor.join()
+    assert open_fonts() == before > 0
 
 
 @pytest.mark.parametrize("name", ["input.mp4", "upload.mp4", "timeline.png.mp4"])
