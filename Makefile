@@ -2,7 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# A set-up by hash counts for both, another only for itself.
+STAMP := $(VENV)/.installed$(if $(LOCKED),-locked)
 TEST_STAMP := $(VENV)/.installed-test
 DOCS_STAMP := $(VENV)/.installed-docs
 # Threads of the demo: the figures in the docs are for two cores.
@@ -26,7 +27,7 @@ else
 endif
 	$(BIN)/python scripts/install_detectron2.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 $(TEST_STAMP): $(STAMP) requirements-test.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-test.txt

@@ -135,7 +135,7 @@ class VideoPredictor:
         self.calibration_clips = cfg.TEST.PASS_CALIBRATION_CLIPS
         if self.calibration_clips < 0:
             raise UserError(
-                f"TEST.PASS_CALIBRATION_CLIPS: {self.calibration_clips} is below 0; 0 leaves the features as they are"
+                f"TEST.PASS_CALIBRATION_CLIPS: {self.calibration_clips} is below 0; give 0 (no calibration) or more"
             )
         self.mode, self.segment_steps = mode, 0
         if mode == "pass" and (reason := self._no_pass(clip.STILL)):

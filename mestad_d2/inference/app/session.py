@@ -137,11 +137,9 @@ class AppSession:
             tubes = shown(
                 tubes_of_video(found, self.predictor.keyframes_per_second), self.names, score_threshold
             )
-            for picture in (
-                self._pictures.submit(write_timeline, drawn.timeline, actors, analysis.end),
-                self._pictures.submit(write_ribbons, drawn.tubes, tubes, self.names, analysis.end),
-            ):
-                picture.result()
+            # One after the other: a second that still ran after an error would make the removed folder anew.
+            self._pictures.submit(write_timeline, drawn.timeline, actors, analysis.end).result()
+            self._pictures.submit(write_ribbons, drawn.tubes, tubes, self.names, analysis.end).result()
             write_csv(drawn.csv, analysis.name, found, score_threshold)
             go_on(0.0)
         except BaseException as error:

@@ -192,6 +192,23 @@ def test_a_newer_drawing_ends_the_one_before_and_long_ones_are_ended(
     assert newer[0].video.is_file() and len(list(analysis.folder.glob("drawn_*"))) == 1
 
 
+def test_a_drawing_that_fails_leaves_nothing(
+    session: AppSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_numbered_video(tmp_path / "v.mp4", 20, Fraction(20))
+    analysis = session.analyse(str(tmp_path / "v.mp4"))
+
+    def full_disk(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(app_session, "write_timeline", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        session.draw(analysis, 0.5, 0.3)
+    # All that the drawing thread still had to do.
+    session._pictures.shutdown()
+    assert not list(analysis.folder.glob("drawn_*"))
+
+
 def test_a_picture_that_grows_on_the_way_is_refused(session: AppSession, tmp_path: Path, monkeypatch) -> None:
     write_numbered_video(tmp_path / "a.mp4", 20, Fraction(20))
     # What is read of the file later has the app's limit, which is below the reader's own.
