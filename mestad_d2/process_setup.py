@@ -63,10 +63,10 @@ def _is_compile_supported(device_type: str) -> bool:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     name = signal.Signals(number).name
-    # A log on a full disk must not change the exit code, nor a signal in the midst of writing to a pipe that is full.
+    # A log on a full disk must not change the exit code.
     with suppress(OSError):
         os.write(2, f"{name}: nothing new to save; the same command goes on\n".encode())
-    with suppress(OSError, RuntimeError):
+    with suppress(OSError):
         sys.stdout.flush()
     # Not an exception: in the midst of an import it could be caught.
     os._exit(_codes[number])

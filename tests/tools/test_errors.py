@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import signal
-import struct
 import subprocess
 import sys
-import termios
-import time
 
 import pytest
 from loading import ROOT
@@ -70,29 +65,3 @@ with errors.one_line_errors():
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     with open("/dev/full", "w") as full:
         assert subprocess.run([sys.executable, "-c", program], stderr=full, env=env).returncode == expected
-
-
-def test_a_signal_while_output_waits_for_its_reader_keeps_the_exit_code() -> None:
-    program = (
-        "from mestad_d2 import process_setup\nprocess_setup.leave_on_signals()\nwhile True: print('x' * 999)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    try:
-        # The pipe fills up, as nobody reads, and the process is blocked in a write.
-        before, waiting = -1, 0
-        while waiting == 0 or waiting != before:
-            time.sleep(0.3)
-            before, waiting = (
-                waiting,
-                struct.unpack("i", fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4)))[0],
-            )
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 75
-        assert b"Traceback" not in process.stderr.read()
-    finally:
-        process.kill()
-        process.stdout.close()
-        process.stderr.close()
