@@ -44,7 +44,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=32,
         metavar="WIDTH",
         help="channels of a small network on the key frame's pixels that the person head learns with, a multiple of 8; "
-        "0: none (%(default)s)",
+        "0: none (%(default)s); not used where the model has a person head already",
     )
     parser.add_argument(
         "--person-score", type=float, default=0.8, help="least score of a person's box (%(default)s)"

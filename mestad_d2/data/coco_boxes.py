@@ -117,7 +117,8 @@ def _box(where: str, entry: Mapping, image: Mapping) -> list[float]:
         sizes = [entry.get(name, image.get(name)) for name in ("width", "height")]
         if not all(isinstance(size, int | float) and 0 < size < MAX_SIDE for size in sizes):
             raise UserError(
-                f"{where}: bbox in pixels, and no width and height of the picture; give both in the entry or its image"
+                f"{where}: bbox in pixels, and no width and height of the picture (above 0 and below {MAX_SIDE:g}); give "
+                "both in the entry or its image"
             )
         box /= [*sizes, *sizes]
     return [*box.tolist(), score]
