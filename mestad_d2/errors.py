@@ -10,6 +10,7 @@ import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 # torch passes an error of a loader process on as text: the traceback, which ends with the message.
 _FROM_LOADER = re.compile(r"Caught \w+ in (?:DataLoader|pin memory).*^[\w.]+: (.*)", re.DOTALL | re.MULTILINE)
@@ -66,8 +67,7 @@ def _tell(line: str) -> None:
     try:
         print(line, file=sys.stderr, flush=True)
     except OSError:
-        # Python flushes once more when it ends, and would change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        _silence(sys.stderr)
 
 
 def _reader_gone() -> bool:
@@ -76,9 +76,13 @@ def _reader_gone() -> bool:
     poller.register(sys.stdout.fileno(), select.POLLOUT)
     gone = any(event & select.POLLERR for _, event in poller.poll(0))
     if gone:
-        # Python flushes once more when it ends, and would print a message.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
     return gone
+
+
+def _silence(stream: TextIO) -> None:
+    """Drop what is still buffered: Python flushes once more when it ends, and would tell or return that error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _handle_log_error(handle: Callable[[logging.Handler, logging.LogRecord], None]) -> Callable:
