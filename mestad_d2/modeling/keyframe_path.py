@@ -86,7 +86,7 @@ def build_keyframe_path(
     node = cfg.MODEL.FPN.KEYFRAME_PATH
     if node.WIDTH == 0:
         return None
-    # oneDNN's gradient of a strided 1x1 convolution from 4 channels crashes in the channels-last layout (AVX2).
+    # Some CPUs' convolution kernels fail with fewer channels.
     if node.WIDTH < 0 or node.WIDTH % 8:
         raise UserError(f"MODEL.FPN.KEYFRAME_PATH.WIDTH {node.WIDTH}: give a multiple of 8, or 0 for no path")
     if node.BLOCKS < 1:
