@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 import tempfile
@@ -130,6 +131,8 @@ def main(args: argparse.Namespace) -> None:
         stopped = threading.Event()
         sweep_regularly(uploads, stopped)
         page = build_page(gr, session, PageDefaults(args.score_threshold, args.person_threshold))
+        # What is loaded stays: the collections between requests need not look through it.
+        gc.freeze()
         try:
             launch_page(gr, page, Access(args.host, args.port, login), args.max_megabytes, uploads)
         finally:

@@ -24,6 +24,7 @@ from mestad_d2.inference.results.timeline import MAX_ACTIONS, Actor, actors_of, 
 from mestad_d2.inference.tubes.outputs import shown, write_ribbons
 from mestad_d2.inference.tubes.video_tubes import tubes_of_video
 from mestad_d2.people import People
+from mestad_d2.process_setup import return_freed_memory
 from mestad_d2.video.source import VideoSource, open_source
 
 MAX_PIXELS = 4096 * 2304
@@ -104,6 +105,8 @@ class AppSession:
             if isinstance(error, UserError):
                 raise UserError(str(error).replace(str(folder / "upload" / "input"), "input")) from error
             raise
+        finally:
+            return_freed_memory()
         # Containers of recordings often lack the duration.
         end = max(limited(copy).duration or 0.0, detections[-1].timestamp if detections else 0.0)
         return Analysis(folder, path, copy, safe_stem(path), end, tuple(detections))
@@ -148,6 +151,8 @@ class AppSession:
             if isinstance(error, UserError | OSError) and self._drawings.get(analysis.folder) != number:
                 raise Superseded from error
             raise
+        finally:
+            return_freed_memory()
         for older in analysis.folder.glob("drawn_*"):
             if int(older.name.removeprefix("drawn_")) < number:
                 shutil.rmtree(older, ignore_errors=True)
