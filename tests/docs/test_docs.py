@@ -141,3 +141,9 @@ def test_flags_named_in_the_text_exist(name: str) -> None:
     named = {flag for code in re.findall(r"`([^`]+)`", text) for flag in re.findall(r"--[a-z][\w-]*", code)}
     unknown = {flag for flag in named - OTHERS if not any(known.startswith(flag) for known in every_flag())}
     assert not unknown
+
+
+def test_commands_that_start_ray_say_which_address_it_listens_on() -> None:
+    # Without one it listens on all of them, and whoever reaches it can run code.
+    heads = [line for page in PAGES for line in page.read_text().splitlines() if "ray start --head" in line]
+    assert heads and all("--node-ip-address" in line for line in heads)

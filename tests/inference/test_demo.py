@@ -81,6 +81,32 @@ def test_equal_names_and_names_with_dots_stay_apart(demo: ModuleType, tmp_path: 
         assert 0 < strip.width - 3 * stream.width < 100 and 0 < strip.height - stream.height < 100
 
 
+def test_a_video_without_its_end_fails_and_leaves_what_is_there(
+    demo: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    whole, part = tmp_path / "whole.mp4", tmp_path / "part.mp4"
+    write_numbered_video(tmp_path / "v.mp4", 100, Fraction(25))
+    # The index first, as of videos that are meant to be downloaded.
+    with (
+        av.open(str(tmp_path / "v.mp4")) as source,
+        av.open(str(whole), "w", options={"movflags": "faststart"}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    content = whole.read_bytes()
+    part.write_bytes(content[: len(content) // 2])
+    output = tmp_path / "out"
+    assert run(demo, output, "--input", whole, "--keyframes-per-second", 1) == 0
+    assert run(demo, output, "--input", part, "--keyframes-per-second", 1) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
+    assert "part.mp4" in line and "the results are of what is there" in line
+    times = [json.loads(row)["timestamp"] for row in (output / "part.jsonl").read_text().splitlines()]
+    assert times and times == list(range(len(times))) and max(times) < 4
+
+
 def test_folder_of_frames_keeps_its_speed(demo: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "frames.v1").mkdir()
     for index in range(24):
