@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from mestad_d2.errors import UserError
 from mestad_d2.formats.files import atomic_files, not_written
 from mestad_d2.inference.export.files import METADATA, OUTPUTS, export, need
 from mestad_d2.inference.export.model import ExportableDetector
+from mestad_d2.inference.speed.engine import quantised
 
 # What the exporter calls the layers of the backbone begins with this; all others keep their floats.
 BACKBONE = "/backbone/"
@@ -83,21 +83,11 @@ def load_ir(path: str | os.PathLike[str], threads: int = 0) -> Callable[[Tensor]
 
 def _quantised(model: object, clips: Sequence[Tensor]) -> object:
     need("nncf")
-    import nncf
-
-    nncf.set_log_level(logging.ERROR)
     names = [node.get_friendly_name() for node in model.get_ops()]
-    inside = [name for name in names if name.startswith(BACKBONE)]
-    if not inside:
-        raise UserError("int8: no layer of the file is named as the backbone's; use format openvino")
     outside = [name for name in names if not name.startswith(BACKBONE)]
-    return nncf.quantize(
-        model,
-        nncf.Dataset([np.ascontiguousarray(clip.numpy()) for clip in clips]),
-        subset_size=len(clips),
-        preset=nncf.QuantizationPreset.MIXED,
-        ignored_scope=nncf.IgnoredScope(names=outside, validate=False),
-    )
+    if len(outside) == len(names):
+        raise UserError("int8: no layer of the file is named as the backbone's; use format openvino")
+    return quantised(model, [clip.numpy() for clip in clips], outside)
 
 
 def _metadata_text(path: Path) -> str:

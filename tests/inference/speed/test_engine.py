@@ -77,6 +77,29 @@ def test_integers_are_near_floats() -> None:
     assert 0 < float(gap) < 0.02
 
 
+def test_attention_keeps_more_of_its_precision() -> None:
+    openvino, nncf = pytest.importorskip("openvino"), pytest.importorskip("nncf")
+    fast = torch.backends.mha.get_fastpath_enabled()
+    # One fused operation, which OpenVINO does not read.
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True).eval()
+    clip = torch.randn(1, 49, 32) * torch.linspace(0.2, 4, 32)
+    model = openvino.convert_model(layer, example_input=clip, input=[tuple(clip.shape)])
+    torch.backends.mha.set_fastpath_enabled(fast)
+    plain = nncf.quantize(
+        model, nncf.Dataset([clip.numpy()]), subset_size=1, preset=nncf.QuantizationPreset.MIXED
+    )
+    ours = engine_module.quantised(model, [clip.numpy()])
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    wanted = layer(clip).detach().numpy()
+    off = [
+        float(abs(openvino.Core().compile_model(m, "CPU", settings)(clip.numpy())[0] - wanted).mean())
+        for m in (plain, ours)
+    ]
+    assert 0 < off[1] < 0.9 * off[0]
+
+
 def test_an_engine_that_fails_leaves_the_work_to_torch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
