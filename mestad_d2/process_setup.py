@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
@@ -95,8 +95,8 @@ def keep_freed_memory(device: str | torch.device = "cpu") -> bool:
     """Keep freed memory in the process for its next tensors when computing on the CPU.
 
     Otherwise the C library returns large tensors to the system, and every new one causes page faults at first
-    use: a sixth of a small detector's training step. The process's size
-    stays at its peak until it ends. Called once, by programs, not by the library on their behalf.
+    use: a sixth of a small detector's training step. The process's size stays at its peak until it ends, or until
+    ``return_freed_memory``. Called once, by programs, not by the library on their behalf.
 
     Args:
         device: where the network is; on others than the CPU nothing is changed.
@@ -108,7 +108,7 @@ def keep_freed_memory(device: str | torch.device = "cpu") -> bool:
 
     if torch.device(device).type != "cpu":
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _in_c_library("mallopt")
     # One arena: the memory kept in one arena per thread would grow with a video's length.
     wanted = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, _MOST), (_TOP_PAD, _STEP))
     return mallopt is not None and all([mallopt(name, value) for name, value in wanted])
@@ -117,12 +117,22 @@ def keep_freed_memory(device: str | torch.device = "cpu") -> bool:
 def return_freed_memory() -> bool:
     """Return memory that nothing uses any more to the system, the opposite of ``keep_freed_memory``, for once.
 
-    For a server between two requests: whatever outlives a request splits the freed memory, so that the next one needs
-    more, and the process grows for hours. Costs some 50 ms, and page faults in the next request.
+    For a server between two requests: small things that outlive a request lie between the large blocks that it freed, so
+    that the next one finds no room there, and the process grows for hours. Costs 40 to 120 ms of CPU time for a heap of
+    0.3 to 1 GB, page faults in the next request, and a garbage collection, which takes a second unless ``gc.freeze``
+    was called after loading.
 
     Returns:
         whether something was returned: not with other C libraries than glibc.
     """
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = _in_c_library("malloc_trim")
     return trim is not None and bool(trim(0))
+
+
+def _in_c_library(name: str) -> Callable[..., int] | None:
+    try:
+        return getattr(ctypes.CDLL(None), name, None)
+    except (OSError, TypeError):
+        # Windows has no library of all symbols.
+        return None

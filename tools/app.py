@@ -132,6 +132,7 @@ def main(args: argparse.Namespace) -> None:
         sweep_regularly(uploads, stopped)
         page = build_page(gr, session, PageDefaults(args.score_threshold, args.person_threshold))
         # What is loaded stays: the collections between requests need not look through it.
+        gc.collect()
         gc.freeze()
         try:
             launch_page(gr, page, Access(args.host, args.port, login), args.max_megabytes, uploads)

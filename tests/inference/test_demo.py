@@ -104,7 +104,8 @@ def test_a_video_without_its_end_fails_and_leaves_what_is_there(
     (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
     assert "part.mp4" in line and "the results are of what is there" in line
     times = [json.loads(row)["timestamp"] for row in (output / "part.jsonl").read_text().splitlines()]
-    assert times and times == list(range(len(times))) and max(times) < 4
+    assert times == list(range(len(times)))
+    assert 0 < len(times) < len((output / "whole.jsonl").read_text().splitlines())
 
 
 def test_folder_of_frames_keeps_its_speed(demo: ModuleType, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -102,6 +103,8 @@ class AppSession:
             detections = self._detect(copy, progress)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            # Else the error holds the clips of the video until it is forgotten.
+            traceback.clear_frames(error.__traceback__)
             if isinstance(error, UserError):
                 raise UserError(str(error).replace(str(folder / "upload" / "input"), "input")) from error
             raise
@@ -147,6 +150,7 @@ class AppSession:
             go_on(0.0)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
+            traceback.clear_frames(error.__traceback__)
             # A newer drawing that is done has removed the folder: that is no full disk.
             if isinstance(error, UserError | OSError) and self._drawings.get(analysis.folder) != number:
                 raise Superseded from error

@@ -147,15 +147,20 @@ def quantised(
     import nncf
 
     nncf.set_log_level(logging.ERROR)
+    floats = set(outside)
     # Told of it, NNCF keeps more of attention: features of VideoMAE-B are off by half as much.
-    attends = any(op.get_type_name() in ("ScaledDotProductAttention", "Softmax") for op in model.get_ops())
+    attends = any(
+        op.get_type_name() in ("ScaledDotProductAttention", "Softmax")
+        and op.get_friendly_name() not in floats
+        for op in model.get_ops()
+    )
     return nncf.quantize(
         model,
         nncf.Dataset([np.ascontiguousarray(clip) for clip in clips]),
         subset_size=len(clips),
         preset=nncf.QuantizationPreset.MIXED,
         model_type=nncf.ModelType.TRANSFORMER if attends else None,
-        ignored_scope=nncf.IgnoredScope(names=list(outside), validate=False) if outside else None,
+        ignored_scope=nncf.IgnoredScope(names=list(floats), validate=False) if floats else None,
     )
 
 

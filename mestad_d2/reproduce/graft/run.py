@@ -23,7 +23,7 @@ from mestad_d2.reproduce.graft.data import GraftData
 from mestad_d2.reproduce.tables import CONFIGS
 
 # Person heads that are grafted: that of the small configs, a wider one with a finer pyramid, and the small one with a
-# path of its own on the key frame's pixels, as narrow as the small backbones.
+# path of its own on the key frame's pixels, as tools/graft.py has it.
 HEADS: dict[str, list] = {
     "graft": ["MODEL.FPN.KEYFRAME_PATH.WIDTH", 0],
     "graft_wide": [
@@ -32,7 +32,7 @@ HEADS: dict[str, list] = {
         *("MODEL.FCOS.IN_FEATURES", ["p2", "p3", "p4", "p5"], "MODEL.FCOS.SIZES_OF_INTEREST", [32, 64, 128]),
         *("MODEL.FCOS.NUM_CONVS", 4, "MODEL.FCOS.CONV_DIM", 128),
     ],
-    "graft_path": ["MODEL.FPN.KEYFRAME_PATH.WIDTH", 16],
+    "graft_path": ["MODEL.FPN.KEYFRAME_PATH.WIDTH", 32],
 }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import re
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -52,6 +54,10 @@ def keyframe(time: float, actions: list[list[float]], scores: list[float] | None
     return People(time, boxes, scores, values, np.arange(1, count + 1), 64, 160)
 
 
+class Kept(np.ndarray):
+    """An array that can be watched for its end."""
+
+
 class FakePredictor:
     """Two people at three key frames of every video; counts how often it runs."""
 
@@ -70,6 +76,35 @@ def session(tmp_path: Path) -> AppSession:
     """A session without a model, for videos of up to 3 s."""
     (tmp_path / "files").mkdir()
     return AppSession(FakePredictor(), NAMES, Limits(seconds=3), tmp_path / "files")
+
+
+def test_memory_is_returned_after_every_request_also_a_failed_one(
+    session: AppSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref] = []
+    at_return: list[bool] = []
+
+    def counted() -> None:
+        gc.collect()
+        at_return.append(any(item() is not None for item in held))
+
+    monkeypatch.setattr(app_session, "return_freed_memory", counted)
+    write_numbered_video(tmp_path / "v.mp4", 20, Fraction(20))
+    analysis = session.analyse(str(tmp_path / "v.mp4"))
+    session.draw(analysis, 0.3, 0.0)
+    assert at_return == [False, False]
+
+    def failing(video: object) -> Iterator[People]:
+        clip = np.zeros(1000).view(Kept)
+        held.append(weakref.ref(clip))
+        yield keyframe(0.0, [[0.9, 0.1]])
+        raise UserError("broken in the middle")
+
+    monkeypatch.setattr(session.predictor, "predict", failing)
+    with pytest.raises(UserError, match="broken in the middle"):
+        session.analyse(str(tmp_path / "v.mp4"))
+    # The error does not keep the clips of the video.
+    assert held and at_return == [False, False, False]
 
 
 def test_spans_by_hand() -> None:

@@ -85,8 +85,10 @@ def test_attention_keeps_more_of_its_precision() -> None:
     torch.manual_seed(0)
     layer = torch.nn.TransformerEncoderLayer(32, 4, 64, batch_first=True, norm_first=True).eval()
     clip = torch.randn(1, 49, 32) * torch.linspace(0.2, 4, 32)
-    model = openvino.convert_model(layer, example_input=clip, input=[tuple(clip.shape)])
-    torch.backends.mha.set_fastpath_enabled(fast)
+    try:
+        model = openvino.convert_model(layer, example_input=clip, input=[tuple(clip.shape)])
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     plain = nncf.quantize(
         model, nncf.Dataset([clip.numpy()]), subset_size=1, preset=nncf.QuantizationPreset.MIXED
     )
