@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# LOCKED=0 is no set-up by hash.
-override LOCKED := $(filter-out 0,$(LOCKED))
+# LOCKED=0, no and false ask for no set-up by hash.
+override LOCKED := $(filter-out 0 no false,$(LOCKED))
 # A set-up by hash counts for both, another only for itself.
 STAMP := $(VENV)/.installed$(if $(LOCKED),-locked)
 TEST_STAMP := $(VENV)/.installed-test

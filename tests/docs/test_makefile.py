@@ -54,8 +54,11 @@ def test_the_packages_that_build_others_are_installed_by_hash_first() -> None:
     assert text.startswith("setuptools==") and text.count("==") == 1 and text.count("--hash") >= 2
 
 
-@pytest.mark.parametrize(("given", "hashed"), [("LOCKED=1", True), ("LOCKED=0", False), ("LOCKED=", False)])
-def test_hashes_are_asked_for_with_locked_1_alone(given: str, hashed: bool) -> None:
+@pytest.mark.parametrize(
+    ("given", "hashed"),
+    [("LOCKED=1", True), ("LOCKED=yes", True), ("LOCKED=0", False), ("LOCKED=no", False), ("LOCKED=", False)],
+)
+def test_hashes_are_asked_for_with_locked(given: str, hashed: bool) -> None:
     command = ["make", "--dry-run", "--always-make", "setup", given]
     commands = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert ("--require-hashes" in commands) == hashed
