@@ -53,3 +53,16 @@ def write_numbered_video(
         container.mux(stream.encode(None))
     shown = times or [float(index / rate) for index in range(frames)]
     return [time - shown[0] for time in shown]
+
+
+def write_index_first(source: Path, target: Path) -> None:
+    """Copy a video's packets into a file with its index first, as of videos that are meant to be downloaded."""
+    with (
+        av.open(str(source)) as read,
+        av.open(str(target), "w", options={"movflags": "faststart"}) as written,
+    ):
+        stream = written.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                written.mux(packet)

@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from numbered_video import numbered_frame, read_number, write_numbered_video
+from numbered_video import numbered_frame, read_number, write_index_first, write_numbered_video
 from PIL import Image
 from tiny import CONFIG, EAGER, ROOT, SMALLER, tiny_cfg
 
@@ -86,16 +86,7 @@ def test_a_video_without_its_end_fails_and_leaves_what_is_there(
 ) -> None:
     whole, part = tmp_path / "whole.mp4", tmp_path / "part.mp4"
     write_numbered_video(tmp_path / "v.mp4", 100, Fraction(25))
-    # The index first, as of videos that are meant to be downloaded.
-    with (
-        av.open(str(tmp_path / "v.mp4")) as source,
-        av.open(str(whole), "w", options={"movflags": "faststart"}) as target,
-    ):
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
+    write_index_first(tmp_path / "v.mp4", whole)
     content = whole.read_bytes()
     part.write_bytes(content[: len(content) // 2])
     output = tmp_path / "out"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from loading import load_script
-from numbered_video import write_numbered_video
+from numbered_video import write_index_first, write_numbered_video
 from tiny import CONFIG, ROOT, SMALLER, tiny_cfg
 
 from mestad_d2.errors import UserError
@@ -183,20 +183,9 @@ def test_ten_thousand_inputs_cost_as_much_each_as_a_thousand(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_half_downloaded_video_is_told(tmp_path: Path, share: float) -> None:
-    import av
-
     whole, part = tmp_path / "whole.mp4", tmp_path / "part.mp4"
     write_numbered_video(tmp_path / "v.mp4", 150, Fraction(25))
-    # The index first, as of videos that are meant to be downloaded.
-    with (
-        av.open(str(tmp_path / "v.mp4")) as source,
-        av.open(str(whole), "w", options={"movflags": "faststart"}) as target,
-    ):
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
+    write_index_first(tmp_path / "v.mp4", whole)
     content = whole.read_bytes()
     part.write_bytes(content[: int(len(content) * share)])
     for path, complete in ((whole, True), (part, False)):
